@@ -1,0 +1,1 @@
+"""A DICOM folder as a labelled, lazy array store."""

@@ -1,0 +1,63 @@
+"""What can go wrong, as one small family of exceptions and warnings.
+
+Every error that this package raises on purpose is a :class:`DbdicomError`; where Python or
+numpy users expect a built-in type (``KeyError`` for a missing key, ``ValueError`` for a bad
+value), the class is that too. A message names the file, the tag and the value, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class DbdicomError(Exception):
+    """Base class of all errors raised by dbdicom_xr."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of its message
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownKeyword(DbdicomError, AttributeError, KeyError):
+    """A name that is neither a DICOM keyword, a custom attribute nor a child."""
+
+
+class GridError(DbdicomError, ValueError):
+    """The frames do not form a grid along the tags that were asked for."""
+
+
+class PixelError(DbdicomError, ValueError):
+    """The pixel data cannot be decoded, or not yet by this version."""
+
+
+class StaleArray(DbdicomError, RuntimeError):
+    """A file changed or vanished after the array that reads from it was made."""
+
+
+class NotInDatabase(DbdicomError, LookupError):
+    """A record names something that the database does not hold (any more)."""
+
+
+class IndexDamaged(DbdicomError, RuntimeError):
+    """The index file is not readable as an index."""
+
+
+class NoPerson(DbdicomError, RuntimeError):
+    """A question was asked where no person can answer; an argument decides instead."""
+
+
+class DicomWarning(UserWarning):
+    """Base class of all warnings issued by dbdicom_xr."""
+
+
+class AlignedByOrder(DicomWarning):
+    """Frames were put on a grid by their order, because their values differ from row to row."""
+
+
+class IndexRebuilt(DicomWarning):
+    """The index was of another version, or damaged, and has been made anew."""
+
+
+class UndecodableValue(DicomWarning):
+    """A header value that does not follow its value representation; the text is given as it is."""
+
+
+class ProblemFiles(DicomWarning):
+    """Some files of the folder could not be read; ``database.problems`` lists them."""
