@@ -27,6 +27,14 @@ class PixelError(DbdicomError, ValueError):
     """The pixel data cannot be decoded, or not yet by this version."""
 
 
+class LayoutError(DbdicomError, ValueError):
+    """Attributes that describe the pixels contradict each other, or the pixels."""
+
+
+class InvalidValue(DbdicomError, ValueError):
+    """A value that DICOM, or this package, cannot take in that place."""
+
+
 class StaleArray(DbdicomError, RuntimeError):
     """A file changed or vanished after the array that reads from it was made."""
 
