@@ -1,0 +1,93 @@
+"""The size that a compressed image gives of itself, read before it is decoded.
+
+A header that claims more pixels than the frame has would make a decoder take memory without
+bound, or fill the frame with part of another image.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+
+from dbdicom_xr.errors import PixelError
+from dbdicom_xr.pixels.layout import PixelLayout
+
+__all__ = ["check_size"]
+
+_JPEG_SYNTAXES = frozenset((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes))
+_J2K_SYNTAXES = frozenset(JPEG2000TransferSyntaxes)
+# Start of frame: C0 to CF without DHT, JPG and DAC (ISO 10918-1 table B.1); F7 in JPEG-LS.
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+def check_size(frame: bytes, layout: PixelLayout) -> None:
+    """Raise where a JPEG, JPEG-LS or JPEG 2000 image is not of the size that the header says.
+
+    Parameters
+    ----------
+    frame : bytes
+        The compressed frame.
+    layout : PixelLayout
+        Gives the transfer syntax and the size; other syntaxes are not looked at.
+
+    Raises
+    ------
+    PixelError
+        The size differs, or no image of that kind is there.
+
+    Examples
+    --------
+    >>> jpeg_2000 = PixelLayout(64, 64, transfer_syntax="1.2.840.10008.1.2.4.90")
+    >>> check_size(b"no image", jpeg_2000)
+    Traceback (most recent call last):
+    ...
+    dbdicom_xr.errors.PixelError: The pixel data hold no JPEG 2000 image, though ...
+    """
+    syntax = layout.transfer_syntax
+    if syntax in _J2K_SYNTAXES:
+        kind, size = "JPEG 2000", _jpeg_2000_size(frame)
+    elif syntax in _JPEG_SYNTAXES:
+        kind, size = "JPEG", _jpeg_size(frame)
+    else:
+        return
+    if size is None:
+        raise PixelError(
+            f"The pixel data hold no {kind} image, though the transfer syntax is {syntax}: the "
+            "frame is damaged, or the transfer syntax is wrong."
+        )
+    expected = (layout.rows, layout.columns, layout.samples_per_pixel)
+    if size != expected:
+        raise PixelError(
+            "The compressed image has {} rows, {} columns and {} samples per pixel".format(*size)
+            + ", but Rows, Columns and SamplesPerPixel are {}, {} and {}.".format(*expected)
+        )
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
+    position = 2
+    if frame[:2] != b"\xff\xd8":
+        return None
+    while position + 10 <= len(frame) and frame[position] == 0xFF:
+        marker = frame[position + 1]
+        if marker in _START_OF_FRAME:
+            rows, columns, samples = struct.unpack_from(">HHB", frame, position + 5)
+            return rows, columns, samples
+        if marker == 0xFF:  # a fill byte: ISO 10918-1 B.1.1.2
+            position += 1
+        elif marker in _WITHOUT_LENGTH:
+            position += 2
+        else:
+            position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
+    return None
+
+
+def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int] | None:
+    # SOC then SIZ start the codestream, by itself or inside a JP2 file (ISO 15444-1 A.5.1).
+    start = frame.find(b"\xff\x4f\xff\x51")
+    if start < 0 or len(frame) < start + 44:
+        return None
+    right, bottom, left, top = struct.unpack_from(">IIII", frame, start + 8)
+    (samples,) = struct.unpack_from(">H", frame, start + 40)
+    return bottom - top, right - left, samples
