@@ -1,7 +1,8 @@
-"""The size that a compressed image gives of itself, read before it is decoded.
+"""What a compressed image says of itself, looked at before it is decoded.
 
 A header that claims more pixels than the frame has would make a decoder take memory without
-bound, or fill the frame with part of another image.
+bound, or fill the frame with part of another image; a JPEG that ends too early is filled up with
+grey by libjpeg, in silence.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTr
 from dbdicom_xr.errors import PixelError
 from dbdicom_xr.pixels.layout import PixelLayout
 
-__all__ = ["check_size"]
+__all__ = ["check"]
 
 _JPEG_SYNTAXES = frozenset((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes))
 _J2K_SYNTAXES = frozenset(JPEG2000TransferSyntaxes)
@@ -22,8 +23,8 @@ _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
-def check_size(frame: bytes, layout: PixelLayout) -> None:
-    """Raise where a JPEG, JPEG-LS or JPEG 2000 image is not of the size that the header says.
+def check(frame: bytes, layout: PixelLayout) -> None:
+    """Raise where a JPEG, JPEG-LS or JPEG 2000 image is not whole, or of another size.
 
     Parameters
     ----------
@@ -35,12 +36,12 @@ def check_size(frame: bytes, layout: PixelLayout) -> None:
     Raises
     ------
     PixelError
-        The size differs, or no image of that kind is there.
+        The size differs from the header's, the end is missing, or no such image is there.
 
     Examples
     --------
     >>> jpeg_2000 = PixelLayout(64, 64, transfer_syntax="1.2.840.10008.1.2.4.90")
-    >>> check_size(b"no image", jpeg_2000)
+    >>> check(b"no image", jpeg_2000)
     Traceback (most recent call last):
     ...
     dbdicom_xr.errors.PixelError: The pixel data hold no JPEG 2000 image, though ...
@@ -62,6 +63,12 @@ def check_size(frame: bytes, layout: PixelLayout) -> None:
         raise PixelError(
             "The compressed image has {} rows, {} columns and {} samples per pixel".format(*size)
             + ", but Rows, Columns and SamplesPerPixel are {}, {} and {}.".format(*expected)
+        )
+    # JPEG 2000 decoders notice by themselves. Two bytes that cannot stand inside the image data
+    # end a JPEG (ISO 10918-1 B.1.1.5), so the last ones belong to it unless it is cut.
+    if kind == "JPEG" and frame.rfind(b"\xff\xd9") < frame.rfind(b"\xff\xda"):
+        raise PixelError(
+            f"The JPEG image ends too early, after {len(frame)} bytes: it is probably truncated."
         )
 
 

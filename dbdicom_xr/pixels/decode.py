@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 from pydicom.encaps import encapsulate
-from pydicom.pixels import convert_color_space, get_decoder
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import UID
 
 from dbdicom_xr.errors import PixelError
@@ -79,9 +80,7 @@ def decode_native(buffer: Buffer, layout: PixelLayout, bit_offset: int = 0) -> A
     if layout.photometric_interpretation == "YBR_FULL_422":
         samples = _resample_422(samples)
         return _to_rgb(samples.reshape(layout.frame_shape))
-    if layout.samples_per_pixel == 1:
-        frame = samples.reshape(layout.frame_shape)
-    elif layout.planar_configuration == 0:
+    if layout.samples_per_pixel == 1 or layout.planar_configuration == 0:
         frame = samples.reshape(layout.frame_shape)
     else:
         planes = samples.reshape(layout.samples_per_pixel, layout.rows, layout.columns)
@@ -119,10 +118,10 @@ def _drop_unused_bits(samples: Array, layout: PixelLayout) -> Array:
     unused = layout.bits_allocated - layout.bits_stored
     if unused == 0 or samples.size == 0:
         return samples
-    top = 1 << (layout.bits_stored - layout.pixel_representation)
-    if low_bit == 0 and int(samples.max()) < top:
-        if layout.pixel_representation == 0 or int(samples.min()) >= -top:
-            return samples
+    signed = layout.pixel_representation == 1
+    top = 1 << (layout.bits_stored - signed)
+    if low_bit == 0 and int(samples.max()) < top and (not signed or int(samples.min()) >= -top):
+        return samples
     shifted: Array = np.left_shift(samples, unused - low_bit)
     return np.right_shift(shifted, unused, out=shifted)
 
@@ -147,7 +146,7 @@ def _to_rgb(frame: Array) -> Array:
 
 
 def decode_encapsulated(frame: bytes, layout: PixelLayout) -> Array:
-    """Return the stored values of one frame that stands in fragments.
+    r"""Return the stored values of one frame that stands in fragments.
 
     Parameters
     ----------
@@ -172,7 +171,7 @@ def decode_encapsulated(frame: bytes, layout: PixelLayout) -> Array:
     Examples
     --------
     >>> layout = PixelLayout(1, 4, 8, 8, 7, transfer_syntax="1.2.840.10008.1.2.5")
-    >>> header = b"\\x01\\0\\0\\0\\x40\\0\\0\\0" + bytes(56)  # one segment, at byte 64
+    >>> header = b"\x01\0\0\0\x40\0\0\0" + bytes(56)  # one segment, at byte 64
     >>> decode_encapsulated(header + bytes([253, 7]), layout)  # 7, four times
     array([[7, 7, 7, 7]], dtype=uint8)
     """
@@ -184,7 +183,7 @@ def decode_encapsulated(frame: bytes, layout: PixelLayout) -> Array:
         return decode_native(_inflate(frame, layout), _as_native(layout))
     if syntax == _RLE and layout.bits_allocated == 1:
         return _decode_packed_rle(frame, layout)
-    codestream.check_size(frame, layout)
+    codestream.check(frame, layout)
     return _decode(frame, layout)
 
 
@@ -255,7 +254,9 @@ def _decode(frame: bytes, layout: PixelLayout) -> Array:
             failures.append(error)
             continue
         return cast(Array, decoded)
-    raise PixelError(f"{_describe(layout)} cannot be decoded: {failures[0]}") from failures[0]
+    # pydicom puts a line of its own before the decoder's.
+    reason = str(failures[0]).strip().rpartition("\n")[2].strip()
+    raise PixelError(f"{_describe(layout)} cannot be decoded: {reason}") from failures[0]
 
 
 def _describe(layout: PixelLayout) -> str:

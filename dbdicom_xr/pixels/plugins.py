@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pydicom import uid as _uid
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
@@ -76,8 +76,8 @@ def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
     from imagecodecs import jpeg8_decode
 
     # The same colour space in and out: no conversion, since pydicom does that where it is due.
-    spaces = {"colorspace": "YCBCR", "outcolorspace": "YCBCR"}
-    decoded = jpeg8_decode(src, **(spaces if runner.samples_per_pixel == 3 else {}))
+    space = "YCBCR" if runner.samples_per_pixel == 3 else None
+    decoded = jpeg8_decode(src, colorspace=space, outcolorspace=space)
     if decoded.shape[:2] != (runner.rows, runner.columns):
         raise ValueError(
             f"the image is {decoded.shape[0]} x {decoded.shape[1]} pixels, "
