@@ -1,0 +1,139 @@
+"""Headers of the files that the walker leaves: pydicom reads them, the result has the same form.
+
+Files without preamble or file meta information, with invented VRs, cut off inside the header...
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+from dbdicom_xr.index.walker import (
+    BIG_ENDIAN,
+    LARGE,
+    External,
+    Header,
+    Malformed,
+    PixelPlace,
+    _pixel_place,
+    _Source,
+)
+
+__all__ = ["read_with_pydicom"]
+
+# The first tag of a data set without preamble: group 0002 or 0008, in either byte order.
+_BARE_STARTS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
+_IDENTIFYING = (
+    0x00020010, 0x00080016, 0x00080018, 0x00080060, 0x00100020, 0x0020000D, 0x0020000E, 0x00280010,
+)  # fmt: skip
+_PIXELS = {0x7FE00008: 0x08, 0x7FE00009: 0x09, 0x7FE00010: 0x10}
+
+
+def read_with_pydicom(fd: int, size: int, path: str | os.PathLike[str], reason: str) -> Header:
+    """Return the header of a file as pydicom sees it.
+
+    Parameters
+    ----------
+    fd, size : int
+        Descriptor and length of the file.
+    path : path-like
+        Its name, for pydicom.
+    reason : str
+        What the walker met, for the message.
+
+    Raises
+    ------
+    Malformed
+        pydicom cannot make sense of the file either.
+    """
+    source = _Source(fd, size)
+    start = source.read(132, 0)
+    if start[128:132] != b"DICM" and start[:2] not in _BARE_STARTS:
+        raise Malformed("not a DICOM file (no DICM prefix)")
+    import pydicom
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path, force=True, defer_size=LARGE)
+    except Exception as error:  # whatever a damaged file makes of the parser
+        raise Malformed(f"{reason}; pydicom: {type(error).__name__}: {error}") from None
+    implicit, little = dataset.original_encoding
+    meta = dataset.file_meta
+    header = Header(
+        {},
+        implicit=bool(implicit),
+        big_endian=not little if little is not None else False,
+        transfer_syntax=str(meta.get("TransferSyntaxUID", "") or ""),
+    )
+    if not any(tag in dataset or tag in meta for tag in _IDENTIFYING):
+        raise Malformed(f"not a DICOM file ({reason})")
+    if not header.transfer_syntax:
+        # What pydicom found by looking is what the pixels are encoded in.
+        header.transfer_syntax = (
+            BIG_ENDIAN
+            if header.big_endian
+            else ("1.2.840.10008.1.2" if header.implicit else "1.2.840.10008.1.2.1")
+        )
+    for part in (meta, dataset):
+        for tag in sorted(part.keys()):
+            element: Any = part._dict[tag]  # get_item would read what was deferred
+            try:
+                _add(header, source, dataset, int(tag), element)
+            except Exception as error:
+                header.notes.append(
+                    f"({tag >> 16:04x},{tag & 0xFFFF:04x}) cannot be read: {error}"
+                )
+    header.notes.append(f"irregular, read with pydicom: {reason}")
+    return header
+
+
+def _add(header: Header, source: _Source, dataset: Any, tag: int, element: Any) -> None:
+    from pydicom.dataelem import RawDataElement
+
+    raw = isinstance(element, RawDataElement)
+    if (code := _PIXELS.get(tag)) is not None:
+        length = element.length if raw else -1
+        if length == 0:
+            return
+        undefined = length in (-1, 0xFFFFFFFF)
+        place, _ = _pixel_place(
+            source, element.value_tell if raw else element.file_tell,
+            0xFFFFFFFF if undefined else length, code, header,
+        )  # fmt: skip
+        header.pixels = PixelPlace(*place)
+        return
+    key = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
+    is_meta = tag >> 16 == 2
+    if raw:
+        vr = element.VR
+        same = is_meta or bool(element.is_implicit_VR) == header.implicit
+        if element.value is None and element.length:
+            value: bytes | External = External(element.value_tell, element.length)
+        else:
+            value = element.value or b""
+        if same and not (vr is None and not header.implicit):
+            header.elements[key + (vr.encode("ascii") if vr else b"\0\0")] = value
+            return
+    converted = dataset[tag] if not is_meta else dataset.file_meta[tag]
+    header.elements[key + str(converted.VR)[:2].encode("ascii")] = _encode(converted, header)
+
+
+def _encode(element: Any, header: Header) -> bytes:
+    """Return the value bytes of a parsed element, in the file's own encoding."""
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_sequence, writers
+
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR = header.implicit
+    buffer.is_little_endian = not header.big_endian
+    if element.VR == "SQ":
+        write_sequence(buffer, element, ["iso8859"])
+        return buffer.getvalue()
+    function, parameter = writers[element.VR]
+    if parameter is not None:
+        function(buffer, element, parameter)  # type: ignore[operator]
+    else:
+        function(buffer, element)  # type: ignore[operator]
+    return buffer.getvalue()

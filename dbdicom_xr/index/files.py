@@ -1,0 +1,62 @@
+"""Bytes at an offset of a file, on every operating system.
+
+``os.pread`` where there is one; else (Windows) seek and read under a lock, since the two calls
+share the position of the descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+__all__ = ["open_for_reading", "pread"]
+
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+# A named pipe that stands in a folder must not block the scan: opening it for reading without
+# this flag waits for a writer, for ever.
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+
+_seek_lock = threading.Lock()
+
+
+def open_for_reading(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor of the file; the caller closes it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     name = os.path.join(folder, "a")
+    ...     _ = open(name, "wb").write(b"012345")
+    ...     fd = open_for_reading(name)
+    ...     print(pread(fd, 2, 3))
+    ...     os.close(fd)
+    b'34'
+    """
+    return os.open(path, os.O_RDONLY | _BINARY | _NONBLOCK)
+
+
+def _seek_and_read(fd: int, count: int, offset: int) -> bytes:
+    with _seek_lock:
+        os.lseek(fd, offset, os.SEEK_SET)
+        parts = []
+        while count > 0 and (part := os.read(fd, count)):
+            parts.append(part)
+            count -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _positioned_read(fd: int, count: int, offset: int) -> bytes:
+    data = os.pread(fd, count, offset)
+    if len(data) == count or not data:
+        return data
+    # A network file system may return less than asked for before the end of the file.
+    parts = [data]
+    got = len(data)
+    while got < count and (part := os.pread(fd, count - got, offset + got)):
+        parts.append(part)
+        got += len(part)
+    return b"".join(parts) if len(parts) > 1 else data
+
+
+pread = _positioned_read if hasattr(os, "pread") else _seek_and_read

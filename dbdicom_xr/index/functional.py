@@ -1,0 +1,179 @@
+"""Functional groups of enhanced objects as one column per attribute, a row per frame.
+
+The shared and per-frame groups (PS3.3 C.7.6.16) are flattened: the echo time of frame 7 stands
+under ``EffectiveEchoTime``, whichever macro and nested item it was found in, and each group
+sequence stands under its own tag too. References and code sequences are kept whole, since their
+inner attributes say nothing about the frame itself.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+import numpy as np
+
+from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.values import Kind, known_vr
+from dbdicom_xr.index.walker import _LONG, UNDEFINED, Malformed, _item_end, _sequence_end
+
+__all__ = ["PER_FRAME", "SHARED", "frame_columns"]
+
+SHARED: Final = 0x52009229
+PER_FRAME: Final = 0x52009230
+
+Element = tuple[int, str, bytes]  # tag, VR, value
+
+
+def frame_columns(
+    shared: bytes | None, per_frame: bytes | None, frames: int, kind: Kind
+) -> dict[Key, Column]:
+    """Return the attributes of the frames of one instance.
+
+    Parameters
+    ----------
+    shared, per_frame : bytes or None
+        The values of the two functional group sequences.
+    frames : int
+        Number of frames; frames for which there is no item have the shared attributes only.
+    kind : Kind
+        Encoding of the data set that holds them.
+
+    Raises
+    ------
+    Malformed
+        The sequences are damaged.
+    """
+    big, charset = kind.big_endian, kind.charset
+    common = {}
+    if shared:
+        for item in _items(shared, kind.implicit, big)[:1]:
+            common = _flatten(item, kind.implicit, big)
+    rows: list[dict[tuple[Key, str], bytes]] = []
+    if per_frame:
+        # Frames repeat most of their groups; the bytes of a group are flattened once.
+        for item in _items(per_frame, kind.implicit, big)[:frames]:
+            rows.append(_flatten(item, kind.implicit, big))
+    rows.extend({} for _ in range(frames - len(rows)))
+
+    names: dict[tuple[Key, str], None] = dict.fromkeys(common)
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    by_key: dict[Key, list[str]] = {}
+    for key, vr in names:
+        by_key.setdefault(key, []).append(vr)
+    result = {}
+    for key, vrs in by_key.items():
+        numbers: dict[tuple[int, bytes], int] = {}
+        codes = np.full(frames, -1, np.int32)
+        for number, vr in enumerate(vrs):
+            default = common.get((key, vr))
+            for i, row in enumerate(rows):
+                value = row.get((key, vr), default if codes[i] < 0 else None)
+                if value is not None:
+                    codes[i] = numbers.setdefault((number, value), len(numbers))
+        constant = len(numbers) == 1 and bool((codes == 0).all())
+        kinds = [Kind(vr, kind.implicit, big, charset, kind.signed) for vr in vrs]
+        result[key] = Column(
+            key,
+            kinds,
+            [value for _, value in numbers],
+            [number for number, _ in numbers],
+            None if constant else codes,
+            frames,
+        )
+    return result
+
+
+def _flatten(item: bytes, implicit: bool, big: bool, depth: int = 0) -> dict[tuple[Key, str], bytes]:
+    """Return the attributes of an item and of the single items nested in it, first one wins."""
+    if depth > 16:
+        raise Malformed("functional groups nested deeper than 16")
+    result: dict[tuple[Key, str], bytes] = {}
+    creators: dict[int, str] = {}
+    nested = []
+    for tag, vr, value in _elements(item, implicit, big):
+        group, element = tag >> 16, tag & 0xFFFF
+        key = Key(tag)
+        if group & 1:
+            if 0x10 <= element <= 0xFF:
+                creators[group << 8 | element] = value.decode("ascii", "replace").strip(" \0")
+            elif creator := creators.get(group << 8 | element >> 8, ""):
+                key = Key(group << 16 | element & 0xFF, creator)
+        result.setdefault((key, vr), value)
+        known = vr or known_vr(key.dictionary_tag, key.creator)
+        if known == "SQ" and _describes_frame(tag):
+            nested.append(value)
+    for value in nested:
+        items = _items(value, implicit, big)
+        if len(items) == 1:
+            for name, inner in _flatten(items[0], implicit, big, depth + 1).items():
+                result.setdefault(name, inner)
+    return result
+
+
+def _describes_frame(tag: int) -> bool:
+    from pydicom.datadict import keyword_for_tag
+
+    keyword = keyword_for_tag(tag)
+    return not (
+        keyword.endswith("CodeSequence")
+        or keyword.startswith(("Referenced", "Source", "Derivation", "Purpose"))
+    )
+
+
+def _items(value: bytes, implicit: bool, big: bool) -> list[bytes]:
+    """Return the bytes of each item of a sequence."""
+    unpack = Struct((">" if big else "<") + "HHI").unpack_from
+    items = []
+    position, end = 0, len(value)
+    while position + 8 <= end:
+        group, element, length = unpack(value, position)
+        if (group, element) == (0xFFFE, 0xE0DD):
+            break
+        if (group, element) != (0xFFFE, 0xE000):
+            raise Malformed("a functional group sequence holds something else than items")
+        position += 8
+        if length == UNDEFINED:
+            stop = _item_end(value, position, implicit, big, 1)
+            items.append(value[position : stop - 8])
+            position = stop
+        else:
+            if position + length > end:
+                raise Malformed("a functional group item is cut off")
+            items.append(value[position : position + length])
+            position += length
+    return items
+
+
+def _elements(item: bytes, implicit: bool, big: bool) -> list[Element]:
+    """Return tag, VR ("" in implicit VR) and value of each element of an item."""
+    order = ">" if big else "<"
+    unpack = Struct(order + ("HHI" if implicit else "HH2sH")).unpack_from
+    unpack_length = Struct(order + "I").unpack_from
+    result: list[Element] = []
+    position, end = 0, len(item)
+    while position + 8 <= end:
+        if implicit:
+            group, element, length = unpack(item, position)
+            vr = ""
+            position += 8
+        else:
+            group, element, code, length = unpack(item, position)
+            position += 8
+            if code in _LONG:
+                length = unpack_length(item, position)[0]
+                position += 4
+            if not code.isalpha():
+                raise Malformed(f"({group:04x},{element:04x}) in a functional group has no VR")
+            vr = code.decode("ascii")
+        if length == UNDEFINED:
+            stop = _sequence_end(item, position, implicit, big, 1)
+            result.append((group << 16 | element, vr, item[position : stop - 8]))
+            position = stop
+        else:
+            if position + length > end:
+                raise Malformed(f"({group:04x},{element:04x}) in a functional group is cut off")
+            result.append((group << 16 | element, vr, item[position : position + length]))
+            position += length
+    return result
