@@ -1,0 +1,97 @@
+"""A process that reads headers for another: lists of paths in, findings out, over pipes.
+
+A plain child process rather than ``multiprocessing``, whose ``spawn`` runs the user's script again
+unless it is guarded by ``if __name__ == "__main__"``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from typing import BinaryIO, cast
+
+from dbdicom_xr.index.gather import Findings, gather
+
+__all__ = ["Worker", "WorkerDied"]
+
+_START = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
+    "from dbdicom_xr.index.worker import serve; serve()"
+)
+
+
+class WorkerDied(Exception):
+    """The process ended before it answered."""
+
+
+class Worker:
+    """A child process that reads headers.
+
+    Raises
+    ------
+    OSError
+        No process can be started here.
+    """
+
+    def __init__(self) -> None:
+        if not sys.executable:
+            raise OSError("there is no Python interpreter to start")
+        path = json.dumps([entry or os.getcwd() for entry in sys.path if isinstance(entry, str)])
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def gather(self, paths: list[str]) -> Findings:
+        """Return what ``gather`` finds, or raise WorkerDied."""
+        try:
+            _send(cast(BinaryIO, self._process.stdin), paths)
+            return cast(Findings, _receive(cast(BinaryIO, self._process.stdout)))
+        except (OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
+            raise WorkerDied(str(error)) from None
+
+    def stop(self) -> None:
+        """End the process, at once."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:  # what was not sent yet is of no use any more
+                    continue
+
+
+def serve() -> None:
+    """Answer requests until the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr
+    while True:
+        try:
+            paths = cast("list[str]", _receive(requests))
+        except EOFError:
+            return
+        _send(answers, gather(paths))
+
+
+def _send(stream: BinaryIO, item: object) -> None:
+    # The two ends are one program of one version, so pickle is safe here; nothing of it is kept.
+    data = pickle.dumps(item, protocol=5)
+    stream.write(len(data).to_bytes(8, "little"))
+    stream.write(data)
+    stream.flush()
+
+
+def _receive(stream: BinaryIO) -> object:
+    head = stream.read(8)
+    if len(head) < 8:
+        raise EOFError
+    data = stream.read(int.from_bytes(head, "little"))
+    return pickle.loads(data)
