@@ -191,7 +191,15 @@ class PixelLayout:
             return
         _require("BitsAllocated", self.bits_allocated, (1, 8, 16, 32, 64))
         _require_range("BitsStored", self.bits_stored, 1, self.bits_allocated)
-        _require_range("HighBit", self.high_bit, self.bits_stored - 1, self.bits_allocated - 1)
+        # Older files may hold the value in upper bits. DCMTK then follows HighBit, pydicom and
+        # GDCM do not, so a number would be a guess. A codestream says itself where its bits are.
+        if self.high_bit != self.bits_stored - 1 and not self.is_encapsulated:
+            raise LayoutError(
+                f"HighBit is {self.high_bit}, but with BitsStored {self.bits_stored} it must be "
+                f"{self.bits_stored - 1} (PS3.5 8.1.1), and programs disagree on what is meant. If "
+                f"the values are in the lower {self.bits_stored} bits, set HighBit to "
+                f"{self.bits_stored - 1}."
+            )
         _require("PixelRepresentation", self.pixel_representation, (0, 1))
         if self.samples_per_pixel == 3:
             _require("PlanarConfiguration", self.planar_configuration, (0, 1))

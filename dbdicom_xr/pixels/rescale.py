@@ -62,8 +62,10 @@ def rescaled_dtype(
     dtype('float64')
     """
     stored = np.dtype(stored)
-    pairs = np.stack(np.broadcast_arrays(*(np.atleast_1d(slope), np.atleast_1d(intercept))))
-    slopes, intercepts = np.unique(pairs.astype(np.float64), axis=1)
+    slopes, intercepts = np.broadcast_arrays(
+        np.atleast_1d(np.asarray(slope, np.float64)),
+        np.atleast_1d(np.asarray(intercept, np.float64)),
+    )
     for name, values in (("RescaleSlope", slopes), ("RescaleIntercept", intercepts)):
         if not np.isfinite(values).all():
             wrong = values[~np.isfinite(values)][0]
@@ -76,8 +78,8 @@ def rescaled_dtype(
     if not signed:
         low, high = 0, (1 << bits_stored) - 1
     if np.all(slopes == np.trunc(slopes)) and np.all(intercepts == np.trunc(intercepts)):
-        pairs_of_int = [(int(a), int(b)) for a, b in zip(slopes, intercepts, strict=True)]
-        ends = [a * x + b for a, b in pairs_of_int for x in (low, high)]
+        pairs = np.unique(slopes + 1j * intercepts)  # few, and then as exact Python integers
+        ends = [int(p.real) * x + int(p.imag) for p in pairs for x in (low, high)]
         for dtype in (stored, *(d for d in _INTEGERS if d.itemsize >= stored.itemsize)):
             limits = np.iinfo(dtype)
             if limits.min <= min(ends) and max(ends) <= limits.max:
@@ -215,8 +217,8 @@ def modality_lut(stored: Array, first: int, bits: int, table: ArrayLike) -> Arra
         the last.
     bits : int
         Bits per entry, 8 or 16: the third number of LUTDescriptor.
-    table : array_like of int, or bytes
-        LUTData: the entries; bytes are taken as little endian.
+    table : array_like of int
+        LUTData: the entries.
 
     Returns
     -------
@@ -236,8 +238,6 @@ def modality_lut(stored: Array, first: int, bits: int, table: ArrayLike) -> Arra
     if not 1 <= bits <= 16:
         raise InvalidValue(f"LUTDescriptor has {bits} bits per entry; it can be 8 or 16.")
     dtype = np.dtype(np.uint8 if bits <= 8 else np.uint16)
-    if isinstance(table, bytes):
-        table = np.frombuffer(table, dtype.newbyteorder("<"))
     entries = np.asarray(table).ravel().astype(dtype)
     if entries.size == 0:
         raise InvalidValue("LUTData is empty; use rescale=False to read the stored values.")

@@ -1,0 +1,274 @@
+"""Compressed frames equal their source, pydicom's reading and a second decoder."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import replace
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom.encaps import generate_frames, get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import pack_bits
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from dbdicom_xr.errors import LayoutError, PixelError
+from dbdicom_xr.pixels import plugins
+from dbdicom_xr.pixels.decode import decode_encapsulated
+from dbdicom_xr.pixels.layout import PixelLayout
+from tests.data import ROOT
+from tests.pixels.made import layout_of, make, random_values
+
+
+def smooth(shape: tuple[int, int], peak: int) -> np.ndarray:
+    rows, columns = np.indices(shape)
+    wave = 1 + np.sin(rows / 7) * np.cos(columns / 9)
+    return np.round(wave / 2 * peak)
+
+
+def monochrome(bits: int, signed: bool = False, shape=(33, 50)) -> tuple[np.ndarray, PixelLayout]:
+    allocated = 8 if bits <= 8 else 16
+    dtype = f"{'ui'[signed]}{allocated // 8}"
+    layout = PixelLayout(*shape, allocated, bits, bits - 1, int(signed))
+    return random_values(bits, shape, bits, signed, dtype), layout
+
+
+def compress(values: np.ndarray, layout: PixelLayout, syntax: str) -> bytes:
+    dataset = make(
+        values.tobytes() + b"\0" * (values.nbytes % 2),
+        layout.rows,
+        layout.columns,
+        BitsAllocated=layout.bits_allocated,
+        BitsStored=layout.bits_stored,
+        PixelRepresentation=layout.pixel_representation,
+        SamplesPerPixel=layout.samples_per_pixel,
+        PhotometricInterpretation=layout.photometric_interpretation,
+        **({"PlanarConfiguration": 0} if layout.samples_per_pixel == 3 else {}),
+    )
+    dataset.compress(UID(syntax), generate_instance_uid=False)
+    return bytes(get_frame(dataset.PixelData, 0, number_of_frames=1))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+def test_lossless_round_trip(syntax: str, bits: int, signed: bool) -> None:
+    values, layout = monochrome(bits, signed)
+    got = decode_encapsulated(
+        compress(values, layout, syntax), replace(layout, transfer_syntax=syntax)
+    )
+    assert got.dtype == layout.dtype
+    np.testing.assert_array_equal(got, values)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("syntax", [JPEGLossless, JPEGLosslessSV1])
+def test_jpeg_lossless(syntax: str, bits: int, signed: bool) -> None:
+    values, layout = monochrome(bits, signed)
+    # JPEG knows no sign: the bits of BitsStored are what it carries.
+    carried = (values.astype("i4") & ((1 << bits) - 1)).astype(f"u{values.itemsize}")
+    for predictor in (1,) if syntax == JPEGLosslessSV1 else (2, 4, 7):
+        frame = imagecodecs.jpeg8_encode(
+            carried, lossless=True, predictor=predictor, bitspersample=bits
+        )
+        got = decode_encapsulated(frame, replace(layout, transfer_syntax=syntax))
+        np.testing.assert_array_equal(got, values)
+
+
+@pytest.mark.parametrize(("syntax", "bits"), [(JPEGBaseline8Bit, 8), (JPEGExtended12Bit, 12)])
+def test_jpeg_lossy(syntax: str, bits: int) -> None:
+    _, layout = monochrome(bits, shape=(64, 48))
+    values = smooth((64, 48), (1 << bits) - 1).astype(layout.dtype)
+    frame = imagecodecs.jpeg8_encode(values, level=95, bitspersample=bits)
+    got = decode_encapsulated(frame, replace(layout, transfer_syntax=syntax))
+    assert got.dtype == layout.dtype
+    assert np.abs(got.astype(int) - values).max() <= (1 << bits) // 50
+    assert not np.array_equal(got, np.zeros_like(got))
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+def test_colour(syntax: str) -> None:
+    values = random_values(4, (64, 70, 3), 8, False, "u1")
+    layout = PixelLayout(64, 70, 8, 8, 7, 0, 3, photometric_interpretation="RGB")
+    frame = compress(values, layout, syntax)
+    got = decode_encapsulated(frame, replace(layout, transfer_syntax=syntax))
+    np.testing.assert_array_equal(got, values)
+
+
+@pytest.mark.parametrize("photometric", ["YBR_FULL", "YBR_FULL_422"])
+def test_jpeg_colour(photometric: str) -> None:
+    planes = [smooth((32, 40), peak).astype("u1") for peak in (250, 120, 60)]
+    values = np.stack(planes, axis=-1)
+    frame = imagecodecs.jpeg8_encode(values, level=95, outcolorspace="YCBCR")
+    layout = PixelLayout(
+        32,
+        40,
+        8,
+        8,
+        7,
+        samples_per_pixel=3,
+        photometric_interpretation=photometric,
+        transfer_syntax=JPEGBaseline8Bit,
+    )
+    got = decode_encapsulated(frame, layout)
+    assert got.shape == (32, 40, 3)
+    assert np.abs(got.astype(int) - values).max() <= 12  # RGB again
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (5, 7)])
+def test_single_bits_in_rle_and_deflated(shape: tuple[int, int]) -> None:
+    values = random_values(2, shape, 1, False, "u1")
+    layout = PixelLayout(*shape, 1, 1, 0)
+    packed = np.frombuffer(pack_bits(values, pad=False), "u1")
+    as_bytes = PixelLayout(1, packed.size, 8, 8, 7)
+    frames = {
+        RLELossless: compress(packed[None], as_bytes, RLELossless),
+        "1.2.840.10008.1.2.8.1": zlib.compress(packed.tobytes(), wbits=-15),
+        "1.2.840.10008.1.2.1.98": packed.tobytes(),
+    }
+    for syntax, frame in frames.items():
+        got = decode_encapsulated(frame, replace(layout, transfer_syntax=syntax))
+        np.testing.assert_array_equal(got, values)
+
+
+def test_precision_above_bits_stored_is_kept() -> None:
+    # BitsStored says 12, the codestream holds 16: the values are as in pydicom, and
+    # value_bits covers them.
+    values, layout = monochrome(16)
+    frame = compress(values, layout, JPEG2000Lossless)
+    layout = replace(layout, bits_stored=12, high_bit=11, transfer_syntax=JPEG2000Lossless)
+    np.testing.assert_array_equal(decode_encapsulated(frame, layout), values)
+    assert int(values.max()) < 1 << layout.value_bits
+
+
+def test_pydicom_gains_the_decoder() -> None:
+    plugins.register()
+    for syntax in (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1):
+        assert "imagecodecs" in get_decoder(syntax).available_plugins
+
+
+JPEG_8 = imagecodecs.jpeg8_encode(np.full((16, 16), 9, "u1"))
+
+
+@pytest.mark.parametrize(
+    ("frame", "changes", "message"),
+    [
+        (JPEG_8, {"rows": 8}, "has 16 rows, 16 columns and 1 samples per pixel, but Rows"),
+        (JPEG_8, {"samples_per_pixel": 3}, "SamplesPerPixel are 16, 16 and 3"),
+        (b"", {}, "hold no JPEG image"),
+        (b"\xff\xd8" + bytes(50), {}, "hold no JPEG image"),
+        (JPEG_8[:-2], {}, "ends too early"),
+        (JPEG_8[: len(JPEG_8) // 2], {}, "JPEG"),
+        (JPEG_8, {"transfer_syntax": JPEG2000}, "hold no JPEG 2000 image"),
+        (JPEG_8, {"transfer_syntax": RLELossless}, r"RLE Lossless \(1.2.840.10008.1.2.5\)"),
+        (JPEG_8, {"transfer_syntax": JPEGLSLossless}, "JPEG-LS Lossless"),
+        (JPEG_8, {"transfer_syntax": "1.2.840.10008.1.2.4.102"}, "MPEG-4.*has no decoder"),
+        (JPEG_8, {"transfer_syntax": "1.2.3.4"}, r"Unknown transfer syntax \(1.2.3.4\)"),
+        (bytes(10), {"transfer_syntax": "1.2.840.10008.1.2.1.98"}, "needs 256 bytes, 10 are"),
+        (b"\xff\xff", {"transfer_syntax": "1.2.840.10008.1.2.8.1"}, "cannot be decoded"),
+        (
+            JPEG_8,
+            {"bits_allocated": 16, "bits_stored": 12, "high_bit": 11, "keyword": "PixelDat"},
+            "pixel data keyword",
+        ),
+    ],
+)
+def test_what_cannot_be_decoded(frame: bytes, changes: dict, message: str) -> None:
+    layout = PixelLayout(16, 16, 8, 8, 7, transfer_syntax=JPEGBaseline8Bit)
+    with pytest.raises((PixelError, LayoutError), match=message):
+        decode_encapsulated(frame, replace(layout, **changes))
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.9])
+def test_truncated(syntax: str, part: float) -> None:
+    values, layout = monochrome(12)
+    frame = compress(values, layout, syntax)
+    with pytest.raises(PixelError):
+        decode_encapsulated(
+            frame[: int(len(frame) * part)], replace(layout, transfer_syntax=syntax)
+        )
+
+
+def test_a_header_that_claims_too_much_takes_no_memory() -> None:
+    huge = bytearray(JPEG_8)
+    start = huge.find(b"\xff\xc0")
+    huge[start + 5 : start + 9] = struct.pack(">HH", 65500, 65500)
+    with pytest.raises(PixelError, match="has 65500 rows"):
+        decode_encapsulated(
+            bytes(huge), PixelLayout(16, 16, 8, 8, 7, transfer_syntax=JPEGBaseline8Bit)
+        )
+    bomb = zlib.compress(bytes(10_000_000), wbits=-15)
+    layout = PixelLayout(16, 16, 8, 8, 7, transfer_syntax="1.2.840.10008.1.2.8.1")
+    assert decode_encapsulated(bomb, layout).nbytes == 256
+
+
+def test_missing_decoder_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = get_decoder(HTJ2KLossless)
+    monkeypatch.setattr(decoder, "_available", {})
+    codestream = imagecodecs.jpeg2k_encode(np.zeros((16, 16), "u1"), codecformat="J2K")
+    layout = PixelLayout(16, 16, 8, 8, 7, transfer_syntax=HTJ2KLossless)
+    with pytest.raises(PixelError, match="pip install pylibjpeg pylibjpeg-openjpeg"):
+        decode_encapsulated(codestream, layout)
+
+
+def test_next_decoder_where_the_first_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, layout = monochrome(12)
+    frame = compress(values, layout, RLELossless)
+
+    def broken(src: bytes, runner: object) -> bytes:
+        raise RuntimeError("no luck")
+
+    decoder = get_decoder(RLELossless)
+    monkeypatch.setitem(decoder._available, "pylibjpeg", broken)
+    layout = replace(layout, transfer_syntax=RLELossless)
+    np.testing.assert_array_equal(decode_encapsulated(frame, layout), values)
+    monkeypatch.setattr(decoder, "_available", {"pylibjpeg": broken})
+    with pytest.raises(PixelError, match="no luck") as raised:
+        decode_encapsulated(frame, layout)
+    assert raised.value.__cause__ is not None
+
+
+def test_multi_frame() -> None:
+    values = random_values(8, (3, 64, 70), 16, True, "<i2")
+    dataset = make(values.tobytes(), 64, 70, frames=3, PixelRepresentation=1)
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    frames = generate_frames(dataset.PixelData, number_of_frames=3)
+    got = np.stack([decode_encapsulated(frame, layout_of(dataset)) for frame in frames])
+    np.testing.assert_array_equal(got, values)
+
+
+def test_a_folder_named_dl_does_no_harm(tmp_path) -> None:
+    (tmp_path / "dl").mkdir()
+    program = (
+        "from dbdicom_xr.pixels.guard import import_gdcm; import_gdcm()\n"
+        "from dbdicom_xr.pixels.decode import decode_native\n"
+        "from dbdicom_xr.pixels.layout import PixelLayout\n"
+        "print(decode_native(bytes([5, 0]), PixelLayout(1, 1))[0, 0])\n"
+        "import dl; print(dl.__path__[0])\n"  # the user's own folder is still found
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.append({str(ROOT)!r})\n{program}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["5", str(tmp_path / "dl")]
