@@ -25,12 +25,13 @@ TWINS = {
     "liver_nonbyte_aligned_deflate.dcm": "liver_nonbyte_aligned_j2k.dcm",
 }
 
-FOLDERS = sorted(p.name for p in (testdata_folder() or Path()).iterdir() if p.is_dir())
+ROOT = testdata_folder()
+FOLDERS = sorted(p.name for p in ROOT.iterdir() if p.is_dir()) if ROOT else []
 
 pytestmark = [
     pytest.mark.realdata,
     pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(testdata_folder() is None, reason="no DBDICOM_XR_TESTDATA"),
+    pytest.mark.skipif(ROOT is None, reason="no DBDICOM_XR_TESTDATA"),
 ]
 
 

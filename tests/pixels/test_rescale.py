@@ -34,6 +34,10 @@ from tests.pixels.made import random_values
         (0.25, 0, "u2", 16, "f4"),
         (0.25, 0, "u4", 32, "f8"),
         (0.001, 1e6, "u2", 12, "f8"),
+        (0.1, 2e4, "u2", 12, "f4"),  # half the distance of float32 there: 0.98e-3
+        (0.1, 4e4, "u2", 12, "f8"),  # 1.95e-3, more than 1/100 of 0.1
+        (0.75, 0, "u4", 17, "f4"),
+        (0.75, 0, "u4", 19, "f8"),
         ([0.25, 1e-9], [0, 1], "u2", 12, "f8"),
         (-0.37, 4.0, "i2", 16, "f4"),
         (1e38, 0.5, "u2", 12, "f8"),
@@ -71,7 +75,12 @@ intercepts = st.one_of(
 )
 
 
-@given(stored_kinds, st.lists(st.tuples(slopes, intercepts), min_size=1, max_size=3))
+# Where the decision between float32 and float64 falls: offsets of 2**14 to 2**20 steps.
+near_the_limit = st.tuples(slopes, st.floats(2**14, 2**20)).map(lambda p: (p[0], p[0] * p[1]))
+pairs = st.one_of(st.tuples(slopes, intercepts), near_the_limit)
+
+
+@given(stored_kinds, st.lists(pairs, min_size=1, max_size=3))
 @example((16, 4, False), [(0.001, 1e6)])
 @example((16, 0, True), [(1e-5, -1e6)])
 @example((32, 0, False), [(0.1, 0.0)])
