@@ -72,7 +72,8 @@ class Distinct:
     labels : np.ndarray
         Shape (values,): the values, ascending.
     crowded : tuple of str, optional
-        Ends of the first run of values that is wider than the tolerance, if there is one.
+        Ends of the first run of values that is wider than the tolerance, if there is one; then
+        no values are merged.
     """
 
     codes: Ints
@@ -133,14 +134,18 @@ def partition(key: SortKey) -> tuple[Ints, int] | None:
     """Number the values of a key by first appearance; None where they are crowded."""
     if key.tolerance == 0 and key.values.ndim == 1:
         return same_as_first_seen(_plain(key)[0])
-    values = distinct(key)
-    return None if values.crowded else same_as_first_seen(values.codes)
+    if key.values.ndim == 2:
+        codes, _, crowded = _cluster_rows(key)
+    else:
+        codes, crowded = (values := distinct(key)).codes, values.crowded
+    return None if crowded else same_as_first_seen(codes)
 
 
 def distinct(key: SortKey) -> Distinct:
     """Find the distinct values of a key, as the module describes. All values must be usable."""
     if key.values.ndim == 2:
-        return _distinct_rows(key)
+        codes, rows, crowded = _cluster_rows(key)
+        return Distinct(codes, _row_labels(rows, key.decimals), crowded)
     plain, tolerance = _plain(key)
     codes, unique = pd.factorize(plain, sort=True)
     codes = codes.astype(np.int64, copy=False)
@@ -152,12 +157,12 @@ def distinct(key: SortKey) -> Distinct:
         first, last = _ends(run)
         wide = np.flatnonzero(unique[last] - unique[first] > tolerance)
         if len(wide):
-            ends = np.array([unique[first[wide[0]]], unique[last[wide[0]]]]).view(_dtype(key))
-            crowded = (text_of(ends[0]), text_of(ends[1]))
-        unique = unique[_medians(run, np.bincount(codes, minlength=len(unique)))]
-        codes = run[codes]
-    labels = unique.view(_dtype(key)) if key.values.dtype.kind in "mM" else unique
-    return Distinct(codes, _rounded(labels, key.decimals), crowded)
+            low, high = _as_given(unique[[first[wide[0]], last[wide[0]]]], key)
+            crowded = (text_of(low), text_of(high))
+        else:
+            unique = unique[_medians(run, np.bincount(codes, minlength=len(unique)))]
+            codes = run[codes]
+    return Distinct(codes, _rounded(_as_given(unique, key), key.decimals), crowded)
 
 
 def points(keys: Sequence[tuple[Ints, int]], n: int) -> Points:
@@ -219,8 +224,9 @@ def _pairs(group: Ints, groups: int, codes: Ints, size: int) -> tuple[Ints, Ints
     return number, occupied
 
 
-def _dtype(key: SortKey) -> np.dtype[Any]:
-    return key.values.dtype if key.values.dtype.kind in "mM" else np.dtype(np.float64)
+def _as_given(plain: NDArray[Any], key: SortKey) -> NDArray[Any]:
+    """Make dates and times of their integers again."""
+    return plain.view(key.values.dtype) if key.values.dtype.kind in "mM" else plain
 
 
 def _plain(key: SortKey) -> tuple[NDArray[Any], float]:
@@ -265,11 +271,13 @@ def _rounded(labels: NDArray[Any], decimals: int | None) -> NDArray[Any]:
     return labels if len(np.unique(rounded)) < len(labels) else rounded
 
 
-def _distinct_rows(key: SortKey) -> Distinct:
-    """Find the distinct rows of a multi-valued number; labels are text with DICOM's backslash."""
+def _cluster_rows(
+    key: SortKey,
+) -> tuple[Ints, NDArray[np.float64], tuple[str, str] | None]:
+    """Find the distinct rows of a multi-valued number: codes, rows in order, crowded."""
     values = key.values.astype(np.float64) + 0.0
     if not len(values):
-        return Distinct(np.empty(0, np.int64), np.empty(0, object))
+        return np.empty(0, np.int64), values, None
     tolerance = key.tolerance * _SLACK
     exact = [pd.factorize(column, sort=True) for column in values.T]
     found = points([(codes.astype(np.int64), len(unique)) for codes, unique in exact], len(values))
@@ -287,31 +295,27 @@ def _distinct_rows(key: SortKey) -> Distinct:
         if group.max() == before:
             break
 
-    # Groups in order of their rows, a jitter in one component leaving the next to decide.
-    order_of = [
-        _runs(unique, tolerance)[code]
-        for (_, unique), code in zip(exact, found.by_value, strict=True)
-    ]
     by_group = np.argsort(group, kind="stable")
     first, last = _ends(group[by_group])
+    spread = [
+        np.maximum.reduceat(column[by_group], first) - np.minimum.reduceat(column[by_group], first)
+        for column in rows.T
+    ]
+    wide = np.flatnonzero(np.max(spread, axis=0) > tolerance)
+    if len(wide):
+        low, high = rows[by_group[[first[wide[0]], last[wide[0]]]]]
+        return found.of_frame, rows, (_row_text(low), _row_text(high))
+
+    # Groups in order of their rows, a jitter in one component leaving the next to decide.
     medians = by_group[_medians(group[by_group], found.frames[by_group])]
-    ranked = np.lexsort([medians, *(order[medians] for order in reversed(order_of))])
+    order_of = [
+        _runs(unique, tolerance)[code][medians]
+        for (_, unique), code in zip(exact, found.by_value, strict=True)
+    ]
+    ranked = np.lexsort([medians, *reversed(order_of)])
     place = np.empty_like(ranked)
     place[ranked] = np.arange(len(ranked))
-    labels = rows[medians[ranked]]
-
-    crowded = None
-    starts = by_group[first]
-    spread = np.array(
-        [
-            np.maximum.reduceat(c[by_group], first) - np.minimum.reduceat(c[by_group], first)
-            for c in rows.T
-        ]
-    ).max(axis=0)
-    wide = np.flatnonzero(spread > tolerance)
-    if len(wide):
-        crowded = (_row_text(rows[starts[wide[0]]]), _row_text(rows[by_group[last[wide[0]]]]))
-    return Distinct(place[group][found.of_frame], _row_labels(labels, key.decimals), crowded)
+    return place[group][found.of_frame], rows[medians[ranked]], None
 
 
 def _row_text(row: NDArray[Any], digits: str = ".10g") -> str:

@@ -108,7 +108,7 @@ def gaps(
         short = np.flatnonzero(at.frames < depth)
         count, what = len(short), f"have fewer than {depth} frames"
         shown = [where([column[p] for column in columns]) for p in short[:_SHOWN]]
-    more = "; ..." if count > len(shown) else ""
+    more = f"; and {count - len(shown)} more" if count > len(shown) else ""
     return (
         f"The grid along {', '.join(names)} has gaps: {count} of {cells} cells {what}: "
         f"{'; '.join(shown)}{more}.\n{_table(names, values, at)}{_ways_out(suggestions)}\n"

@@ -155,8 +155,8 @@ def _digits(chars: _Chars, length: _Ints, *, other_than: int | None = None) -> _
     if other_than is not None:
         inside[:, other_than] = False
     digits = np.where(inside, chars - ord("0"), 0)
-    good: NDArray[np.bool_] = ((digits >= 0) & (digits <= 9)).all(axis=1)
-    return digits.astype(np.int64), good
+    stray = (digits < 0) | (digits > 9)
+    return digits.astype(np.int64), np.asarray(~stray.any(axis=1))
 
 
 def _two(digits: _Ints, at: int) -> _Ints:
@@ -226,9 +226,9 @@ def _parse_datetime(chars: _Chars, length: _Ints) -> _Parsed:
 
 
 def _whole_parts(chars: _Chars, length: _Ints, first: int, last: int) -> NDArray[np.bool_]:
-    """Tell which texts end in a fraction, or after ``first``, ``first + 2``, ... ``last`` digits."""
-    whole: NDArray[np.bool_] = (length >= first) & (length <= last) & (length % 2 == 0)
-    return whole | ((length > last) & (chars[:, last] == ord(".")))
+    """Tell which texts end in a fraction, or after ``first``, ``first + 2``, ... digits."""
+    whole = (length >= first) & (length <= last) & (length % 2 == 0)
+    return np.asarray(whole | ((length > last) & (chars[:, last] == ord("."))))
 
 
 def _without(
