@@ -148,7 +148,12 @@ def full_grids(
     ]
     ranked = [(tuple((0, place) for place in grid), grid) for grid in search.by_value]
     ranked += [((*((0, place) for place in grid[:-1]), (1, grid[-1])), grid) for grid in by_order]
-    return [tuple(candidates[place].name for place in grid) for _, grid in sorted(ranked)][:limit]
+    best: list[tuple[int, ...]] = []
+    for _, grid in sorted(ranked):
+        # What a better grid does with fewer tags is no news: slices alone, slices by acquisition.
+        if not any(set(better) <= set(grid) for better in best):
+            best.append(grid)
+    return [tuple(candidates[place].name for place in grid) for grid in best[:limit]]
 
 
 def _restricted(key: SortKey, rows: Any) -> SortKey:

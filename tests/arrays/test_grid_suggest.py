@@ -190,6 +190,12 @@ def test_a_tag_that_numbers_the_frames_comes_last():
     assert full_grids(dynamic(False), 20)[-1] == ("AcquisitionTime",)
 
 
+def test_a_grid_with_more_tags_than_a_better_one_is_left_out():
+    found = full_grids(volume(), 12)
+    assert found[0] == ("SliceLocation",)
+    assert all("SliceLocation" not in names for names in found[1:])
+
+
 def test_what_cannot_be_used_is_left_out():
     keys = [
         key("Missing", [0, 0, 1, 1], present=[True, True, True, False]),
