@@ -1,8 +1,8 @@
 """The bytes of one frame to its stored values, equal to pydicom's ``pixel_array``.
 
 Native frames are viewed in place where that is possible. Compressed frames go through the
-decoders that pydicom knows, one frame at a time and without a Dataset, with a fixed preference
-among them, so that the numbers do not depend on what else is installed.
+decoders that pydicom knows, one frame at a time and without a Dataset: one decoder per transfer
+syntax, so that the numbers do not depend on what else is installed.
 """
 
 from __future__ import annotations
@@ -219,8 +219,8 @@ def _decode(frame: bytes, layout: PixelLayout) -> Array:
             f"{_describe(layout)} has no decoder in this version. Convert the file, for example "
             "with dcmdjpeg or gdcmconv, to read it."
         ) from error
-    names = plugins.in_order(uid, decoder.available_plugins)
-    if not names:
+    plugin = plugins.choose(uid, decoder.available_plugins)
+    if plugin is None:
         raise PixelError(
             f"{_describe(layout)} needs a decoder that is not installed: "
             f"pip install {plugins.package_for(uid)}"
@@ -241,19 +241,17 @@ def _decode(frame: bytes, layout: PixelLayout) -> Array:
         "pixel_keyword": layout.keyword,
         "pixel_vr": "OB",
     }
-    failures = []
-    for name in names:
-        try:
-            decoded, _ = decoder.as_array(
-                stream, index=0, validate=False, decoding_plugin=name, **options
-            )
-        except Exception as error:  # whatever a decoder raises is news of this frame
-            failures.append(error)
-            continue
-        return cast(Array, decoded)
-    # pydicom puts a line of its own before the decoder's.
-    reason = str(failures[0]).strip().rpartition("\n")[2].strip()
-    raise PixelError(f"{_describe(layout)} cannot be decoded: {reason}") from failures[0]
+    try:
+        decoded, _ = decoder.as_array(
+            stream, index=0, validate=False, decoding_plugin=plugin, **options
+        )
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # also a panic of the RLE decoder's Rust, which is no Exception
+        # pydicom puts a line of its own before the decoder's.
+        reason = str(error).strip().rpartition("\n")[2].strip()
+        raise PixelError(f"{_describe(layout)} cannot be decoded: {reason}") from error
+    return cast(Array, decoded)
 
 
 def _describe(layout: PixelLayout) -> str:

@@ -2,8 +2,8 @@
 
 JPEG baseline, extended and lossless come from libjpeg-turbo, through imagecodecs, which is
 added to the decoders of pydicom. Of the decoders free to use, it alone reads the 12-bit
-JPEG Extended, and on all other real files it gives the same numbers as GDCM and DCMTK; it lets go
-of the interpreter lock, and does not print.
+JPEG Extended. On all other real files it gives the same numbers as GDCM and DCMTK, two to three
+times as fast as GDCM, and damaged bytes raise where they make GDCM abort the process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydicom.pixels.decoders.base import get_decoder
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
-__all__ = ["DECODER_DEPENDENCIES", "in_order", "is_available", "package_for", "register"]
+__all__ = ["DECODER_DEPENDENCIES", "choose", "is_available", "package_for", "register"]
 
 _NAME = "imagecodecs"
 _JPEG = (
@@ -60,10 +60,29 @@ def register() -> None:
             decoder.add_plugin(_NAME, (__name__, "_decode_frame"))
 
 
-def in_order(uid: str, available: Iterable[str]) -> list[str]:
-    """Return the names of the decoders to try, the preferred one first."""
+def choose(uid: str, available: Iterable[str]) -> str | None:
+    """Return the decoder to use for a transfer syntax: always the same one, if it is installed.
+
+    Parameters
+    ----------
+    uid : str
+        The transfer syntax.
+    available : iterable of str
+        Names of the plugins that pydicom could use.
+
+    Returns
+    -------
+    str or None
+        GDCM is never chosen: bytes that are damaged can make it abort the whole process.
+
+    Examples
+    --------
+    >>> choose("1.2.840.10008.1.2.4.80", ["gdcm", "pylibjpeg", "pyjpegls"])
+    'pyjpegls'
+    """
+    usable = [name for name in available if name != "gdcm"]
     preferred, _ = _PREFERRED.get(_uid.UID(uid), ("", ""))
-    return sorted(available, key=lambda name: (name != preferred, name))
+    return preferred if preferred in usable else next(iter(usable), None)
 
 
 def package_for(uid: str) -> str:

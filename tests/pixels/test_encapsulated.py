@@ -228,21 +228,52 @@ def test_missing_decoder_names_the_package(monkeypatch: pytest.MonkeyPatch) -> N
         decode_encapsulated(codestream, layout)
 
 
-def test_next_decoder_where_the_first_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def broken(src: bytes, runner: object) -> bytes:
+    raise OSError("no luck")
+
+
+def test_any_exception_of_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     values, layout = monochrome(12)
     frame = compress(values, layout, RLELossless)
-
-    def broken(src: bytes, runner: object) -> bytes:
-        raise RuntimeError("no luck")
-
-    decoder = get_decoder(RLELossless)
-    monkeypatch.setitem(decoder._available, "pylibjpeg", broken)
-    layout = replace(layout, transfer_syntax=RLELossless)
-    np.testing.assert_array_equal(decode_encapsulated(frame, layout), values)
-    monkeypatch.setattr(decoder, "_available", {"pylibjpeg": broken})
-    with pytest.raises(PixelError, match="no luck") as raised:
-        decode_encapsulated(frame, layout)
+    monkeypatch.setitem(get_decoder(RLELossless)._available, "pylibjpeg", broken)
+    with pytest.raises(
+        PixelError, match=r"RLE Lossless \(1.2.840.10008.1.2.5\).*no luck"
+    ) as raised:
+        decode_encapsulated(frame, replace(layout, transfer_syntax=RLELossless))
     assert raised.value.__cause__ is not None
+
+
+def test_gdcm_is_never_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, layout = monochrome(12)
+    frame = compress(values, layout, JPEGLSLossless)
+    layout = replace(layout, transfer_syntax=JPEGLSLossless)
+    decoder = get_decoder(JPEGLSLossless)
+    monkeypatch.setattr(decoder, "_available", {"gdcm": broken} | decoder._available)
+    np.testing.assert_array_equal(decode_encapsulated(frame, layout), values)
+    monkeypatch.setattr(decoder, "_available", {"gdcm": broken})
+    with pytest.raises(PixelError, match="pip install pyjpegls"):
+        decode_encapsulated(frame, layout)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless, JPEGLosslessSV1])
+def test_damaged_bytes_give_an_image_or_an_error(syntax: str) -> None:
+    values, layout = monochrome(12)
+    if syntax == JPEGLosslessSV1:
+        frame = imagecodecs.jpeg8_encode(values, lossless=True, predictor=1, bitspersample=12)
+    else:
+        frame = compress(values, layout, syntax)
+    layout = replace(layout, transfer_syntax=syntax)
+    rng = np.random.default_rng(6)
+    failed = 0
+    for _ in range(60):
+        damaged = bytearray(frame)
+        for position in rng.integers(0, len(frame), 4):
+            damaged[position] = rng.integers(256)
+        try:
+            assert decode_encapsulated(bytes(damaged), layout).shape == layout.frame_shape
+        except PixelError:
+            failed += 1
+    assert failed
 
 
 def test_multi_frame() -> None:
