@@ -70,8 +70,7 @@ def decode_native(buffer: Buffer, layout: PixelLayout, bit_offset: int = 0) -> A
     unit = 16 if layout.swaps_byte_pairs else 8
     needed = -(-(bit_offset + layout.frame_bits) // unit) * unit // 8
     present = memoryview(buffer).nbytes
-    # The padding byte that an odd number of bytes needs is missing in some files.
-    if present < -(-(bit_offset + layout.frame_bits) // 8):
+    if present < needed:
         raise PixelError(
             f"The pixel data end too early: a frame of {layout.rows} x {layout.columns} pixels "
             f"needs {needed} bytes, {present} are there. The file is probably truncated."
@@ -98,8 +97,7 @@ def _samples(buffer: Buffer, layout: PixelLayout, bit_offset: int) -> Array:
     dtype = layout.dtype
     start, count = bit_offset // 8, layout.frame_bits // (8 * dtype.itemsize)
     if layout.swaps_byte_pairs:
-        data = bytes(buffer)
-        words = np.frombuffer(data + b"\0" * (len(data) % 2), "u2")
+        words = np.frombuffer(buffer, "u2", -(-(start + count) // 2))
         return words.byteswap().view(dtype)[start : start + count]
     stored = np.frombuffer(
         buffer, dtype.newbyteorder(">" if layout.is_big_endian else "<"), count, start

@@ -129,10 +129,17 @@ def test_view_of_the_buffer(bits_stored: int) -> None:
     assert frame[0, 0] == 7
 
 
-def test_missing_padding_is_forgiven() -> None:
+def test_bytes_in_big_endian_words() -> None:
     layout = PixelLayout(3, 3, 8, 8, 7, transfer_syntax=ExplicitVRBigEndian, vr="OW")
     whole = bytes([2, 1, 4, 3, 6, 5, 8, 7, 0, 9])
     np.testing.assert_array_equal(decode_native(whole, layout).ravel(), range(1, 10))
+    with pytest.raises(PixelError, match="needs 10 bytes, 9 are there"):
+        decode_native(whole[:9], layout)  # the last pixel is the missing byte
+
+
+def test_a_missing_padding_byte_is_no_loss() -> None:
+    frame = decode_native(bytes(range(9)), PixelLayout(3, 3, 8, 8, 7))
+    np.testing.assert_array_equal(frame.ravel(), range(9))
 
 
 @pytest.mark.parametrize("length", [0, 1, 31])
