@@ -1,0 +1,102 @@
+"""The fields of an input form, and the values that may stand in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
+
+FieldType = Literal["string", "integer", "float", "dropdownlist", "listview"]
+
+
+class Field(TypedDict, total=False):
+    """One field of ``dialog.input``, spelt as dbdicom spells it.
+
+    Attributes
+    ----------
+    label : str
+        What is asked for.
+    type : {"string", "integer", "float", "dropdownlist", "listview"}
+        ``"dropdownlist"`` is one choice out of `list`, ``"listview"`` any number of them.
+    value : str, int, float, or list of int
+        What stands there before anything is typed. For a choice: its index, counted from 0.
+    list : sequence of str
+        The choices.
+    minimum, maximum : float
+        The closed range of a number.
+    """
+
+    label: str
+    type: FieldType
+    value: Any
+    list: Sequence[str]
+    minimum: float
+    maximum: float
+
+
+def check_field(field: Field) -> None:
+    """Raise ``ValueError`` where a field does not say what it asks for."""
+    label, kind = field.get("label"), field.get("type", "string")
+    if not label:
+        raise ValueError(f"a field needs a label: {field!r}")
+    if kind not in FieldType.__args__:  # type: ignore[attr-defined]
+        known = ", ".join(FieldType.__args__)  # type: ignore[attr-defined]
+        raise ValueError(f"field {label!r}: unknown type {kind!r}; one of {known}")
+    if kind in ("dropdownlist", "listview") and not field.get("list"):
+        raise ValueError(f"field {label!r}: a {kind} needs a list of choices")
+
+
+def check_value(field: Field, value: Any) -> Any:
+    """Return a value as the type of its field.
+
+    Parameters
+    ----------
+    field : Field
+        What was asked for.
+    value : Any
+        What was answered; a text is read as what the field asks for.
+
+    Raises
+    ------
+    ValueError
+        If the value does not fit the field: its type, its range, its choices.
+
+    Examples
+    --------
+    >>> check_value({"label": "Radius", "type": "integer", "minimum": 1}, "3")
+    3
+    >>> check_value({"label": "Mode", "type": "dropdownlist", "list": ["nearest", "wrap"]}, "wrap")
+    1
+    """
+    kind, label = field.get("type", "string"), field["label"]
+    if kind == "string":
+        return str(value)
+    if kind == "dropdownlist":
+        return _choice(field, value)
+    if kind == "listview":
+        chosen = value.split(",") if isinstance(value, str) else value
+        return sorted({_choice(field, one) for one in chosen if str(one).strip()})
+    try:
+        number = int(str(value)) if kind == "integer" else float(value)
+    except (TypeError, ValueError):
+        kind_name = "a whole number" if kind == "integer" else "a number"
+        raise ValueError(f"{label}: {value!r} is not {kind_name}") from None
+    low, high = field.get("minimum", -math.inf), field.get("maximum", math.inf)
+    if not low <= number <= high:
+        raise ValueError(f"{label}: {value} is not between {low:g} and {high:g}")
+    return number
+
+
+def _choice(field: Field, value: Any) -> int:
+    """Return the index of a choice that is given by its text or, as a number, by its index."""
+    choices = list(field["list"])
+    if isinstance(value, str):
+        text = value.strip()
+        if text in choices:
+            return choices.index(text)
+        index = int(text) if text.isdecimal() else -1
+    else:
+        index = int(value)
+    if not 0 <= index < len(choices):
+        raise ValueError(f"{field['label']}: {value!r} is none of {', '.join(choices)}")
+    return index
