@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -84,7 +82,6 @@ class TerminalFrontEnd:
         self._line: _Tqdm | None = None
         self._line_shows: tuple[str, float, int] | None = None
         self._line_time = 0.0
-        atexit.register(_end_line_of, weakref.ref(self))
 
     @property
     def _stdin(self) -> TextIO | None:
@@ -261,14 +258,6 @@ class _TerminalBar:
         """Take the bar away."""
         with _lock, suppress(OSError, ValueError):
             self._tqdm.close()
-
-
-def _end_line_of(reference: weakref.ref[TerminalFrontEnd]) -> None:
-    """Leave no half line behind at exit, where a loop stopped before its maximum."""
-    front_end = reference()
-    if front_end is not None:
-        with suppress(OSError, ValueError):
-            front_end._end_line()
 
 
 def _shape(stream: TextIO) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -121,13 +120,13 @@ def test_dask_workers_may_update(person):
     assert heard.said == [Said("bar", "Blocks", 50, 50)]
 
 
-def test_a_bar_starts_no_thread(console, at_once):
-    """A second thread makes a later fork a warning, and a risk."""
-    before = threading.active_count()
+def test_a_job_that_becomes_slow_still_moves(console, at_once):
     here = console()
-    with use_front_end(here.front_end), progress_bar(2) as bar:
-        bar.update()
-        assert threading.active_count() == before
+    with use_front_end(here.front_end), progress_bar(2000, "Reading") as bar:
+        for n in (1, 1000, 1, 1):
+            time.sleep(0.12)
+            bar.update(n)
+        assert "1003/2000" in here.stderr.screen()[0]
 
 
 def test_importing_warns_of_nothing_in_a_notebook_without_widgets():

@@ -10,7 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dbdicom_xr.errors import NoPerson
-from dbdicom_xr.interact import TerminalFrontEnd, presence
+from dbdicom_xr.interact import Status, Talk, TerminalFrontEnd, Voice, presence, use_front_end
+
+
+class Talking(Talk):
+    def __init__(self, voice):
+        self.voice = voice
+
+    @property
+    def _voice(self):
+        return self.voice
 
 
 def ask(front_end, cancel=True):
@@ -74,6 +83,16 @@ def test_a_second_loop_starts_anew(console):
             here.front_end.progress(i, 3, "Calculating..")
     assert len(here.stderr.screen()) == 1
     assert " 67%" in here.stderr.screen()[0]
+
+
+def test_mute_takes_the_progress_away(console):
+    here = console()
+    with use_front_end(here.front_end):
+        Status(voice := Voice()).progress(1, 2, "half")
+        assert len(here.stderr.screen()) == 1
+        Talking(voice).mute()
+        Talking(voice).progress(1, 2, "half")
+    assert here.stderr.screen() == []
 
 
 def test_progress_draws_only_what_changes(console):
