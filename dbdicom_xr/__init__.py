@@ -1,1 +1,66 @@
-"""A DICOM folder as a labelled, lazy array store."""
+"""A DICOM folder as a labelled, lazy, writable array store.
+
+>>> import dbdicom_xr as db
+>>> database = db.database(folder)                                        # doctest: +SKIP
+>>> array, header = database.series()[0].array(["SliceLocation", "FlipAngle"])  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dbdicom_xr._version import __version__
+
+if TYPE_CHECKING:
+    from dbdicom_xr.interact import FrontEnd, ScriptedFrontEnd, TerminalFrontEnd, set_front_end
+    from dbdicom_xr.records.attributes import register_attribute
+    from dbdicom_xr.records.database import Database, database
+    from dbdicom_xr.records.header import Header
+    from dbdicom_xr.records.instance import Frame, Instance
+    from dbdicom_xr.records.levels import Patient, Series, Study
+
+__all__ = [
+    "Database",
+    "Frame",
+    "FrontEnd",
+    "Header",
+    "Instance",
+    "Patient",
+    "ScriptedFrontEnd",
+    "Series",
+    "Study",
+    "TerminalFrontEnd",
+    "__version__",
+    "database",
+    "register_attribute",
+    "set_front_end",
+]
+
+# Loaded when first used: the processes that scan a folder need none of it, and start in a third
+# of the time.
+_HOMES = {
+    "Database": "records.database",
+    "Frame": "records.instance",
+    "FrontEnd": "interact",
+    "Header": "records.header",
+    "Instance": "records.instance",
+    "Patient": "records.levels",
+    "ScriptedFrontEnd": "interact",
+    "Series": "records.levels",
+    "Study": "records.levels",
+    "TerminalFrontEnd": "interact",
+    "database": "records.database",
+    "register_attribute": "records.attributes",
+    "set_front_end": "interact",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dbdicom_xr' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"dbdicom_xr.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -69,3 +69,15 @@ class UndecodableValue(DicomWarning):
 
 class ProblemFiles(DicomWarning):
     """Some files of the folder could not be read; ``database.problems`` lists them."""
+
+
+class MissingFolder(DbdicomError, FileNotFoundError):
+    """The folder to open does not exist."""
+
+
+class NotAFolder(DbdicomError, NotADirectoryError):
+    """What should be a folder is a file."""
+
+
+class FolderNotReadable(DbdicomError, PermissionError):
+    """The folder exists, but may not be listed."""

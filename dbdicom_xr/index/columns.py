@@ -103,7 +103,9 @@ class Column:
                 inside = [i for i in places if isinstance(self.values[i], bytes)]
                 raws: list[bytes] = [self.values[i] for i in inside]  # type: ignore[misc]
                 tag = self.key.dictionary_tag
-                for i, value in zip(inside, decode_all(tag, self.key.creator, kind, raws), strict=True):
+                for i, value in zip(
+                    inside, decode_all(tag, self.key.creator, kind, raws), strict=True
+                ):
                     result[i] = value
                 for i in places:
                     if not isinstance(self.values[i], bytes):
@@ -162,7 +164,9 @@ class Column:
             size = 1 if len(self.values) < 255 else 2 if len(self.values) < 65535 else 4
             codes = (self.codes + 1).astype(f"<u{size}").tobytes()
         kinds = b"".join(
-            _KIND.pack(k.vr.encode("ascii"), k.implicit | k.big_endian << 1, k.signed, len(k.charset))
+            _KIND.pack(
+                k.vr.encode("ascii"), k.implicit | k.big_endian << 1, k.signed, len(k.charset)
+            )
             + k.charset
             for k in self.kinds
         )
@@ -210,7 +214,11 @@ class Column:
             position += _KIND.size
             charset = payload[position : position + length]
             position += length
-            kinds.append(Kind(vr.strip(b"\0").decode("ascii"), bool(bits & 1), bool(bits & 2), charset, signed))
+            kinds.append(
+                Kind(
+                    vr.strip(b"\0").decode("ascii"), bool(bits & 1), bool(bits & 2), charset, signed
+                )
+            )
         if flags & _WIDE_KINDS:
             kind_of = np.frombuffer(payload, "<u2", n_values, position).tolist()
             position += 2 * n_values

@@ -15,7 +15,6 @@ from dbdicom_xr.index.walker import (
     External,
     Header,
     Malformed,
-    PixelPlace,
     _pixel_place,
     _Source,
 )
@@ -82,9 +81,7 @@ def read_with_pydicom(fd: int, size: int, path: str | os.PathLike[str], reason: 
             try:
                 _add(header, source, dataset, int(tag), element)
             except Exception as error:
-                header.notes.append(
-                    f"({tag >> 16:04x},{tag & 0xFFFF:04x}) cannot be read: {error}"
-                )
+                header.notes.append(f"({tag >> 16:04x},{tag & 0xFFFF:04x}) cannot be read: {error}")
     header.notes.append(f"irregular, read with pydicom: {reason}")
     return header
 
@@ -102,7 +99,7 @@ def _add(header: Header, source: _Source, dataset: Any, tag: int, element: Any) 
             source, element.value_tell if raw else element.file_tell,
             0xFFFFFFFF if undefined else length, code, header,
         )  # fmt: skip
-        header.pixels = PixelPlace(*place)
+        header.pixels = place._replace(vr=str(element.VR or "OW")[:2])
         return
     key = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
     is_meta = tag >> 16 == 2

@@ -85,7 +85,9 @@ def frame_columns(
     return result
 
 
-def _flatten(item: bytes, implicit: bool, big: bool, depth: int = 0) -> dict[tuple[Key, str], bytes]:
+def _flatten(
+    item: bytes, implicit: bool, big: bool, depth: int = 0
+) -> dict[tuple[Key, str], bytes]:
     """Return the attributes of an item and of the single items nested in it, first one wins."""
     if depth > 16:
         raise Malformed("functional groups nested deeper than 16")

@@ -33,6 +33,7 @@ PLACE: Final = np.dtype(
         ("frames", "<i4"),
         ("element", "u1"),  # 0x10 PixelData, 0x08 FloatPixelData, 0x09 DoubleFloatPixelData
         ("deflated", "u1"),
+        ("bytes", "u1"),  # whether the VR is OB, which big endian does not swap
     ]
 )
 """What the index knows of the pixels of an instance."""
@@ -147,7 +148,9 @@ def _add(groups: dict[object, _Group], fd: int, number: int, header: Header) -> 
     get = elements.get
     sop_class = get(_SOP_CLASS[form]) or get(b"\x02\x00\x02\x00UI")
     if isinstance(sop_class, bytes) and sop_class.rstrip(b"\0 ") == DICOMDIR.encode():
-        raise Malformed("a DICOMDIR, which holds no images; the files that it lists are read themselves")
+        raise Malformed(
+            "a DICOMDIR, which holds no images; the files that it lists are read themselves"
+        )
     identity = (
         header.implicit, header.big_endian, get(_CHARSET[form]),
         get(_PIXEL_REPRESENTATION[form]) if header.implicit else None,
@@ -182,7 +185,9 @@ class _Group:
             (0x00100020, 0x00100010, 0x0020000D, 0x0020000E), ("LO", "PN", "UI", "UI"), identity,
             strict=True,
         ):  # fmt: skip
-            value = decode(tag, "", self.kind._replace(vr=vr), raw) if isinstance(raw, bytes) else None
+            value = (
+                decode(tag, "", self.kind._replace(vr=vr), raw) if isinstance(raw, bytes) else None
+            )
             if isinstance(value, list):
                 value = "\\".join(str(part) for part in value)
             names.append(str(value).strip() if value else "")
@@ -190,7 +195,7 @@ class _Group:
         self.rows = 0
         self.previous: dict[bytes, bytes | External] = {}
         self.events: dict[bytes, tuple[dict[bytes | External, int], list[int], list[int]]] = {}
-        self.places: list[tuple[int, int, int, int, int, int]] = []
+        self.places: list[tuple[int, int, int, int, int, int, int]] = []
         self.fragments: list[bytes | None] = []
         self.uids: list[str] = []
         self.frames: list[dict[Key, Column] | None] = []
@@ -227,11 +232,19 @@ class _Group:
         )
         pixels = header.pixels
         if pixels is None:
-            self.places.append((number, -1, 0, frames, 0, 0))
+            self.places.append((number, -1, 0, frames, 0, 0, 0))
             self.fragments.append(None)
         else:
             self.places.append(
-                (number, pixels.offset, pixels.length, frames, pixels.element, header.deflated)
+                (
+                    number,
+                    pixels.offset,
+                    pixels.length,
+                    frames,
+                    pixels.element,
+                    header.deflated,
+                    pixels.vr == "OB",
+                )
             )
             self.fragments.append(
                 None
@@ -240,9 +253,7 @@ class _Group:
             )
         self.frames.append(columns)
 
-    def _frames(
-        self, fd: int, header: Header, form: int
-    ) -> tuple[int, dict[Key, Column] | None]:
+    def _frames(self, fd: int, header: Header, form: int) -> tuple[int, dict[Key, Column] | None]:
         """Return the number of frames and the attributes of each."""
         raw = header.elements.get(_FRAMES[form])
         if raw is None or header.pixels is None:
@@ -292,7 +303,9 @@ class _Group:
             if part is not None:
                 names.update(dict.fromkeys(part))
         for name in names:
-            frames[name] = concatenate(name, [part and part.get(name) for part in self.frames], counts)
+            frames[name] = concatenate(
+                name, [part and part.get(name) for part in self.frames], counts
+            )
         return Block(self.key, columns, frames, np.array(self.places, PLACE), self.uids)
 
     def _columns(self) -> dict[Key, Column]:

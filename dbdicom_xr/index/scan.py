@@ -10,8 +10,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -75,9 +75,7 @@ def refresh(
     pending = [
         path
         for path, version in listed.items()
-        if everything
-        or (row := known.get(path)) is None
-        or (row.size, row.mtime) != version
+        if everything or (row := known.get(path)) is None or (row.size, row.mtime) != version
     ]
     gone = [row.id for path, row in known.items() if path not in listed]
     if not pending and not gone:
@@ -93,8 +91,8 @@ def refresh(
             outcome.read += len(pending)
             seen.update(pending)
             again: list[str] = []
-            with _keeping(store, again) as keep:
-                for batch in _batches(root, pending):
+            with closing(_batches(root, pending)) as batches, _keeping(store, again) as keep:
+                for batch in batches:
                     keep(batch)
                     if progress is not None:
                         progress.advance(len(batch.paths))
@@ -152,7 +150,9 @@ def _listing(root: str, outcome: Outcome) -> dict[str, tuple[int, int]]:
                     try:
                         if entry.is_dir():
                             if entry.name != FOLDER_NAME:
-                                (links if entry.is_symlink() else folders).append((name, entry.path))
+                                (links if entry.is_symlink() else folders).append(
+                                    (name, entry.path)
+                                )
                             continue
                         status = entry.stat()
                         files[name] = (status.st_size, status.st_mtime_ns)
@@ -165,7 +165,7 @@ def _listing(root: str, outcome: Outcome) -> dict[str, tuple[int, int]]:
     return dict(sorted(files.items()))
 
 
-def _batches(root: str, paths: list[str]) -> Iterator[Batch]:
+def _batches(root: str, paths: list[str]) -> Generator[Batch, None, None]:
     """Read files, in this process or in several."""
     chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
     processes = min(_processors(), 8, len(paths) // _WORTH_A_PROCESS + 1)
@@ -193,7 +193,9 @@ def _absolute(root: str, paths: list[str]) -> list[str]:
     return [f"{root}/{path}" for path in paths]
 
 
-def _by_workers(root: str, chunks: list[list[str]], workers: list[Worker]) -> Iterator[Batch]:
+def _by_workers(
+    root: str, chunks: list[list[str]], workers: list[Worker]
+) -> Generator[Batch, None, None]:
     tasks: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
     results: queue.SimpleQueue[tuple[list[str], Findings | None]] = queue.SimpleQueue()
     for chunk in chunks:

@@ -107,7 +107,9 @@ class FileRow(NamedTuple):
 
 def uid_hash(uid: str) -> int:
     """Return a signed 64-bit hash by which instances are looked up."""
-    return int.from_bytes(blake2b(uid.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little", signed=True)
+    return int.from_bytes(
+        blake2b(uid.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little", signed=True
+    )
 
 
 def to_stored(name: str) -> str | bytes:
@@ -169,7 +171,9 @@ class Store:
             connection = sqlite3.connect(
                 uri, uri=True, timeout=60, check_same_thread=False, isolation_level=None
             )
-            connection.execute("PRAGMA journal_mode=DELETE" if self.writable else "PRAGMA query_only=1")
+            connection.execute(
+                "PRAGMA journal_mode=DELETE" if self.writable else "PRAGMA query_only=1"
+            )
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA temp_store=MEMORY")
             self._connection, self._process = connection, os.getpid()
@@ -326,9 +330,7 @@ class Store:
                 else:
                     marks = ",".join("?" * len(part))
                     rows += self.query(f"{sql} WHERE file.id IN ({marks})", part)
-        return {
-            row[0]: FileRow(row[0], _join(row[1], row[2]), *row[3:]) for row in rows
-        }
+        return {row[0]: FileRow(row[0], _join(row[1], row[2]), *row[3:]) for row in rows}
 
     def problems(self) -> list[FileRow]:
         """Return the files about which there is something to say."""
@@ -359,5 +361,3 @@ def _join(folder: str | bytes, name: str | bytes) -> str:
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-

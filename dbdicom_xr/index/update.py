@@ -250,7 +250,9 @@ class _Update:
         uids = {path: uid for uid, (path, _, _) in ordered}
         inside = set(paths)
         paths += [path for path in self.files if path not in inside]
-        rows = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name='file'").fetchall()
+        rows = self.connection.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name='file'"
+        ).fetchall()
         following = (rows[0][0] if rows else 0) + 1
         numbers = {}
         stored = []
@@ -277,7 +279,9 @@ class _Update:
         if number is None:
             stored = to_stored(path)
             self.connection.execute("INSERT OR IGNORE INTO folder(path) VALUES(?)", [stored])
-            rows = self.connection.execute("SELECT id FROM folder WHERE path=?", [stored]).fetchall()
+            rows = self.connection.execute(
+                "SELECT id FROM folder WHERE path=?", [stored]
+            ).fetchall()
             number = self.folders[path] = int(rows[0][0])
         return number
 
@@ -334,7 +338,12 @@ class _Update:
             return _Change()
         places = self.store.places(series)
         columns = self.store.columns(series, INSTANCE)
-        part = _Part(columns, self.store.columns(series, FRAME), places, _uids(self.store, columns, places, self.leaving))
+        part = _Part(
+            columns,
+            self.store.columns(series, FRAME),
+            places,
+            _uids(self.store, columns, places, self.leaving),
+        )
         if gone:
             stay = np.flatnonzero(~np.isin(places["file"], np.array(gone, np.int64)))
             part = part.take(stay)

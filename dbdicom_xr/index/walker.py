@@ -31,9 +31,7 @@ _MAX_DEPTH: Final = 64
 _MAX_INFLATED: Final = 1 << 30
 
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SHORT = frozenset(
-    b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
-)
+_SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 IMPLICIT: Final = "1.2.840.10008.1.2"
@@ -67,6 +65,7 @@ class PixelPlace(NamedTuple):
     offset: int
     length: int  # of native data as declared; -1 where undefined
     fragments: tuple[tuple[int, int], ...] | None
+    vr: str = "OW"
 
 
 @dataclass(slots=True)
@@ -243,7 +242,8 @@ def _walk_dataset(source: _Source, data: bytes, position: int, header: Header) -
                 if length == 0:
                     position = end
                     continue
-                header.pixels, place = _pixel_place(source, base + start, length, element, header)
+                pixels, place = _pixel_place(source, base + start, length, element, header)
+                header.pixels = pixels if implicit else pixels._replace(vr=vr.decode("ascii"))
             elif length == UNDEFINED:
                 if not implicit and vr not in (b"SQ", b"UN"):
                     raise Unusual(f"an undefined length for VR {vr!r}")
@@ -382,7 +382,9 @@ def _pixel_place(
         if tag == _SEQUENCE_END:
             break
         if tag != _ITEM or size == UNDEFINED or position + size > source.size:
-            header.notes.append(f"fragment {len(fragments)} of the pixel data is damaged or cut off")
+            header.notes.append(
+                f"fragment {len(fragments)} of the pixel data is damaged or cut off"
+            )
             position = source.size
             break
         fragments.append((position, size))

@@ -1,0 +1,266 @@
+"""The header of one series as a table: a row per frame, columns read when asked for.
+
+A table is a snapshot: it stays as it was when the index changes, and the database makes a new one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.errors import StaleArray
+from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.files import open_for_reading, pread
+from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow, Store
+from dbdicom_xr.index.update import SOP_INSTANCE_UID
+from dbdicom_xr.index.walker import External
+
+__all__ = ["Table", "Values"]
+
+
+@dataclass(slots=True)
+class Values:
+    """The values of one attribute in the frames of a series.
+
+    Parameters
+    ----------
+    distinct : list
+        The values that occur; two of them may be equal.
+    codes : ndarray of int, shape (frames,)
+        For each frame its value, -1 where the attribute is absent.
+    """
+
+    distinct: list[Any]
+    codes: npt.NDArray[np.int32]
+
+    def of(self, row: int) -> Any:
+        """Return the value of a frame, None where absent or empty."""
+        code = self.codes[row]
+        return None if code < 0 else self.distinct[code]
+
+    def as_objects(self) -> npt.NDArray[np.object_]:
+        """Return one value per frame, shape (frames,)."""
+        pool = np.empty(len(self.distinct) + 1, object)
+        for i, value in enumerate(self.distinct):
+            pool[i] = value
+        pool[-1] = None
+        return pool[self.codes]
+
+    def take(self, rows: npt.NDArray[Any]) -> Values:
+        """Return the values of some frames."""
+        return Values(self.distinct, self.codes[rows])
+
+    def occurring(self) -> list[Any]:
+        """Return the values that occur, None left out, in the order of their first frame."""
+        used, first = np.unique(self.codes, return_index=True)
+        order = used[np.argsort(first, kind="stable")]
+        return [
+            value
+            for code in order.tolist()
+            if code >= 0 and (value := self.distinct[code]) is not None
+        ]
+
+
+class Table:
+    """The header of one series.
+
+    Parameters
+    ----------
+    store : Store
+    root : str
+        The folder, for values that were left in the files.
+    series : SeriesRow
+    generation : int
+        Of the index when the table was made.
+    """
+
+    def __init__(self, store: Store, root: str, series: SeriesRow, generation: int) -> None:
+        self.store = store
+        self.root = root
+        self.series = series
+        self.generation = generation
+        self._columns: dict[tuple[int, Key], Column | None] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Table of {self.series.frames} frames in {self.series.instances} instances>"
+
+    def __len__(self) -> int:
+        return len(self.instance_of)
+
+    # -- rows --------------------------------------------------------------------------------
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.void]:
+        """Where the pixels of each instance lie, shape (instances,)."""
+        return self.store.places(self.series.id)
+
+    @cached_property
+    def instance_of(self) -> npt.NDArray[np.intp]:
+        """The instance of each frame, shape (frames,)."""
+        counts = self.places["frames"]
+        return np.repeat(np.arange(len(counts)), counts)
+
+    @cached_property
+    def first_frames(self) -> npt.NDArray[np.intp]:
+        """The first frame of each instance, shape (instances,)."""
+        counts = self.places["frames"].astype(np.intp)
+        return np.asarray(np.cumsum(counts) - counts)
+
+    @cached_property
+    def frame_numbers(self) -> npt.NDArray[np.intp]:
+        """The number of each frame in its instance, from 1, shape (frames,)."""
+        return np.arange(len(self)) - self.first_frames[self.instance_of] + 1
+
+    @cached_property
+    def is_classic(self) -> bool:
+        """Whether every instance has one frame."""
+        return bool((self.places["frames"] == 1).all())
+
+    @cached_property
+    def uids(self) -> list[str]:
+        """The UID of each instance."""
+        column = self.column(SOP_INSTANCE_UID)
+        codes = np.full(len(self.places), -1) if column is None else column.codes_of()
+        pool = [*(column.decoded() if column is not None else []), None]
+        uids = [pool[code] for code in codes.tolist()]
+        missing = [row for row, uid in enumerate(uids) if not isinstance(uid, str)]
+        if missing:
+            files = self.store.files(self.places["file"][missing])
+            for row in missing:
+                uids[row] = f"file:{files[int(self.places['file'][row])].path}"
+        return uids
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The instance of each UID."""
+        return {uid: row for row, uid in enumerate(self.uids)}
+
+    # -- columns -----------------------------------------------------------------------------
+
+    def column(self, key: Key, scope: int = INSTANCE) -> Column | None:
+        """Return a column as the index has it; None where the series lacks the attribute."""
+        with self._lock:
+            if (scope, key) not in self._columns:
+                self._columns[scope, key] = self.store.column(self.series.id, key, scope)
+            return self._columns[scope, key]
+
+    def load(self) -> None:
+        """Read all columns at once."""
+        for scope in (INSTANCE, FRAME):
+            columns = self.store.columns(self.series.id, scope)
+            with self._lock:
+                for key, column in columns.items():
+                    self._columns.setdefault((scope, key), column)
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        """The attributes that instances or frames have, by tag."""
+        found = {
+            *self.store.keys(self.series.id, INSTANCE),
+            *self.store.keys(self.series.id, FRAME),
+        }
+        return sorted(key for key in found if key.tag >> 16 != 0xFFFE)
+
+    def values(self, key: Key, *alternatives: Key) -> Values | None:
+        """Return an attribute frame by frame.
+
+        Parameters
+        ----------
+        key : Key
+        *alternatives : Key
+            Attributes of functional groups that stand for it, where the frame has no such one.
+
+        Returns
+        -------
+        Values or None
+            None where no frame has it.
+        """
+        layers = [self._layer(name, FRAME) for name in (key, *alternatives)]
+        layers.append(self._layer(key, INSTANCE))
+        found: Values | None = None
+        for layer in layers:
+            if layer is None:
+                continue
+            if found is None:
+                found = layer
+                continue
+            behind = np.where(layer.codes >= 0, layer.codes + len(found.distinct), -1)
+            codes = np.where(found.codes >= 0, found.codes, behind).astype(np.int32)
+            found = Values([*found.distinct, *layer.distinct], codes)
+        return found
+
+    def _layer(self, key: Key, scope: int) -> Values | None:
+        column = self.column(key, scope)
+        if column is None:
+            return None
+        distinct, codes = column.decoded(), column.codes_of()
+        if any(isinstance(value, External) for value in distinct):
+            # One place may hold different bytes in different files, so each row is read.
+            rows = np.flatnonzero(codes >= 0)
+            distinct = [self._inside(column, int(row)) for row in rows]
+            codes = np.full(len(codes), -1, np.int32)
+            codes[rows] = np.arange(len(rows), dtype=np.int32)
+        if scope == INSTANCE and not self.is_classic:
+            codes = codes[self.instance_of]
+        return Values(distinct, codes)
+
+    def _inside(self, column: Column, instance: int) -> Any:
+        """Return the value of an instance, from its file if it was left there."""
+        value = column.value(instance)
+        if isinstance(value, External):
+            raw = self.read(instance, value)
+            return column.decode_external(column.code(instance), raw)
+        return value
+
+    def value(self, key: Key, row: int, *alternatives: Key) -> Any:
+        """Return the value of one frame, None where absent or empty."""
+        for name in (key, *alternatives):
+            column = self.column(name, FRAME)
+            if column is not None and (code := column.code(row)) >= 0:
+                return column.decoded()[code]
+        column = self.column(key, INSTANCE)
+        if column is None:
+            return None
+        instance = row if self.is_classic else int(self.instance_of[row])
+        return self._inside(column, instance)
+
+    def read(self, instance: int, place: External) -> bytes:
+        """Return bytes of the file of an instance."""
+        file = self.file(instance)
+        return read_version(self.root, file, place.offset, place.length)
+
+    def file(self, instance: int) -> FileRow:
+        """Return the file of an instance."""
+        number = int(self.places["file"][instance])
+        return self.store.files([number])[number]
+
+
+def read_version(root: str, file: FileRow, offset: int, length: int) -> bytes:
+    """Return bytes of a file, provided that it is still the one that was indexed.
+
+    Raises
+    ------
+    StaleArray
+        It changed or vanished.
+    """
+    path = f"{root}/{file.path}"
+    try:
+        fd = open_for_reading(path)
+    except OSError as error:
+        raise StaleArray(f"{path} cannot be read any more: {error.strerror or error}") from error
+    try:
+        status = os.fstat(fd)
+        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime):
+            raise StaleArray(
+                f"{path} has changed since it was indexed; database.scan() reads it again"
+            )
+        return pread(fd, length, offset)
+    finally:
+        os.close(fd)

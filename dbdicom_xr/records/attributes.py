@@ -1,0 +1,366 @@
+"""From what a user writes (a keyword, a tag, a private name) to the columns of a series.
+
+Besides the attributes of the standard and of private dictionaries there are lower-case custom
+ones, which unify what vendors and kinds of objects spell differently; ``register_attribute`` adds
+to them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from dbdicom_xr.errors import UnknownKeyword
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.pixels.guard import import_gdcm
+
+import_gdcm()
+
+from pydicom.datadict import (  # noqa: E402
+    DicomDictionary,
+    keyword_for_tag,
+    tag_for_keyword,
+)
+
+__all__ = ["Attribute", "Name", "is_attribute_name", "parse_name", "register_attribute"]
+
+Name = str | int | tuple[int, int] | tuple[str, int]
+"""How a user names an attribute."""
+
+# Attributes of functional groups that say what the first keyword says in a classic object
+# (PS3.3 A.36.2, C.7.6.16.2, C.8.13.5); the groups repeat most others under the classic keyword.
+_STANDS_FOR: dict[str, tuple[str, ...]] = {
+    "EchoTime": ("EffectiveEchoTime",),
+    "ImageType": ("FrameType",),
+    "ImageComments": ("FrameComments",),
+    "AcquisitionNumber": ("FrameAcquisitionNumber",),
+    "TriggerTime": ("NominalCardiacTriggerDelayTime",),
+    "TemporalPositionIdentifier": ("TemporalPositionIndex",),
+    "AcquisitionDateTime": ("FrameAcquisitionDateTime",),
+    "MagneticFieldStrength": (),
+}
+_FROM_DATE_TIME = {
+    "AcquisitionDate": ("FrameAcquisitionDateTime", slice(0, 8)),
+    "AcquisitionTime": ("FrameAcquisitionDateTime", slice(8, None)),
+}
+INSTANCE_NUMBER = Key(0x00200013)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of a record.
+
+    Parameters
+    ----------
+    name : str
+        As it stands in messages, dimensions and tables.
+    tag : int
+        0 for custom attributes.
+    creator : str
+        Private creator; "" for others, and for private tags given by number.
+    """
+
+    name: str
+    tag: int = 0
+    creator: str = ""
+    custom: Custom | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_private(self) -> bool:
+        return bool(self.tag >> 16 & 1)
+
+    def values(self, table: Table) -> Values | None:
+        """Return the attribute frame by frame, None where the series lacks it."""
+        if self.custom is not None:
+            return self.custom.values(table)
+        if self.is_private:
+            return self._private(table)
+        key = Key(self.tag)
+        if key == INSTANCE_NUMBER and not table.is_classic:
+            return _frame_ranks(table)
+        if self.name in _FROM_DATE_TIME and not table.is_classic:
+            return _from_date_time(table, key, *_FROM_DATE_TIME[self.name])
+        return table.values(key, *_alternatives(self.name))
+
+    def value(self, table: Table, row: int) -> Any:
+        """Return the value in one frame, None where absent or empty."""
+        if (
+            self.custom is None
+            and not self.is_private
+            and (table.is_classic or self.name not in _FROM_DATE_TIME)
+            and (table.is_classic or self.tag != INSTANCE_NUMBER.tag)
+        ):
+            return table.value(Key(self.tag), row, *_alternatives(self.name))
+        values = self.values(table)
+        return None if values is None else values.of(row)
+
+    def keys(self, table: Table) -> list[Key]:
+        """Return the columns in which the attribute stands in this series."""
+        if not self.is_private:
+            return [Key(self.tag)]
+        group, element = self.tag >> 16, self.tag & 0xFFFF
+        if self.creator:
+            return [
+                key
+                for key in table.keys
+                if key.creator == self.creator
+                and key.tag & 0xFF == element & 0xFF
+                and (group == 1 or key.tag >> 16 == group)
+            ]
+        if element < 0x1000:
+            return [Key(self.tag)]
+        # By number: whichever creators reserved that block, instance by instance.
+        return [
+            key
+            for key in table.keys
+            if key == Key(self.tag) or (key.creator and key.tag == group << 16 | element & 0xFF)
+        ]
+
+    def _private(self, table: Table) -> Values | None:
+        parts = []
+        block = Key((self.tag >> 16) << 16 | (self.tag & 0xFFFF) >> 8)
+        for key in self.keys(table):
+            values = table.values(key)
+            if values is None:
+                continue
+            if key.creator and not self.creator:
+                owner = table.values(block)
+                if owner is None:
+                    continue
+                mine = np.array([v == key.creator for v in owner.distinct] + [False])
+                values = Values(
+                    values.distinct, np.where(mine[owner.codes], values.codes, -1).astype(np.int32)
+                )
+            parts.append(values)
+        if not parts:
+            return None
+        result = parts[0]
+        for part in parts[1:]:
+            behind = np.where(part.codes >= 0, part.codes + len(result.distinct), -1)
+            codes = np.where(result.codes >= 0, result.codes, behind).astype(np.int32)
+            result = Values([*result.distinct, *part.distinct], codes)
+        return result
+
+
+@lru_cache(maxsize=1024)
+def _alternatives(name: str) -> tuple[Key, ...]:
+    return tuple(Key(_tag(keyword)) for keyword in _STANDS_FOR.get(name, ()))
+
+
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    return int(tag)
+
+
+def _from_date_time(table: Table, key: Key, keyword: str, part: slice) -> Values | None:
+    """Return dates or times of frames, cut from their date and time (PS3.3 C.7.6.16.2.2)."""
+    own = table.values(key)
+    frames = table.values(Key(_tag(keyword)))
+    if frames is None:
+        return own
+    texts = [
+        None if value is None else re.sub(r"[+-]\d{4}$", "", str(value))[part] or None
+        for value in frames.distinct
+    ]
+    result = Values(texts, frames.codes)
+    if own is None:
+        return result
+    behind = np.where(own.codes >= 0, own.codes + len(texts), -1)
+    codes = np.where(result.codes >= 0, result.codes, behind).astype(np.int32)
+    return Values([*texts, *own.distinct], codes)
+
+
+def _frame_ranks(table: Table) -> Values:
+    """Return InstanceNumber; in a single multi-frame file the frame number, as its twins have."""
+    if len(table.places) == 1:
+        return Values(table.frame_numbers.tolist(), np.arange(len(table), dtype=np.int32))
+    values = table.values(INSTANCE_NUMBER)
+    return values if values is not None else Values([], np.full(len(table), -1, np.int32))
+
+
+# -- names ---------------------------------------------------------------------------------
+
+
+def parse_name(name: Name) -> Attribute:
+    """Return the attribute that a name means.
+
+    Parameters
+    ----------
+    name : str, int, (int, int) or (str, int)
+        A keyword, a custom attribute, the name of a private element in pydicom's dictionary,
+        ``"(0019,100c)"``, a tag, (group, element), or (private creator, element).
+
+    Raises
+    ------
+    UnknownKeyword
+        With the nearest keywords.
+
+    Examples
+    --------
+    >>> parse_name("EchoTime").tag == 0x00180081
+    True
+    >>> parse_name((0x0019, 0x100C)).name
+    '(0019,100c)'
+    >>> parse_name("EcoTime")
+    Traceback (most recent call last):
+      ...
+    dbdicom_xr.errors.UnknownKeyword: 'EcoTime' is not a DICOM keyword. Did you mean 'EchoTime'...
+    """
+    if isinstance(name, str):
+        return _parse_text(name)
+    if isinstance(name, tuple) and len(name) == 2:
+        first, second = name
+        if isinstance(first, str) and isinstance(second, (int, np.integer)):
+            element = int(second)
+            tag = element if element > 0xFFFF else 1 << 16 | element & 0xFF
+            return Attribute(f"({first!r}, 0x{element:02x})", tag, first.strip())
+        if isinstance(first, (int, np.integer)) and isinstance(second, (int, np.integer)):
+            return _by_tag(int(first) << 16 | int(second))
+    if isinstance(name, (int, np.integer)) and not isinstance(name, bool):
+        return _by_tag(int(name))
+    raise UnknownKeyword(
+        f"{name!r} does not name an attribute; use a keyword such as 'EchoTime', a tag such as "
+        "(0x0018, 0x0081), or (private creator, element)."
+    )
+
+
+@lru_cache(maxsize=4096)
+def _parse_text(name: str) -> Attribute:
+    custom = _customs.get(name)
+    if custom is not None:
+        return Attribute(name, custom=custom)
+    tag = tag_for_keyword(name)
+    if tag is not None:
+        return Attribute(name, int(tag))
+    match = re.fullmatch(r"\(?([0-9a-fA-F]{4}),\s*([0-9a-fA-F]{4})\)?", name)
+    if match:
+        return _by_tag(int(match[1], 16) << 16 | int(match[2], 16))
+    private = _private_names().get(name.strip("[]"))
+    if private is not None:
+        return private
+    raise UnknownKeyword(f"{name!r} is not a DICOM keyword.{suggestion(name)}")
+
+
+def _by_tag(tag: int) -> Attribute:
+    if not 0 <= tag <= 0xFFFFFFFF:
+        raise UnknownKeyword(f"0x{tag:x} is not a DICOM tag.")
+    return Attribute(keyword_for_tag(tag) or f"({tag >> 16:04x},{tag & 0xFFFF:04x})", tag)
+
+
+def suggestion(name: str, others: Iterable[str] = ()) -> str:
+    """Return a sentence that suggests what was meant, or nothing."""
+    pool = [*_keywords(), *_customs, *others]
+    lower = {word.lower(): word for word in pool}
+    near = [
+        lower[word]
+        for word in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.75)
+    ]
+    return f" Did you mean {' or '.join(repr(word) for word in near)}?" if near else ""
+
+
+def is_attribute_name(name: str) -> bool:
+    """Return whether ``record[name]`` is an attribute rather than a child."""
+    return name in _customs or tag_for_keyword(name) is not None
+
+
+@lru_cache(maxsize=1)
+def _keywords() -> list[str]:
+    return [entry[4] for entry in DicomDictionary.values() if entry[4]]
+
+
+@lru_cache(maxsize=1)
+def _private_names() -> dict[str, Attribute]:
+    """Return the names of pydicom's private dictionary that mean one thing only."""
+    from pydicom._private_dict import private_dictionaries
+
+    found: dict[str, set[tuple[str, int]]] = {}
+    for creator, entries in private_dictionaries.items():
+        for pattern, entry in entries.items():
+            if re.fullmatch(r"[0-9A-Fa-f]{4}xx[0-9A-Fa-f]{2}", pattern):
+                tag = int(pattern[:4], 16) << 16 | 0x1000 | int(pattern[6:], 16)
+                found.setdefault(entry[2], set()).add((creator, tag))
+    return {
+        name: Attribute(name, tag, creator)
+        for name, places in found.items()
+        if len(places) == 1
+        for creator, tag in places
+    }
+
+
+# -- custom attributes -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Custom:
+    """An attribute that is worked out from others."""
+
+    name: str
+    depends: tuple[Attribute, ...]
+    read: Callable[..., Any]
+    description: str
+
+    def values(self, table: Table) -> Values | None:
+        """Return the attribute frame by frame; each combination of values is worked out once."""
+        columns = [attribute.values(table) for attribute in self.depends]
+        if all(column is None for column in columns):
+            return None
+        stacked = np.stack(
+            [np.full(len(table), -1) if c is None else c.codes for c in columns], axis=1
+        )
+        combinations, codes = np.unique(stacked, axis=0, return_inverse=True)
+        distinct = []
+        for combination in combinations.tolist():
+            arguments = [
+                None if column is None or code < 0 else column.distinct[code]
+                for column, code in zip(columns, combination, strict=True)
+            ]
+            distinct.append(self.read(*arguments))
+        return Values(distinct, codes.reshape(-1).astype(np.int32))
+
+
+_customs: dict[str, Custom] = {}
+
+
+def register_attribute(
+    name: str, read: Callable[..., Any], depends: Sequence[Name], *, description: str = ""
+) -> None:
+    """Add a custom attribute, which then works like a keyword everywhere.
+
+    Parameters
+    ----------
+    name : str
+        A lower-case identifier.
+    read : callable
+        Takes the values of ``depends``, None for those that a frame lacks, and returns the value
+        of the attribute, or None. It is called once for each combination that occurs.
+    depends : sequence of names
+        The attributes that it is worked out from.
+    description : str, optional
+
+    Raises
+    ------
+    ValueError
+        The name is not lower case, or a DICOM keyword.
+
+    Examples
+    --------
+    >>> register_attribute("field_in_mhz", lambda f: f and f / 1e6, ["ImagingFrequency"])
+    """
+    if not name.isidentifier() or name != name.lower() or tag_for_keyword(name) is not None:
+        raise ValueError(
+            f"{name!r} cannot be a custom attribute: use a lower-case name, such as 'echo_index'."
+        )
+    parsed = tuple(parse_name(other) for other in depends)
+    _customs[name] = Custom(name, parsed, read, description)
+    _parse_text.cache_clear()

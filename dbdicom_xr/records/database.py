@@ -1,0 +1,319 @@
+"""The database: a folder with its index, and the root of the tree."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dbdicom_xr.errors import (
+    DbdicomError,
+    FolderNotReadable,
+    IndexDamaged,
+    IndexRebuilt,
+    MissingFolder,
+    NotAFolder,
+)
+from dbdicom_xr.index.scan import Outcome, refresh
+from dbdicom_xr.index.store import SeriesRow, Store
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.interact import Voice, progress_bar
+from dbdicom_xr.records.levels import NodeRecord
+from dbdicom_xr.records.location import index_path
+from dbdicom_xr.records.record import Record
+from dbdicom_xr.records.tree import Node, Tree
+
+__all__ = ["Database", "Problem", "database"]
+
+# How long a record may show the database as it was before another process changed it.
+_LOOK_AGAIN_SECONDS = 0.05
+_TABLES_IN_MEMORY = 256
+
+
+class Problem(NamedTuple):
+    """A file about which there is something to say.
+
+    ``kept`` tells whether it stands in the tree all the same.
+    """
+
+    file: str
+    reason: str
+    kept: bool
+
+
+class Database(NodeRecord):
+    """A folder of DICOM files.
+
+    Made by :func:`dbdicom_xr.database`. It is a mapping of its patients, and can be used as a
+    context manager.
+    """
+
+    __slots__ = (
+        "_index", "_known", "_last_look", "_lock", "_own_voice", "_root", "_store",
+        "_table_cache", "_tree_cache",
+    )  # fmt: skip
+    level = "database"
+
+    def __init__(self, root: str, index: Path) -> None:
+        self._root = root
+        self._index = index
+        self._own_voice = Voice()
+        self._lock = threading.RLock()
+        self._tree_cache: Tree | None = None
+        self._table_cache: OrderedDict[tuple[int, int], Table] = OrderedDict()
+        self._known = -1  # generation of the index
+        self._last_look = 0.0
+        self._store = self._open_store()
+
+    # -- the index ---------------------------------------------------------------------------
+
+    def _open_store(self) -> Store:
+        try:
+            return Store(self._index)
+        except (IndexDamaged, sqlite3.Error, OSError) as error:
+            if not self._index.exists():
+                raise DbdicomError(
+                    f"No index can be made at {self._index}: {error}. Pass index= with a place "
+                    "that can be written to."
+                ) from error
+            return self._replace_store(error)
+
+    def _replace_store(self, reason: Exception) -> Store:
+        warnings.warn(
+            f"The index of {self._root} is made anew: {reason}", IndexRebuilt, stacklevel=4
+        )
+        for name in (self._index, Path(f"{self._index}-journal")):
+            name.unlink(missing_ok=True)
+        return Store(self._index)
+
+    def _generation(self) -> int:
+        now = time.monotonic()
+        if self._known < 0 or now - self._last_look > _LOOK_AGAIN_SECONDS:
+            self._known = self._store.generation()
+            self._last_look = now
+        return self._known
+
+    def _tree(self) -> Tree:
+        generation = self._generation()
+        tree = self._tree_cache
+        if tree is None or tree.generation != generation:
+            with self._lock:
+                tree = self._tree_cache = Tree(self._store.series(), generation)
+        return tree
+
+    def _table(self, series: SeriesRow) -> Table:
+        generation = self._generation()
+        with self._lock:
+            table = self._table_cache.get((series.id, generation))
+            if table is None:
+                table = Table(self._store, self._root, series, generation)
+                self._table_cache[series.id, generation] = table
+                while len(self._table_cache) > _TABLES_IN_MEMORY:
+                    self._table_cache.popitem(last=False)
+            else:
+                self._table_cache.move_to_end((series.id, generation))
+            return table
+
+    def _refresh(self, *, everything: bool = False) -> Outcome:
+        progress = _ScanProgress(self._own_voice, self._root)
+        try:
+            outcome = refresh(self._store, self._root, everything=everything, progress=progress)
+        except IndexDamaged as error:
+            self._store.close()
+            self._store = self._replace_store(error)
+            outcome = refresh(self._store, self._root, everything=True, progress=progress)
+        except PermissionError as error:
+            raise FolderNotReadable(
+                f"{self._root} may not be read: {error.strerror}. Ask its owner for permission."
+            ) from error
+        finally:
+            self._known = -1
+        self._report(outcome)
+        return outcome
+
+    def _report(self, outcome: Outcome) -> None:
+        if not outcome.changed and not outcome.unreadable_folders:
+            return
+        passed_over = [problem for problem in self.problems if not problem.kept]
+        parts = []
+        if passed_over:
+            parts.append(
+                f"{len(passed_over)} of the files in {self._root} "
+                f"{'is' if len(passed_over) == 1 else 'are'} not in the database; "
+                "database.problems says why"
+            )
+        if outcome.unreadable_folders:
+            first, reason = next(iter(outcome.unreadable_folders.items()))
+            parts.append(
+                f"{len(outcome.unreadable_folders)} folders cannot be read, such as {first}: {reason}"
+            )
+        if parts:
+            self.message("; ".join(parts) + ".")
+
+    def scan(self) -> Database:
+        """Read all files again, also those that seem unchanged.
+
+        Returns
+        -------
+        Database
+            Itself.
+        """
+        self._refresh(everything=True)
+        return self
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The files that could not be read, or only in part, and why, by path."""
+        return [
+            Problem(f"{self._root}/{row.path}", row.note or "", row.series is not None)
+            for row in self._store.problems()
+        ]
+
+    def close(self) -> None:
+        """Close the index file. The database can still be used: it opens it again."""
+        self._store.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # -- as a record -------------------------------------------------------------------------
+
+    @property
+    def database(self) -> Database:
+        """Itself."""
+        return self
+
+    @property
+    def parent(self) -> Record:
+        """Itself: the database has nothing above it."""
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return os.path.basename(self._root) or self._root
+
+    @property
+    def path_on_disk(self) -> str:
+        """The folder."""
+        return self._root
+
+    @property
+    def _node(self) -> Node:
+        return self._tree().root
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (self._root,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._root, str(self._index), os.getpid())
+
+
+class _ScanProgress:
+    """Shows a scan on the front end."""
+
+    def __init__(self, voice: Voice, root: str) -> None:
+        self._voice = voice
+        self._root = root
+
+    def start(self, total: int) -> None:
+        self._context = progress_bar(total, f"Reading {self._root}", "file", self._voice)
+        self._bar = self._context.__enter__()
+
+    def advance(self, count: int) -> None:
+        self._bar.update(count)
+
+    def finish(self) -> None:
+        self._context.__exit__(None, None, None)
+
+
+def database(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    create: bool = False,
+    refresh: bool = True,
+    index: str | os.PathLike[str] | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Database:
+    """Open a folder of DICOM files as a database.
+
+    The first time all files are read and indexed, later only those that changed by name, size or
+    modification time. No file of the folder is changed; the index is kept in its sub-folder
+    ``.dbdicom_xr``, or in the user's cache directory where the folder cannot be written to.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    create : bool
+        Make the folder if it does not exist.
+    refresh : bool
+        Look for changed files. False trusts the index, and looks at no file.
+    index : path-like, optional
+        Where to keep the index: a file, or a folder for it.
+    storage_options : dict, optional
+        For remote folders, which this version cannot open yet.
+
+    Returns
+    -------
+    Database
+
+    Raises
+    ------
+    MissingFolder, NotAFolder, FolderNotReadable
+        There is no folder to open.
+
+    Examples
+    --------
+    >>> import dbdicom_xr as db, tempfile
+    >>> from dbdicom_xr.testing import make_dce
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = make_dce(folder)
+    >>> with db.database(folder) as database:
+    ...     print(len(database.series()), len(database.instances()))
+    1 30
+    """
+    if path is None:
+        raise DbdicomError("db.database() needs a folder: db.database('/data/study')")
+    text = os.fspath(path)
+    if storage_options is not None or "://" in str(text):
+        raise DbdicomError(f"{text!r} is not a folder of this computer; remote folders cannot be opened yet.")
+    root = os.path.abspath(os.path.expanduser(str(text)))
+    if not os.path.exists(root):
+        if not create:
+            raise MissingFolder(
+                f"The folder {root} does not exist. Check its name, or pass create=True to make it."
+            )
+        os.makedirs(root)
+    elif not os.path.isdir(root):
+        raise NotAFolder(
+            f"{root} is a file. A database is a folder: open {os.path.dirname(root)!r} instead."
+        )
+    if os.sep != "/":
+        root = root.replace(os.sep, "/")
+    fresh = not index_path(root, index).exists()
+    opened = Database(root, index_path(root, index))
+    if refresh or fresh:
+        opened._refresh()
+    return opened
+
+
+_opened: dict[tuple[str, str], Database] = {}
+_opened_lock = threading.Lock()
+
+
+def _reopen(root: str, index: str, process: int) -> Database:
+    """Return the database of a pickled record; one per folder in each process."""
+    with _opened_lock:
+        found = _opened.get((root, index))
+        if found is None:
+            found = _opened[root, index] = Database(root, Path(index))
+        return found

@@ -1,0 +1,291 @@
+"""Instances, the DICOM objects of a series, and the frames inside those that have several."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.errors import NotInDatabase, StaleArray
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.records.attributes import Attribute, parse_name
+from dbdicom_xr.records.filters import Filter
+from dbdicom_xr.records.record import Record, distinct
+from dbdicom_xr.records.tree import unique_names
+
+if TYPE_CHECKING:
+    import pydicom
+    import xarray as xr
+
+    from dbdicom_xr.records.database import Database
+
+__all__ = ["Frame", "Instance", "frame_records", "instance_names", "instances_of"]
+
+
+class Instance(Record):
+    """One DICOM object: a classic image, or a multi-frame image, a report, a plan...
+
+    Attributes read as single values, None where absent or empty. Where the frames of a multi-frame
+    image differ, the instance gives the list of their values, and each frame its own.
+    """
+
+    __slots__ = ("_at", "_database", "_series_key", "_uid")
+    level = "instance"
+
+    def __init__(self, database: Database, series_key: str, uid: str) -> None:
+        self._database = database
+        self._series_key = series_key
+        self._uid = uid
+        self._at: tuple[Table, int] | None = None  # where it stood when last looked at
+
+    @property
+    def database(self) -> Database:
+        """The database that the record belongs to."""
+        return self._database
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (*self._database._identity(), "instance", self._uid)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Instance, (self._database, self._series_key, self._uid)
+
+    def _locate(self) -> tuple[Table, int]:
+        """Return the table of the series, and the row of the instance in it."""
+        at = self._at
+        if at is not None and at[0].generation == self._database._generation():
+            return at
+        tree = self._database._tree()
+        node = tree.find("series", self._series_key)
+        if node is not None and node.row is not None:
+            table = self._database._table(node.row)
+            row = table.row_of.get(self._uid)
+            if row is not None:
+                self._at = (table, row)
+                return self._at
+        for _, series in self._database._store.series_of_uid(self._uid):
+            node = tree.series_node.get(series)
+            if node is None or node.row is None:
+                continue
+            table = self._database._table(node.row)
+            if (row := table.row_of.get(self._uid)) is not None:
+                self._series_key = node.key
+                self._at = (table, row)
+                return self._at
+        raise NotInDatabase(
+            f"The instance {self._uid} is not in {self._database.path_on_disk} any more."
+        )
+
+    def _frame_rows(self) -> tuple[Table, npt.NDArray[np.intp]]:
+        table, row = self._locate()
+        first = int(table.first_frames[row])
+        return table, np.arange(first, first + int(table.places["frames"][row]))
+
+    def _tables(self) -> list[tuple[Table, npt.NDArray[np.intp] | None]]:
+        return [self._frame_rows()]
+
+    def _child_names(self) -> list[str]:
+        _, rows = self._frame_rows()
+        return [str(number) for number in range(1, len(rows) + 1)] if len(rows) > 1 else []
+
+    def _child(self, name: str) -> Record:
+        return Frame(self._database, self._series_key, self._uid, int(name))
+
+    def _below(self, level: str, wanted: Filter) -> list[Any]:
+        table, rows = self._frame_rows()
+        if len(rows) < 2:
+            return []
+        if wanted:
+            rows = rows[wanted.rows(table)[rows]]
+        return frame_records(self._database, self._series_key, table, rows)
+
+    @property
+    def parent(self) -> Record:
+        """The series; calling it gives it too."""
+        from dbdicom_xr.records.levels import record_of
+
+        table, _ = self._locate()
+        return record_of(self._database, self._database._tree().series_node[table.series.id])
+
+    @property
+    def name(self) -> str:
+        """Its name among its siblings: the InstanceNumber."""
+        table, row = self._locate()
+        return instance_names(table)[row]
+
+    def _value(self, attribute: Attribute) -> Any:
+        table, rows = self._frame_rows()
+        if len(rows) == 1:
+            return attribute.value(table, int(rows[0]))
+        values = attribute.values(table)
+        if values is None:
+            return None
+        own = values.take(rows)
+        found = distinct(own.occurring())
+        if len(found) == 1 and bool((own.codes >= 0).all()):
+            return found[0]
+        return list(found) or None
+
+    @property
+    def file(self) -> str:
+        """The path of the file."""
+        table, row = self._locate()
+        return f"{table.root}/{table.file(row).path}"
+
+    @property
+    def uid(self) -> str:
+        """The SOPInstanceUID, or where it has none ``file:`` and its path in the folder."""
+        return self._uid
+
+    def dataset(self) -> pydicom.FileDataset:
+        """Return the object as pydicom reads it, pixels included.
+
+        Raises
+        ------
+        StaleArray
+            The file has changed or vanished since it was indexed.
+        """
+        import os
+
+        import pydicom as reader
+
+        table, row = self._locate()
+        file = table.file(row)
+        path = f"{table.root}/{file.path}"
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise StaleArray(f"{path} cannot be read any more: {error.strerror}") from error
+        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime):
+            raise StaleArray(f"{path} has changed since it was indexed; database.scan() reads it.")
+        return reader.dcmread(path, force=True)
+
+    def array(self, *, rescale: bool | str = True, chunks: Any = "auto") -> xr.DataArray:
+        """Return the image as a lazy array.
+
+        Parameters
+        ----------
+        rescale, chunks
+            As in :meth:`Series.array`.
+
+        Returns
+        -------
+        xarray.DataArray
+            Dimensions ``(x, y)``, or ``(frame, x, y)`` where the instance has several frames; a
+            last one, ``channel``, for colour.
+        """
+        from dbdicom_xr.records.series_array import instance_array
+
+        table, rows = self._frame_rows()
+        return instance_array(self, table, rows, rescale=rescale, chunks=chunks)
+
+
+class Frame(Instance):
+    """One frame of an instance: attributes read as this frame's value.
+
+    Attributes
+    ----------
+    number : int
+        Of the frame in its instance, from 1.
+    """
+
+    __slots__ = ("number",)
+    level = "frame"
+
+    def __init__(self, database: Database, series_key: str, uid: str, number: int) -> None:
+        super().__init__(database, series_key, uid)
+        self.number = number
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (*super()._identity(), self.number)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frame, (self._database, self._series_key, self._uid, self.number)
+
+    def _frame_rows(self) -> tuple[Table, npt.NDArray[np.intp]]:
+        table, row = self._locate()
+        if not 1 <= self.number <= int(table.places["frames"][row]):
+            raise NotInDatabase(f"The instance {self._uid} has no frame {self.number}.")
+        return table, np.array([int(table.first_frames[row]) + self.number - 1])
+
+    def _below(self, level: str, wanted: Filter) -> list[Any]:
+        return []
+
+    @property
+    def parent(self) -> Record:
+        """The instance; calling it gives it too."""
+        return Instance(self._database, self._series_key, self._uid)
+
+    @property
+    def name(self) -> str:
+        """The number of the frame."""
+        return str(self.number)
+
+
+def instances_of(
+    database: Database,
+    series_key: str,
+    table: Table,
+    frames: npt.NDArray[np.intp] | None,
+    *,
+    split: bool = False,
+) -> list[Instance]:
+    """Return the instances of a table, or those of some of its frames, or these frames."""
+    if split:
+        rows = np.arange(len(table)) if frames is None else frames
+        return frame_records(database, series_key, table, rows)
+    if frames is None:
+        chosen: Any = range(len(table.places))
+    else:
+        chosen = np.unique(table.instance_of[frames]).tolist()
+    uids = table.uids
+    result = []
+    for row in chosen:
+        instance = Instance(database, series_key, uids[row])
+        instance._at = (table, row)
+        result.append(instance)
+    return result
+
+
+def frame_records(
+    database: Database, series_key: str, table: Table, frames: npt.NDArray[Any]
+) -> list[Instance]:
+    """Return a record per frame; of an instance with one frame the instance itself."""
+    uids = table.uids
+    owners = table.instance_of[frames].tolist()
+    result: list[Instance] = []
+    if table.is_classic:
+        new = Instance.__new__
+        for row in owners:
+            instance = new(Instance)  # 100,000 of them: __init__ would double the time
+            instance._database = database
+            instance._series_key = series_key
+            instance._uid = uids[row]
+            instance._at = (table, row)
+            result.append(instance)
+        return result
+    several = table.places["frames"] > 1
+    for row, number in zip(owners, table.frame_numbers[frames].tolist(), strict=True):
+        record = (
+            Frame(database, series_key, uids[row], number)
+            if several[row]
+            else Instance(database, series_key, uids[row])
+        )
+        record._at = (table, row)
+        result.append(record)
+    return result
+
+
+_names: weakref.WeakKeyDictionary[Table, list[str]] = weakref.WeakKeyDictionary()
+
+
+def instance_names(table: Table) -> list[str]:
+    """Return the names of the instances of a series: their InstanceNumber."""
+    names = _names.get(table)
+    if names is None:
+        column = table.column(parse_name("InstanceNumber").keys(table)[0])
+        numbers = [None if column is None else column.value(i) for i in range(len(table.places))]
+        texts = ["" if number is None else str(number) for number in numbers]
+        names = _names[table] = unique_names(texts, "instance")
+    return names

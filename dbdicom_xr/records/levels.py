@@ -1,0 +1,274 @@
+"""Patients, studies and series: the records that are nodes of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.errors import NotInDatabase
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.records.attributes import Name
+from dbdicom_xr.records.filters import Filter, parse_filters
+from dbdicom_xr.records.instance import Instance, instance_names, instances_of
+from dbdicom_xr.records.record import Record
+from dbdicom_xr.records.tree import LEVELS, Node
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from dbdicom_xr.records.database import Database
+    from dbdicom_xr.records.header import Header
+
+__all__ = ["NodeRecord", "Patient", "Series", "Study", "record_of"]
+
+
+class NodeRecord(Record):
+    """A record that is a node of the tree."""
+
+    __slots__ = ()
+
+    @property
+    def _node(self) -> Node:
+        raise NotImplementedError
+
+    def _tables(self) -> list[tuple[Table, npt.NDArray[np.intp] | None]]:
+        database = self.database
+        return [(database._table(row), None) for row in self._node.series()]
+
+    def _child_names(self) -> list[str]:
+        return list(self._node.children)
+
+    def _child(self, name: str) -> Record:
+        return record_of(self.database, self._node.children[name])
+
+    def _below(self, level: str, wanted: Filter) -> list[Any]:
+        database = self.database
+        if not wanted and LEVELS.index(level) <= LEVELS.index("series"):
+            nodes = [self._node]
+            for _ in range(LEVELS.index(level) - LEVELS.index(self.level)):
+                nodes = [child for node in nodes for child in node.children.values()]
+            return [record_of(database, node) for node in nodes]
+        tree = database._tree()
+        found: dict[Node, None] = {}
+        instances: list[Instance] = []
+        for row in self._node.series():
+            table = database._table(row)
+            frames = None
+            if wanted:
+                mask = wanted.rows(table)
+                if not mask.any():
+                    continue
+                frames = np.flatnonzero(mask)
+            node = tree.series_node[row.id]
+            if level in ("instance", "frame"):
+                instances += instances_of(database, node.key, table, frames, split=level == "frame")
+                continue
+            while node.level != level:
+                assert node.parent is not None
+                node = node.parent
+            found[node] = None
+        if level in ("instance", "frame"):
+            return instances
+        return [record_of(database, node) for node in found]
+
+    @property
+    def parent(self) -> Record:
+        """The record above; calling it gives it too."""
+        node = self._node.parent
+        return self.database if node is None else record_of(self.database, node)
+
+    @property
+    def name(self) -> str:
+        """Its name among its siblings."""
+        return self._node.name
+
+
+class _Keyed(NodeRecord):
+    """A record known by its key within a level of the database."""
+
+    __slots__ = ("_database", "_key")
+
+    def __init__(self, database: Database, key: str) -> None:
+        self._database = database
+        self._key = key
+
+    @property
+    def database(self) -> Database:
+        """The database that the record belongs to."""
+        return self._database
+
+    @property
+    def _node(self) -> Node:
+        node = self._database._tree().find(self.level, self._key)
+        if node is None:
+            raise NotInDatabase(
+                f"The {self.level} {self._key.replace(chr(31), ' ').strip()} is not in "
+                f"{self._database.path_on_disk} any more."
+            )
+        return node
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (*self._database._identity(), self.level, self._key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._database, self.level, self._key)
+
+
+class Patient(_Keyed):
+    """All studies of one person: of one PatientID (PS3.3 C.7.1.1)."""
+
+    __slots__ = ()
+    level = "patient"
+
+
+class Study(_Keyed):
+    """All series of one examination (PS3.3 C.7.2.1)."""
+
+    __slots__ = ()
+    level = "study"
+
+
+class Series(_Keyed):
+    """Instances that were made together (PS3.3 C.7.3.1): what arrays are made from."""
+
+    __slots__ = ()
+    level = "series"
+
+    @property
+    def _own_table(self) -> Table:
+        row = self._node.row
+        assert row is not None
+        return self._database._table(row)
+
+    def _child_names(self) -> list[str]:
+        return instance_names(self._own_table)
+
+    def _child(self, name: str) -> Record:
+        table = self._own_table
+        row = instance_names(table).index(name)
+        return Instance(self._database, self._key, table.uids[row])
+
+    def array(
+        self,
+        sortby: Name | Sequence[Name] | None = None,
+        pixels_first: bool = False,
+        *,
+        chunks: Any = "auto",
+        rescale: bool | str = True,
+        align: str = "auto",
+        tolerance: float | Mapping[Name, float] | None = None,
+        fill_value: float = np.nan,
+        padding: str | None = None,
+    ) -> tuple[xr.DataArray, Header]:
+        """Return the images as one lazy labelled array, and their header aligned with it.
+
+        Parameters
+        ----------
+        sortby : name, sequence of names, "auto" or None
+            The attributes that make the dimensions, slowest first: keywords, ``(group, element)``
+            or ``(creator, element)``. None: all frames in the order of InstanceNumber. "auto":
+            the attributes that vary and form a full grid.
+        pixels_first : bool
+            Put ``x`` and ``y`` before the other dimensions.
+        chunks : "auto", int, tuple or dict
+            How the array is cut into blocks, as in dask; "auto" makes blocks of 32 to 128 MiB that
+            hold whole images.
+        rescale : bool or str
+            True: real values, by the Modality LUT or RescaleSlope and RescaleIntercept of each
+            frame. False: the stored values. Text: the real world value map of that label.
+        align : {"auto", "value", "order", "exact"}
+            How frames are put on the grid: by value with gaps, by their order within each point of
+            the earlier dimensions, or by value without gaps. "auto": by value where more than half
+            of the grid is filled, else by order, which is told with an AlignedByOrder warning.
+        tolerance : float or dict, optional
+            Values no further apart are one; for lengths and angles 1e-3 unless given, else 0. A
+            dict gives it by attribute. Times in seconds.
+        fill_value : float
+            What stands in gaps.
+        padding : {None, "nan"}
+            "nan": pixels with the PixelPaddingValue become NaN.
+
+        Returns
+        -------
+        array : xarray.DataArray
+            Dimensions: those of ``sortby``, then ``n`` (frames at the same point), ``x``
+            (columns), ``y`` (rows), and for colour ``channel``. Nothing is read until it is
+            computed.
+        header : Header
+            The frames, with the dimensions of ``array`` without the pixel ones; None in gaps.
+
+        Raises
+        ------
+        GridError
+            The frames do not form a grid, are of several sizes or kinds, or lack an attribute.
+        PixelError
+            There are no pixels, or of a kind that this version cannot read.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_dce
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_dce(folder)
+        >>> series = db.database(folder).series()[0]
+        >>> array, header = series.array(["SliceLocation", "TemporalPositionIdentifier"])
+        >>> array.dims
+        ('SliceLocation', 'TemporalPositionIdentifier', 'n', 'x', 'y')
+        >>> header.shape == array.shape[:3]
+        True
+        """
+        from dbdicom_xr.records.series_array import series_array
+
+        return series_array(
+            self,
+            sortby,
+            pixels_first,
+            chunks=chunks,
+            rescale=rescale,
+            align=align,
+            tolerance=tolerance,
+            fill_value=fill_value,
+            padding=padding,
+        )
+
+    def varying(self) -> pd.DataFrame:
+        """Return which attributes vary over the frames.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per attribute: number of ``distinct`` values, ``minimum``, ``maximum``, and in
+            how many frames it is ``missing``.
+        """
+        from dbdicom_xr.records.sorting import varying_table
+
+        return varying_table(self._own_table)
+
+    @property
+    def header(self) -> xr.Dataset:
+        """All attributes as an ``xarray.Dataset`` with one value per frame."""
+        from dbdicom_xr.records.header_table import dataset
+
+        return dataset(self._own_table)
+
+    def frames(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[Instance]:
+        """Return the frames: of classic images the instances, else a record per frame."""
+        return self._below("frame", parse_filters(filters, conditions))
+
+
+_CLASSES: dict[str, type[_Keyed]] = {"patient": Patient, "study": Study, "series": Series}
+
+
+def record_of(database: Database, node: Node) -> Record:
+    """Return the record of a node."""
+    if node.level == "database":
+        return database
+    return _CLASSES[node.level](database, node.key)
+
+
+def _rebuild(database: Database, level: str, key: str) -> Record:
+    return _CLASSES[level](database, key)

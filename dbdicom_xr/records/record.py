@@ -1,0 +1,423 @@
+"""What all records have in common: they are handles on a database, mappings of their children.
+
+A record holds the database and a name within it, nothing else, so that it is small, can be
+pickled, and always shows the database as it is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.errors import UnknownKeyword
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.interact import Talk, Voice
+from dbdicom_xr.records.attributes import (
+    Attribute,
+    Name,
+    is_attribute_name,
+    parse_name,
+    suggestion,
+)
+from dbdicom_xr.records.filters import Filter, parse_filters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dbdicom_xr.records.database import Database
+    from dbdicom_xr.records.instance import Instance
+    from dbdicom_xr.records.levels import Patient, Series, Study
+
+__all__ = ["Children", "Distinct", "Record"]
+
+R = TypeVar("R", bound="Record")
+
+
+class Distinct(list[Any]):
+    """The distinct values of an attribute, sorted.
+
+    Examples
+    --------
+    >>> Distinct([5.0]).item()
+    5.0
+    """
+
+    def item(self) -> Any:
+        """Return the only value.
+
+        Raises
+        ------
+        ValueError
+            There are several values, or none.
+        """
+        if len(self) != 1:
+            raise ValueError(
+                f"there is not one value but {len(self)}"
+                + (f": {', '.join(map(repr, self[:5]))}" if self else "")
+            )
+        return self[0]
+
+
+class Children(Mapping[str, R]):
+    """The children of a record by name; called with filters, a list of those that match."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def __getitem__(self, name: str) -> R:
+        return self._record._child(name)  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._record._child_names())
+
+    def __len__(self) -> int:
+        return len(self._record._child_names())
+
+    def __call__(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[R]:
+        wanted = parse_filters(filters, conditions)
+        return self._record._children_matching(wanted)
+
+    def __repr__(self) -> str:
+        names = list(self)
+        shown = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
+        return f"<children of {self._record!r}: {shown or 'none'}>"
+
+
+class Record(Talk, Mapping[str, "Record"]):
+    """A handle on a database, patient, study, series or instance."""
+
+    __slots__ = ("__weakref__",)
+
+    level: str = ""
+    # Methods come first, then DICOM keywords, which are all CamelCase.
+
+    # -- what a kind of record has to provide ------------------------------------------------
+
+    @property
+    def database(self) -> Database:
+        """The database that the record belongs to."""
+        raise NotImplementedError
+
+    def _identity(self) -> tuple[Any, ...]:
+        """Return what the record names, comparable and hashable."""
+        raise NotImplementedError
+
+    def _tables(self) -> list[tuple[Table, npt.NDArray[np.intp] | None]]:
+        """Return the series that the record covers, and which frames (None for all)."""
+        raise NotImplementedError
+
+    def _child_names(self) -> list[str]:
+        raise NotImplementedError
+
+    def _child(self, name: str) -> Record:
+        raise NotImplementedError
+
+    def _below(self, level: str, wanted: Filter) -> list[Any]:
+        """Return the records of a lower level in which some frame satisfies the filter."""
+        raise NotImplementedError
+
+    def _children_matching(self, wanted: Filter) -> list[Any]:
+        from dbdicom_xr.records.tree import LEVELS
+
+        place = LEVELS.index(self.level) + 1
+        return self._below(LEVELS[place], wanted) if place < len(LEVELS) else []
+
+    @property
+    def parent(self) -> Record:
+        """The record above; the database is its own."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """Its name among its siblings."""
+        raise NotImplementedError
+
+    # -- identity ----------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __copy__(self: R) -> R:
+        return self
+
+    def __deepcopy__(self: R, memo: dict[int, Any]) -> R:
+        return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[np.object_]:
+        result = np.empty((), object)
+        result[()] = self
+        return result
+
+    def __call__(self: R) -> R:
+        return self
+
+    @property
+    def _voice(self) -> Voice:
+        return self.database._own_voice
+
+    # -- as a mapping of its children --------------------------------------------------------
+
+    @overload
+    def __getitem__(self, name: list[Name]) -> list[Any]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __getitem__(self, name: Name) -> Any: ...
+    def __getitem__(self, name: Any) -> Any:
+        if isinstance(name, list):
+            return [self[part] for part in name]
+        if isinstance(name, str) and not is_attribute_name(name):
+            return self._descendant(name)
+        return self._value(parse_name(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._child_names())
+
+    def __len__(self) -> int:
+        return len(self._child_names())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._child_names()
+
+    def _descendant(self, path: str) -> Any:
+        record: Record = self
+        if path.startswith("/"):
+            record, path = self.root, path.strip("/")
+        for part in path.split("/"):
+            if part in ("", "."):
+                continue
+            if part == "..":
+                record = record.parent
+                continue
+            names = record._child_names()
+            if part not in names:
+                try:
+                    return record._value(parse_name(part)) if record is self else record[part]
+                except UnknownKeyword:
+                    raise UnknownKeyword(record._no_such_child(part, names)) from None
+            record = record._child(part)
+        return record
+
+    def _no_such_child(self, name: str, names: list[str]) -> str:
+        hint = suggestion(name, names)
+        if not hint and names:
+            listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+            hint = f" Its children are {listed}."
+        return f"{name!r} is neither a child of {self!r} nor a DICOM keyword.{hint}"
+
+    @property
+    def children(self) -> Children[Any]:
+        """The children by name; ``children(FlipAngle=10)`` lists those that match."""
+        return Children(self)
+
+    @property
+    def root(self) -> Database:
+        """The database, which is the root of the tree."""
+        return self.database
+
+    @property
+    def path(self) -> str:
+        """The names from the root to here, as in a file path."""
+        parts: list[str] = []
+        record: Record = self
+        while record.level != "database":
+            parts.append(record.name)
+            record = record.parent
+        return "/" + "/".join(reversed(parts))
+
+    @property
+    def depth(self) -> int:
+        """How many levels the record stands below the root."""
+        return 0 if self.level == "database" else self.parent.depth + 1
+
+    @property
+    def leaves(self) -> tuple[Record, ...]:
+        """The records without children at or below this one, as instances are."""
+        return tuple(record for record in self.subtree if not record._child_names())
+
+    @property
+    def subtree(self) -> Iterator[Record]:
+        """This record and all below it, parents first."""
+        yield self
+        for name in self._child_names():
+            yield from self._child(name).subtree
+
+    def siblings(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[Any]:
+        """Return the other children of the parent.
+
+        Parameters
+        ----------
+        **conditions
+            Filters, see :meth:`series`.
+        """
+        if self.level == "database":
+            return []
+        wanted = parse_filters(filters, conditions)
+        return [record for record in self.parent._children_matching(wanted) if record != self]
+
+    # -- downwards and upwards ---------------------------------------------------------------
+
+    def patients(self, *filters: Mapping[Name, Any], **conditions: Any) -> Any:
+        """Return the patients below, or the patient above. See :meth:`series`."""
+        return self._relatives("patient", filters, conditions)
+
+    def studies(self, *filters: Mapping[Name, Any], **conditions: Any) -> Any:
+        """Return the studies below, or the study above. See :meth:`series`."""
+        return self._relatives("study", filters, conditions)
+
+    def series(self, *filters: Mapping[Name, Any], **conditions: Any) -> Any:
+        """Return the series below, or the series above.
+
+        Parameters
+        ----------
+        *filters : mapping
+            Conditions on attributes that are no Python names: ``{(0x0019, 0x100c): 1000}``.
+        **conditions
+            Conditions by keyword. A value matches itself, text may hold ``*`` and ``?``, a list
+            means any of its members, a slice a closed range, a function decides on the value, and
+            None means absent. One frame must satisfy all.
+
+        Returns
+        -------
+        list of Series, or Series
+            A list downwards, one record upwards.
+
+        Raises
+        ------
+        UnknownKeyword
+            A keyword that does not exist.
+        """
+        return self._relatives("series", filters, conditions)
+
+    def instances(self, *filters: Mapping[Name, Any], **conditions: Any) -> Any:
+        """Return the instances below. See :meth:`series`."""
+        return self._relatives("instance", filters, conditions)
+
+    def _relatives(
+        self, level: str, filters: tuple[Mapping[Name, Any], ...], conditions: Mapping[str, Any]
+    ) -> Any:
+        from dbdicom_xr.records.tree import LEVELS
+
+        wanted = parse_filters(filters, conditions)
+        if LEVELS.index(level) > LEVELS.index(self.level):
+            return self._below(level, wanted)
+        record: Record = self
+        while record.level != level:
+            record = record.parent
+        return record if not wanted or record._matches(wanted) else None
+
+    def _matches(self, wanted: Filter) -> bool:
+        return any(
+            bool(wanted.rows(table)[slice(None) if rows is None else rows].any())
+            for table, rows in self._tables()
+        )
+
+    # -- attributes --------------------------------------------------------------------------
+
+    def __getattr__(self, keyword: str) -> Any:
+        if keyword.startswith("_"):
+            raise AttributeError(keyword)
+        return self._value(parse_name(keyword))
+
+    def _value(self, attribute: Attribute) -> Any:
+        """Return the distinct values at or below the record, sorted, None left out."""
+        found: list[Any] = []
+        for table, rows in self._tables():
+            values = attribute.values(table)
+            if values is None:
+                continue
+            found.extend((values if rows is None else values.take(rows)).occurring())
+        return distinct(found)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._keywords()})
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [*self._child_names(), *self._keywords()]
+
+    def _keywords(self) -> list[str]:
+        from pydicom.datadict import keyword_for_tag
+
+        tables = self._tables()[:1]
+        found = {keyword_for_tag(key.tag) for table, _ in tables for key in table.keys if not key.creator}
+        return sorted(found - {""})
+
+    # -- tables and files --------------------------------------------------------------------
+
+    def to_dataframe(self, *keywords: Name) -> pd.DataFrame:
+        """Return the header as a table with one row per frame.
+
+        Parameters
+        ----------
+        *keywords : name
+            The attributes that make the columns; by default all but sequences and values that
+            were left in the files because of their length.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by ``SOPInstanceUID`` and ``frame``.
+        """
+        from dbdicom_xr.records.header_table import dataframe
+
+        return dataframe(self._tables(), keywords)
+
+    def files(self) -> list[str]:
+        """Return the paths of the files at or below the record."""
+        paths: list[str] = []
+        for table, rows in self._tables():
+            instances = range(len(table.places))
+            if rows is not None:
+                instances = np.unique(table.instance_of[rows]).tolist()  # type: ignore[assignment]
+            numbers = table.places["file"][list(instances)].tolist()
+            known = table.store.files(numbers)
+            paths += [f"{table.root}/{known[number].path}" for number in numbers]
+        return paths
+
+    # -- what a person sees ------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        from dbdicom_xr.records.display import short
+
+        return short(self)
+
+    def __str__(self) -> str:
+        from dbdicom_xr.records.display import tree_text
+
+        return tree_text(self)
+
+    def _repr_html_(self) -> str:
+        from dbdicom_xr.records.display import tree_html
+
+        return tree_html(self)
+
+    def print(self) -> None:
+        """Print the tree at and below the record."""
+        print(self)
+
+
+def distinct(values: list[Any]) -> Distinct:
+    """Return the values without repetition and in order."""
+    kept: dict[Any, Any] = {}
+    for value in values:
+        key = tuple(value) if isinstance(value, list) else value
+        try:
+            kept.setdefault((type(value) is list, key), value)
+        except TypeError:  # sequences cannot be hashed
+            kept.setdefault(id(value), value)
+    result = list(kept.values())
+    try:
+        return Distinct(sorted(result))
+    except TypeError:
+        return Distinct(sorted(result, key=lambda value: (type(value).__name__, str(value))))
+
+

@@ -1,0 +1,180 @@
+"""Patients, studies and series of an index as a tree of plain nodes, with their names.
+
+A patient is a PatientID; where one ID has several names, or none, the name tells them apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from dbdicom_xr.index.store import SeriesRow
+
+__all__ = ["LEVELS", "Node", "Tree", "unique_names"]
+
+LEVELS = ("database", "patient", "study", "series", "instance", "frame")
+
+_SEPARATOR = "\x1f"
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A patient, a study or a series.
+
+    ``key`` names it within its level: the UID, or where two of one UID stand in different places,
+    the UID and the place.
+    """
+
+    level: str
+    key: str
+    name: str = ""
+    parent: Node | None = None
+    children: dict[str, Node] = field(default_factory=dict)  # by name
+    row: SeriesRow | None = None  # of a series
+    patient: tuple[str, str] = ("", "")  # PatientID, PatientName
+    uid: str = ""
+
+    def series(self) -> Iterator[SeriesRow]:
+        """Yield the series at or below the node, in order."""
+        if self.row is not None:
+            yield self.row
+        for child in self.children.values():
+            yield from child.series()
+
+
+class Tree:
+    """All nodes of a database.
+
+    Parameters
+    ----------
+    rows : iterable of SeriesRow
+    generation : int
+        Of the index they were read from.
+    """
+
+    def __init__(self, rows: Iterable[SeriesRow], generation: int) -> None:
+        self.generation = generation
+        self.nodes: dict[tuple[str, str], Node] = {}
+        self.root = Node("database", "")
+        self.series_node: dict[int, Node] = {}
+        self._build(list(rows))
+
+    def find(self, level: str, key: str) -> Node | None:
+        """Return a node, also one whose UID has become unique, or no longer is, since."""
+        node = self.nodes.get((level, key))
+        if node is None:
+            uid = key.split(_SEPARATOR, 1)[0]
+            node = self.nodes.get((level, uid))
+        return node
+
+    def _build(self, rows: list[SeriesRow]) -> None:
+        names_of_id: dict[str, set[str]] = {}
+        for row in rows:
+            if row.key.patient_name:
+                names_of_id.setdefault(row.key.patient_id, set()).add(row.key.patient_name)
+
+        def patient_of(row: SeriesRow) -> tuple[str, str]:
+            names = names_of_id.get(row.key.patient_id, set())
+            if row.key.patient_id and len(names) < 2:
+                return row.key.patient_id, next(iter(names), "")
+            return row.key.patient_id, row.key.patient_name
+
+        patients: dict[tuple[str, str], dict[str, list[SeriesRow]]] = {}
+        for row in rows:
+            patients.setdefault(patient_of(row), {}).setdefault(row.key.study_uid, []).append(row)
+        studies_seen: dict[str, int] = {}
+        series_seen: dict[str, int] = {}
+        for studies in patients.values():
+            for uid, series in studies.items():
+                studies_seen[uid] = studies_seen.get(uid, 0) + 1
+                for row in series:
+                    series_seen[row.key.series_uid] = series_seen.get(row.key.series_uid, 0) + 1
+
+        members = []
+        for patient in sorted(patients):
+            place = _SEPARATOR.join(patient)
+            node = Node("patient", place, parent=self.root, patient=patient)
+            self.nodes["patient", place] = node
+            studies = sorted(patients[patient].items(), key=lambda item: _study_order(item[1]))
+            entries = []
+            for uid, series in studies:
+                key = uid if studies_seen[uid] == 1 else f"{uid}{_SEPARATOR}{place}"
+                study = Node("study", key, parent=node, patient=patient, uid=uid)
+                self.nodes["study", key] = study
+                self._add_series(study, sorted(series, key=_series_order), series_seen)
+                first = next(study.series())
+                entries.append((f"{first.study_date} {first.study_description}".strip(), study))
+            _attach(node, entries, "study")
+            members.append((patient[0] or patient[1], node))
+        _attach(self.root, members, "patient")
+
+    def _add_series(self, study: Node, rows: list[SeriesRow], seen: dict[str, int]) -> None:
+        entries = []
+        for row in rows:
+            uid = row.key.series_uid
+            key = uid if seen[uid] == 1 else f"{uid}{_SEPARATOR}{study.key}"
+            node = Node("series", key, parent=study, row=row, patient=study.patient, uid=uid)
+            self.nodes["series", key] = node
+            self.series_node[row.id] = node
+            number = "" if row.series_number is None else str(row.series_number)
+            entries.append((f"{number} {row.series_description}".strip() or row.modality, node))
+        _attach(study, entries, "series")
+
+
+def _attach(parent: Node, entries: list[tuple[str, Node]], level: str) -> None:
+    names = unique_names([text for text, _ in entries], level)
+    for name, (_, node) in zip(names, entries, strict=True):
+        node.name = name
+        parent.children[name] = node
+
+
+def _study_order(rows: list[SeriesRow]) -> tuple[str, str, str]:
+    first = min(rows, key=_series_order)
+    return first.study_date, first.study_time, first.key.study_uid
+
+
+def _series_order(row: SeriesRow) -> tuple[float, str, str]:
+    number = float("inf") if row.series_number is None else row.series_number
+    return number, row.key.series_uid, row.series_description
+
+
+def unique_names(texts: Iterable[str], level: str) -> list[str]:
+    """Return names for siblings: one for each text, all different, none with a ``/``.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        What the siblings would like to be called.
+    level : str
+        What they are, for those without a text.
+
+    Examples
+    --------
+    >>> unique_names(["T1/T2", "DCE", "DCE", "", "Rows"], "series")
+    ['T1_T2', 'DCE', 'DCE (2)', 'series', 'Rows_']
+    """
+    taken: set[str] = set()
+    count: dict[str, int] = {}
+    names = []
+    for text in texts:
+        base = _clean(text) or level
+        name = base
+        while name in taken:
+            count[base] = count.get(base, 1) + 1
+            name = f"{base} ({count[base]})"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+@lru_cache(maxsize=65536)
+def _clean(text: str) -> str:
+    from dbdicom_xr.records.attributes import is_attribute_name
+
+    text = re.sub(r"[\x00-\x1f\x7f]+", " ", text.replace("/", "_"))
+    text = re.sub(r"\s+", " ", text).strip()
+    if text in (".", "..") or is_attribute_name(text):
+        text += "_"
+    return text
