@@ -60,6 +60,7 @@ bench: $(VENV)/.test
 judges:
 	@if command -v dciodvfy >/dev/null && command -v dcmdump >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get install -qq -y $(JUDGES) || { apt-get update -qq && apt-get install -qq -y $(JUDGES); }; } \
 		</dev/null >/dev/null 2>&1 \
 		|| echo "Could not install $(JUDGES); the tests that need them are skipped."; \
