@@ -1,0 +1,1 @@
+"""Images in space: from the plane attributes to patient coordinates."""

@@ -231,6 +231,16 @@ class Table:
         instance = row if self.is_classic else int(self.instance_of[row])
         return self._inside(column, instance)
 
+    def left_in_files(self, key: Key) -> bool:
+        """Return whether values of an attribute are so long that they were left in the files."""
+        columns = (self.column(key, INSTANCE), self.column(key, FRAME))
+        return any(
+            isinstance(value, External)
+            for column in columns
+            if column is not None
+            for value in column.values
+        )
+
     def read(self, instance: int, place: External) -> bytes:
         """Return bytes of the file of an instance."""
         file = self.file(instance)

@@ -187,6 +187,18 @@ def walk(fd: int, size: int, hint: int = 16384) -> Header:
     return header
 
 
+def inflated(fd: int, size: int) -> bytes:
+    """Return the data set of a deflated file, in which the offsets of its elements count."""
+    data = pread(fd, size, 0)
+    position = 132
+    while data[position : position + 2] == _META_GROUP:
+        _, vr, length = _META(data, position)
+        position += 8 + length
+        if vr in _LONG:
+            position += 4 - length + int.from_bytes(data[position - length : position - length + 4], "little")
+    return _inflate(data[position:])
+
+
 def _inflate(data: bytes) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:

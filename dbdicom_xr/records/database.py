@@ -23,6 +23,7 @@ from dbdicom_xr.index.scan import Outcome, refresh
 from dbdicom_xr.index.store import SeriesRow, Store
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Voice, progress_bar
+from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its attributes
 from dbdicom_xr.records.levels import NodeRecord
 from dbdicom_xr.records.location import index_path
 from dbdicom_xr.records.record import Record

@@ -417,7 +417,7 @@ def distinct(values: list[Any]) -> Distinct:
     result = list(kept.values())
     try:
         return Distinct(sorted(result))
-    except TypeError:
+    except (TypeError, ValueError):  # of several types, or arrays
         return Distinct(sorted(result, key=lambda value: (type(value).__name__, str(value))))
 
 

@@ -1,0 +1,339 @@
+"""The header of an array: its frames, as an array of records aligned with it.
+
+An ``ndarray`` of objects and not a ``DataArray``, whose elements would be 0-d arrays, so that
+``[h.FlipAngle for h in header[0, :, 0]]`` would look for a coordinate of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.arrays.reader import squeeze, unsqueeze
+from dbdicom_xr.errors import NotInDatabase
+from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.instance import Instance, frame_records
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dbdicom_xr.records.database import Database
+
+__all__ = ["Header"]
+
+
+class Header(np.ndarray[Any, np.dtype[np.object_]]):
+    """The frames of an array, one record per grid point; None in gaps.
+
+    Made by :meth:`Series.array`. An attribute of the header is the whole column:
+    ``header.FlipAngle`` is an array of the same shape.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        The names of the dimensions.
+    coords : dict
+        ``{name: (dims, values)}``, as in the array.
+    """
+
+    dims: tuple[str, ...] | None
+    coords: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
+
+    @classmethod
+    def of_frames(
+        cls,
+        database: Database,
+        series_key: str,
+        table: Table,
+        rows: npt.NDArray[Any],
+        dims: tuple[str, ...],
+        coords: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]],
+    ) -> Header:
+        """Make the header of frames of a series.
+
+        Parameters
+        ----------
+        database, series_key, table
+            The series.
+        rows : ndarray of int
+            Row of the frame in each cell, -1 in gaps.
+        dims, coords
+            Of the array, without those of the pixels.
+        """
+        pool = np.empty(rows.size + 1, object)
+        flat = rows.ravel()
+        filled = np.flatnonzero(flat >= 0)
+        records = frame_records(database, series_key, table, flat[filled])
+        objects = np.empty(len(filled), object)
+        objects[:] = records
+        pool = np.full(rows.size, None, object)
+        pool[filled] = objects
+        header = pool.reshape(rows.shape).view(cls)
+        header.dims = dims
+        header.coords = dict(coords)
+        return header
+
+    def __array_finalize__(self, other: Any) -> None:
+        self.dims = None
+        self.coords = {}
+        if isinstance(other, Header) and other.shape == self.shape:
+            self.dims = getattr(other, "dims", None)
+            self.coords = getattr(other, "coords", {})
+
+    def __getitem__(self, key: Any) -> Any:
+        result = super().__getitem__(key)
+        if not isinstance(result, Header):
+            return result
+        kept = self._basic(key)
+        if kept is None or self.dims is None:
+            result.dims, result.coords = None, {}
+            return result
+        indexers, dims = kept
+        result.dims = dims
+        result.coords = {
+            name: (
+                tuple(dim for dim in over if dim in dims),
+                values[tuple(indexers[dim] for dim in over)],
+            )
+            for name, (over, values) in self.coords.items()
+        }
+        return result
+
+    def _basic(self, key: Any) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+        """Return the index along each dimension, and the dimensions that stay; None if unclear."""
+        if self.dims is None:
+            return None
+        parts = key if isinstance(key, tuple) else (key,)
+        if any(part is Ellipsis for part in parts):
+            at = next(i for i, part in enumerate(parts) if part is Ellipsis)
+            parts = (*parts[:at], *(slice(None),) * (self.ndim - len(parts) + 1), *parts[at + 1 :])
+        if not all(isinstance(part, (int, np.integer, slice)) for part in parts):
+            return None
+        parts = (*parts, *(slice(None),) * (self.ndim - len(parts)))
+        dims = tuple(
+            dim for dim, part in zip(self.dims, parts, strict=True) if isinstance(part, slice)
+        )
+        return dict(zip(self.dims, parts, strict=True)), dims
+
+    # -- columns -----------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self.column(name)
+
+    def column(self, name: Name) -> npt.NDArray[Any]:
+        """Return one attribute of all frames.
+
+        Parameters
+        ----------
+        name : name
+            A keyword, ``(group, element)``...
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the shape of the header. Numbers as numbers, with NaN where a frame lacks the
+            attribute and in gaps; all else as objects, with None there.
+        """
+        attribute = parse_name(name)
+        flat = np.empty(self.size, object)
+        for table, cells, rows in self._where():
+            values = attribute.values(table)
+            if values is not None:
+                flat[cells] = values.take(rows).as_objects()
+        return _as_numbers(flat).reshape(self.shape)
+
+    def _where(self) -> list[tuple[Table, npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Return for each series in the header which cells it fills, and with which frames."""
+        found: dict[int, tuple[Table, list[int], list[int]]] = {}
+        for cell, record in enumerate(self.view(np.ndarray).ravel().tolist()):
+            if record is None:
+                continue
+            table, row = record._locate()
+            number = getattr(record, "number", 1)
+            entry = found.setdefault(id(table), (table, [], []))
+            entry[1].append(cell)
+            entry[2].append(row if table.is_classic else int(table.first_frames[row]) + number - 1)
+        return [(table, np.array(cells), np.array(rows)) for table, cells, rows in found.values()]
+
+    def to_xarray(self, *keywords: Name) -> xr.Dataset:
+        """Return columns of the header as variables, with the coordinates of the array.
+
+        Parameters
+        ----------
+        *keywords : name
+            The attributes; none: the records themselves, as the variable ``header``.
+        """
+        import xarray as xr
+
+        from dbdicom_xr.arrays.coordinates import attrs
+
+        dims = self._named_dims()
+        variables: dict[str, Any] = {}
+        if not keywords:
+            variables["header"] = (dims, np.asarray(self))
+        for keyword in keywords:
+            attribute = parse_name(keyword)
+            name = attribute.name
+            while name in self.coords or name in dims:
+                name += "_"
+            about = attrs(attribute.tag) if attribute.tag else {}
+            variables[name] = (dims, self.column(keyword), about)
+        return xr.Dataset(variables, coords=dict(self.coords))
+
+    # -- labels ------------------------------------------------------------------------------
+
+    def _named_dims(self) -> tuple[str, ...]:
+        if self.dims is None:
+            raise ValueError(
+                "The dimensions of this header are not known: it was reordered by numpy. Use isel "
+                "or sel on the header of the array instead."
+            )
+        return self.dims
+
+    def isel(self, **indexers: Any) -> Any:
+        """Return the header at positions, by name of the dimension.
+
+        Examples
+        --------
+        >>> header.isel(FlipAngle=0)                                      # doctest: +SKIP
+        """
+        dims = self._named_dims()
+        unknown = set(indexers) - set(dims)
+        if unknown:
+            raise ValueError(f"{sorted(unknown)} are not among the dimensions {dims}")
+        key: list[Any] = [indexers.get(dim, slice(None)) for dim in dims]
+        result: Any = self
+        for axis in range(self.ndim - 1, -1, -1):
+            part = key[axis]
+            if isinstance(part, slice) and part == slice(None):
+                continue
+            index = (slice(None),) * axis + (part,)
+            before = result
+            result = result[index]
+            if isinstance(result, Header) and result.dims is None and before.dims is not None:
+                result.dims = before.dims
+                result.coords = {
+                    name: (over, np.take(values, part, axis=over.index(dims[axis])))
+                    if dims[axis] in over
+                    else (over, values)
+                    for name, (over, values) in before.coords.items()
+                }
+        return result
+
+    def sel(self, method: str | None = None, **labels: Any) -> Any:
+        """Return the header at values of the coordinates, as ``DataArray.sel`` does.
+
+        Parameters
+        ----------
+        method : {None, "nearest"}
+            Whether to take the nearest value.
+        """
+        import xarray as xr
+
+        dims = self._named_dims()
+        places = xr.DataArray(
+            np.arange(self.size).reshape(self.shape),
+            dims=dims,
+            coords={name: entry for name, entry in self.coords.items() if entry[0] == (name,)},
+        )
+        chosen = places.sel(labels, method=method).to_numpy()
+        result = np.asarray(self).ravel()[chosen]
+        if not isinstance(result, np.ndarray):
+            return result
+        indexers = {
+            dim: places[dim].to_index().get_indexer_for(
+                np.atleast_1d(places.sel(labels, method=method)[dim].to_numpy())
+            )
+            for dim in labels
+            if dim in places.sel(labels, method=method).dims
+        }
+        single = {dim: places.get_index(dim).get_loc(places.sel(labels, method=method)[dim].item())
+                  for dim in labels if dim not in places.sel(labels, method=method).dims}
+        return self.isel(**{**indexers, **cast("dict[str, Any]", single)})
+
+    # -- pickling, and what a person sees ----------------------------------------------------
+
+    def __reduce__(self) -> Any:
+        records = self.view(np.ndarray).ravel().tolist()
+        first = next((record for record in records if record is not None), None)
+        if first is None:
+            return _from_objects, (np.asarray(self), self.dims, self.coords)
+        tables = self._where()
+        if len(tables) != 1:
+            return _from_objects, (np.asarray(self), self.dims, self.coords)
+        table, cells, rows = tables[0]
+        files = np.full(self.size, -1, np.int64)
+        frames = np.zeros(self.size, np.int64)
+        files[cells] = table.places["file"][table.instance_of[rows]]
+        frames[cells] = table.frame_numbers[rows]
+        coords = {k: v for k, v in self.coords.items() if k not in ("SOPInstanceUID", "frame")}
+        return _from_reference, (
+            first._database, first._series_key, squeeze(files), squeeze(frames), self.shape,
+            self.dims, coords,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        filled = sum(record is not None for record in self.view(np.ndarray).ravel())
+        dims = self.dims or tuple(f"dim_{i}" for i in range(self.ndim))
+        sizes = ", ".join(f"{dim}: {size}" for dim, size in zip(dims, self.shape, strict=True))
+        gaps = f", {self.size - filled} gaps" if filled < self.size else ""
+        return f"<Header ({sizes}) of {filled} frames{gaps}>"
+
+    __str__ = __repr__
+
+
+def _as_numbers(objects: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
+    """Return numbers as numbers, and all else as it is."""
+    kinds = set(map(type, objects.tolist()))
+    if kinds and kinds <= {int, float, type(None)} and kinds != {type(None)}:
+        if kinds == {int} and all(-(2**63) <= v < 2**63 for v in (min(objects), max(objects))):
+            return objects.astype(np.int64)
+        return np.array([np.nan if v is None else v for v in objects.tolist()], np.float64)
+    return objects
+
+
+def _from_objects(objects: npt.NDArray[Any], dims: Any, coords: Any) -> Header:
+    header = objects.view(Header)
+    header.dims, header.coords = dims, coords
+    return header
+
+
+def _from_reference(
+    database: Database, series_key: str, files: Any, frames: Any, shape: Any, dims: Any, coords: Any
+) -> Header:
+    node = database._tree().find("series", series_key)
+    if node is None or node.row is None:
+        raise NotInDatabase(f"The series {series_key} of this header is not in the database any more.")
+    table = database._table(node.row)
+    numbers, frame = unsqueeze(files), unsqueeze(frames)
+    order = np.argsort(table.places["file"])
+    sorted_files = table.places["file"][order]
+    at = np.minimum(np.searchsorted(sorted_files, numbers), len(order) - 1)
+    wrong = (numbers >= 0) & (sorted_files[at] != numbers)
+    if wrong.any():
+        raise NotInDatabase(f"{int(wrong.sum())} frames of this header are not in the database any more.")
+    rows = np.where(numbers >= 0, table.first_frames[order[at]] + frame - 1, -1).reshape(shape)
+    header = Header.of_frames(database, series_key, table, rows, dims, coords)
+    if dims is not None:
+        header.coords.update(provenance(table, rows, dims))
+    return header
+
+
+def provenance(
+    table: Table, rows: npt.NDArray[Any], dims: tuple[str, ...]
+) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """Return the coordinates by which an array knows its frames: SOPInstanceUID and frame."""
+    pool = np.empty(len(table.uids) + 1, object)
+    pool[:-1] = table.uids
+    pool[-1] = ""
+    owners = np.where(rows >= 0, table.instance_of[rows], -1)
+    numbers = np.where(rows >= 0, table.frame_numbers[rows], 0).astype(np.int32)
+    return {"SOPInstanceUID": (dims, pool[owners]), "frame": (dims, numbers)}
+
+

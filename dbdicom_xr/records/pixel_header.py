@@ -1,0 +1,372 @@
+"""What the header says of the pixels: layout, scaling, spacing of the frames of an array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.arrays.reader import Scaling
+from dbdicom_xr.errors import GridError, LayoutError, PixelError
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.pixels.layout import PixelLayout
+from dbdicom_xr.pixels.rescale import rescaled_dtype
+from dbdicom_xr.records.attributes import parse_name
+
+__all__ = ["PixelHeader", "pixel_header"]
+
+Describe = Callable[[int], str]
+
+_LAYOUT: Final = (
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation", "TransferSyntaxUID",
+)  # fmt: skip
+_KEYWORDS: Final = {0x10: "PixelData", 0x08: "FloatPixelData", 0x09: "DoubleFloatPixelData"}
+_SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+RT_DOSE: Final = "1.2.840.10008.5.1.4.1.1.481.2"
+IMPLICIT: Final = "1.2.840.10008.1.2"
+BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+
+
+@dataclass
+class PixelHeader:
+    """The pixels of the frames of an array.
+
+    Parameters
+    ----------
+    layouts, scalings : list
+        One of each per kind of frame.
+    kinds : ndarray of int, shape (frames,)
+        The kind of each frame.
+    dtype : numpy.dtype
+        That holds the values of all frames.
+    x, y : ndarray of float64
+        Position of columns and rows, from the centre of the first pixel.
+    in_mm : bool
+        Whether those are in mm; else they count pixels.
+    """
+
+    layouts: list[PixelLayout]
+    scalings: list[Scaling]
+    kinds: npt.NDArray[np.int64]
+    dtype: np.dtype[Any]
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    in_mm: bool
+
+    def axis_attrs(self, what: str) -> dict[str, str]:
+        """Return the attributes of the coordinate of columns or rows."""
+        if self.in_mm:
+            return {"long_name": f"position of the {what}", "units": "mm"}
+        return {"long_name": f"number of the {what}", "units": "pixel"}
+
+
+def pixel_header(
+    table: Table,
+    rows: npt.NDArray[Any],
+    rescale: bool | str,
+    padding: str | None,
+    *,
+    describe: Describe,
+) -> PixelHeader:
+    """Return what the header says of the pixels of frames.
+
+    Parameters
+    ----------
+    table : Table
+    rows : ndarray of int
+        The frames.
+    rescale, padding
+        As in :meth:`Series.array`.
+    describe : callable
+        Names the file of a row, for messages.
+
+    Raises
+    ------
+    GridError
+        The frames are of several sizes, or grey and colour.
+    PixelError, LayoutError
+        The pixels cannot be read.
+    """
+    if padding not in (None, "nan"):
+        raise PixelError(f"padding is {padding!r}; it can be None or 'nan'.")
+    _refuse_mosaic(table, rows, describe)
+    layouts, layout_of = _layouts(table, rows, describe)
+    scalings, scaling_of = _scalings(table, rows, rescale, padding, describe)
+    pairs, kinds = np.unique(
+        np.stack([layout_of, scaling_of], axis=1), axis=0, return_inverse=True
+    )
+    kind_layouts = [layouts[i] for i in pairs[:, 0].tolist()]
+    kind_scalings = [scalings[i] for i in pairs[:, 1].tolist()]
+    dtype = _dtype(kind_layouts, kind_scalings)
+    spacing = _spacing(table, rows)
+    first = kind_layouts[0]
+    step_y, step_x = spacing or (1.0, 1.0)
+    return PixelHeader(
+        kind_layouts,
+        kind_scalings,
+        kinds.reshape(-1).astype(np.int64),
+        dtype,
+        np.arange(first.columns) * step_x,
+        np.arange(first.rows) * step_y,
+        spacing is not None,
+    )
+
+
+def _columns(
+    table: Table, rows: npt.NDArray[Any], keywords: tuple[str, ...]
+) -> tuple[list[tuple[Any, ...]], npt.NDArray[np.int64]]:
+    """Return the combinations of values that occur, and the combination of each frame."""
+    parts = []
+    pools = []
+    for keyword in keywords:
+        values = parse_name(keyword).values(table)
+        parts.append(np.full(len(rows), -1) if values is None else values.codes[rows])
+        pools.append([None] if values is None else [*values.distinct, None])
+    stacked = np.stack(parts, axis=1)
+    if bool((stacked == stacked[:1]).all()):  # the usual case, without sorting
+        combinations, codes = stacked[:1], np.zeros(len(rows), np.int64)
+    else:
+        combinations, inverse = np.unique(stacked, axis=0, return_inverse=True)
+        codes = inverse.reshape(-1).astype(np.int64)
+    return [
+        tuple(pool[code] for pool, code in zip(pools, combination, strict=True))
+        for combination in combinations.tolist()
+    ], codes
+
+
+def _refuse_mosaic(table: Table, rows: npt.NDArray[Any], describe: Describe) -> None:
+    values = parse_name("ImageType").values(table)
+    if values is None:
+        return
+    mosaic = [isinstance(v, list) and "MOSAIC" in v for v in values.distinct] + [False]
+    found = np.array(mosaic)[values.codes[rows]]
+    if found.any():
+        raise PixelError(
+            f"{int(found.sum())} of {len(rows)} images, such as "
+            f"{describe(int(rows[np.flatnonzero(found)[0]]))}, are Siemens mosaics, which hold many "
+            "slices as tiles of one image. This version cannot take them apart yet; "
+            "instance.dataset().pixel_array gives the tiled image."
+        )
+
+
+def _layouts(
+    table: Table, rows: npt.NDArray[Any], describe: Describe
+) -> tuple[list[PixelLayout], npt.NDArray[np.int64]]:
+    combinations, codes = _columns(table, rows, _LAYOUT)
+    owners = table.instance_of[rows]
+    elements = table.places["element"][owners]
+    bytewise = table.places["bytes"][owners]
+    source = np.stack([codes, elements, bytewise], axis=1)
+    unique, kinds = (
+        (source[:1], np.zeros(len(rows), np.int64))
+        if bool((source == source[:1]).all())
+        else np.unique(source, axis=0, return_inverse=True)
+    )
+    kinds = kinds.reshape(-1)
+    layouts = []
+    for number, (code, element, is_bytes) in enumerate(unique.tolist()):
+        try:
+            layouts.append(_layout(combinations[code], _KEYWORDS[element], bool(is_bytes)))
+        except (LayoutError, PixelError) as error:
+            row = int(rows[np.flatnonzero(kinds == number)[0]])
+            raise type(error)(f"{describe(row)}: {error}") from error
+    shapes: dict[tuple[int, ...], int] = {}
+    for number, layout in enumerate(layouts):
+        count = int((kinds == number).sum())
+        shapes[layout.frame_shape] = shapes.get(layout.frame_shape, 0) + count
+    if len(shapes) > 1:
+        raise GridError(_several_shapes(shapes))
+    return layouts, kinds.astype(np.int64)
+
+
+def _several_shapes(shapes: dict[tuple[int, ...], int]) -> str:
+    parts = [
+        f"{count} of {shape[0]} rows and {shape[1]} columns" + (" in colour" if len(shape) > 2 else "")
+        for shape, count in sorted(shapes.items(), key=lambda item: -item[1])
+    ]
+    sizes = {shape[:2] for shape in shapes}
+    how = (
+        f"series.instances(Rows={next(iter(shapes))[0]}, Columns={next(iter(shapes))[1]})"
+        if len(sizes) > 1
+        else "series.instances(SamplesPerPixel=1)"
+    )
+    return (
+        f"The frames are of several {'sizes' if len(sizes) > 1 else 'kinds'}: {', '.join(parts)}. "
+        f"One array holds one kind: choose with {how}, and read each with instance.array()."
+    )
+
+
+def _layout(values: tuple[Any, ...], keyword: str, is_bytes: bool) -> PixelLayout:
+    named = dict(zip(_LAYOUT, values, strict=True))
+    for name in ("Rows", "Columns"):
+        if not isinstance(named[name], int):
+            raise LayoutError(f"{name} is {named[name]!r}, so that the pixels cannot be read.")
+    is_float = keyword != "PixelData"
+    if not is_float and not isinstance(named["BitsAllocated"], int):
+        raise LayoutError(f"BitsAllocated is {named['BitsAllocated']!r}; it has to be a number.")
+    allocated = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(
+        keyword, named["BitsAllocated"]
+    )
+    stored = allocated if is_float else named["BitsStored"] or allocated
+    layout = PixelLayout(
+        rows=named["Rows"],
+        columns=named["Columns"],
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=stored - 1 if named["HighBit"] is None or is_float else named["HighBit"],
+        pixel_representation=named["PixelRepresentation"] or 0,
+        samples_per_pixel=named["SamplesPerPixel"] or 1,
+        planar_configuration=named["PlanarConfiguration"] or 0,
+        photometric_interpretation=named["PhotometricInterpretation"] or "MONOCHROME2",
+        transfer_syntax=named["TransferSyntaxUID"] or IMPLICIT,
+        keyword=keyword,
+        vr="OB" if is_bytes else "OW",
+    )
+    layout.check()
+    return layout
+
+
+def _scalings(
+    table: Table,
+    rows: npt.NDArray[Any],
+    rescale: bool | str,
+    padding: str | None,
+    describe: Describe,
+) -> tuple[list[Scaling], npt.NDArray[np.int64]]:
+    names: tuple[str, ...] = (
+        "RescaleSlope", "RescaleIntercept", "DoseGridScaling", "ModalityLUTSequence", "SOPClassUID",
+        "PixelRepresentation", "TransferSyntaxUID",
+    )  # fmt: skip
+    if padding is not None:
+        names += ("PixelPaddingValue", "PixelPaddingRangeLimit")
+    if isinstance(rescale, str):
+        names += ("RealWorldValueMappingSequence",)
+    combinations, codes = _columns(table, rows, names)
+    scalings = []
+    for number, values in enumerate(combinations):
+        named = dict(zip(names, values, strict=True))
+        try:
+            scalings.append(_scaling(named, rescale, padding))
+        except PixelError as error:
+            row = int(rows[np.flatnonzero(codes == number)[0]])
+            raise PixelError(f"{describe(row)}: {error}") from error
+    return scalings, codes
+
+
+def _scaling(named: dict[str, Any], rescale: bool | str, padding: str | None) -> Scaling:
+    limits = None
+    if padding is not None and isinstance(named["PixelPaddingValue"], int):
+        other = named["PixelPaddingRangeLimit"]
+        ends = [named["PixelPaddingValue"], other if isinstance(other, int) else None]
+        known = sorted(end for end in ends if end is not None)
+        limits = (known[0], known[-1])
+    if isinstance(rescale, str):
+        slope, intercept = _real_world(named["RealWorldValueMappingSequence"], rescale)
+        return Scaling(slope, intercept, None, limits)
+    if not rescale:
+        return Scaling(padding=limits)
+    if named["ModalityLUTSequence"]:
+        return Scaling(lut=_lut(named["ModalityLUTSequence"][0], named), padding=limits)
+    slope, intercept = named["RescaleSlope"], named["RescaleIntercept"]
+    if named["SOPClassUID"] == RT_DOSE and slope is None:
+        slope, intercept = named["DoseGridScaling"], 0.0  # PS3.3 C.8.8.3
+    for name, value in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
+        if value is not None and not isinstance(value, (int, float)):
+            raise PixelError(
+                f"{name} is {value!r}, not a number; rescale=False reads the stored values."
+            )
+        if isinstance(value, float) and not np.isfinite(value):
+            raise PixelError(f"{name} is {value}; rescale=False reads the stored values.")
+    return Scaling(
+        1.0 if slope is None else float(slope),
+        0.0 if intercept is None else float(intercept),
+        None,
+        limits,
+    )
+
+
+def _lut(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
+    """Return the Modality LUT of an item of its sequence (PS3.3 C.11.1.1)."""
+    try:
+        count, first, bits = (int(part) for part in item.LUTDescriptor)
+        data = item.LUTData
+        if isinstance(data, bytes):
+            order = ">" if named["TransferSyntaxUID"] == BIG_ENDIAN else "<"
+            table = np.frombuffer(data, np.uint8 if len(data) == count else f"{order}u2")
+        else:
+            table = np.atleast_1d(np.asarray(data))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PixelError(
+            f"The Modality LUT cannot be read ({error}); rescale=False reads the stored values."
+        ) from error
+    if named["PixelRepresentation"] == 1 and first >= 1 << 15:
+        first -= 1 << 16
+    return first, bits, table[: count or 1 << 16]
+
+
+def _real_world(sequence: Any, label: str) -> tuple[float, float]:
+    """Return slope and intercept of the real world value map of a label (PS3.3 C.7.6.16.2.11)."""
+    labels = [str(item.get("LUTLabel", "")) for item in sequence or ()]
+    for item, name in zip(sequence or (), labels, strict=True):
+        if name == label:
+            slope = item.get("RealWorldValueSlope")
+            intercept = item.get("RealWorldValueIntercept")
+            if slope is None or intercept is None:
+                raise PixelError(f"The real world value map {label!r} is a table, which cannot be read yet.")
+            return float(slope), float(intercept)
+    there = f"there are {', '.join(map(repr, labels))}" if labels else "there is none"
+    raise PixelError(f"There is no real world value map of the label {label!r}; {there}.")
+
+
+def _dtype(layouts: list[PixelLayout], scalings: list[Scaling]) -> np.dtype[Any]:
+    """Return the type that holds the values of all kinds of frames."""
+    types: list[np.dtype[Any]] = []
+    by_layout: dict[PixelLayout, list[Scaling]] = {}
+    for layout, scaling in zip(layouts, scalings, strict=True):
+        by_layout.setdefault(layout, []).append(scaling)
+    for layout, group in by_layout.items():
+        linear = [scaling for scaling in group if scaling.lut is None]
+        if linear:
+            types.append(
+                rescaled_dtype(
+                    [scaling.slope for scaling in linear],
+                    [scaling.intercept for scaling in linear],
+                    layout.dtype,
+                    layout.value_bits,
+                    layout.dtype.kind == "i",
+                )
+            )
+        types += [
+            np.dtype(np.uint8 if scaling.lut[1] <= 8 else np.uint16)
+            for scaling in group
+            if scaling.lut is not None
+        ]
+    dtype = np.result_type(*types)
+    if dtype.kind in "iu" and any(scaling.padding is not None for scaling in scalings):
+        return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+    return dtype
+
+
+def _spacing(table: Table, rows: npt.NDArray[Any]) -> tuple[float, float] | None:
+    """Return the distance of rows and of columns in mm, where it is the same in all frames."""
+    for keyword in _SPACINGS:
+        values = parse_name(keyword).values(table)
+        if values is None:
+            continue
+        found = {
+            tuple(value) if isinstance(value, list) else None
+            for code in np.unique(values.codes[rows]).tolist()
+            for value in [values.distinct[code] if code >= 0 else None]
+        }
+        pairs = [pair for pair in found if pair and len(pair) == 2 and None not in pair]
+        if len(pairs) != len(found) or not pairs:
+            continue
+        spread = np.ptp(np.array(pairs, float), axis=0)
+        if float(spread.max()) > 1e-4 or min(min(pair) for pair in pairs) <= 0:
+            return None
+        return float(min(p[0] for p in pairs)), float(min(p[1] for p in pairs))
+    return None

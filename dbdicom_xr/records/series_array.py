@@ -1,0 +1,298 @@
+"""``series.array``: the grid, the reader and the labels put together."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.arrays.coordinates import attrs
+from dbdicom_xr.arrays.grid import Grid, build_grid
+from dbdicom_xr.arrays.reader import FrameReader
+from dbdicom_xr.errors import AlignedByOrder, GridError, InvalidValue, PixelError
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.header import Header, provenance
+from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
+from dbdicom_xr.records.sorting import best_grids, requested, sort_key
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dbdicom_xr.records.instance import Instance
+    from dbdicom_xr.records.levels import Series
+
+__all__ = ["instance_array", "series_array"]
+
+Coords = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
+
+_MIB: Final = 1 << 20
+
+
+def series_array(
+    series: Series,
+    sortby: Name | Sequence[Name] | None,
+    pixels_first: bool,
+    *,
+    chunks: Any,
+    rescale: bool | str,
+    align: str,
+    tolerance: float | Mapping[Name, float] | None,
+    fill_value: Any,
+    padding: str | None,
+) -> tuple[xr.DataArray, Header]:
+    """Return the images of a series and their header. See :meth:`Series.array`."""
+    table = series._own_table
+    rows = _image_rows(series, table)
+    pixels = pixel_header(table, rows, rescale, padding, describe=_describer(table))
+    grid = _grid(series, table, rows, sortby, align, tolerance)
+    cells = np.where(grid.index >= 0, rows[grid.index], -1)
+    coords: Coords = {**grid.coords, **provenance(table, cells, grid.dims)}
+    header = Header.of_frames(
+        series.database, series._key, table, cells, grid.dims, coords
+    )
+    reader = _reader(table, pixels, grid.index, cells, fill_value, pixels_first)
+    array = _data_array(reader, grid.dims, coords, pixels, chunks, pixels_first)
+    for name in grid.coords:
+        array[name].attrs.update(attrs(name) if not name.startswith("(") else attrs(name))
+    array.name = _name(series)
+    array.attrs.update(_reference(series))
+    if grid.notice is not None:
+        warnings.warn(grid.notice, AlignedByOrder, stacklevel=3)
+    return array, header
+
+
+def instance_array(
+    instance: Instance, table: Table, rows: npt.NDArray[Any], *, rescale: bool | str, chunks: Any
+) -> xr.DataArray:
+    """Return the frames of one instance. See :meth:`Instance.array`."""
+    describe = _describer(table)
+    if table.places["offset"][table.instance_of[rows[0]]] < 0:
+        raise PixelError(f"{describe(int(rows[0]))} has no pixels.")
+    pixels = pixel_header(table, rows, rescale, None, describe=describe)
+    single = len(rows) == 1
+    dims: tuple[str, ...] = () if single else ("frame",)
+    cells = rows.reshape(()) if single else rows
+    places = np.arange(len(rows)).reshape(cells.shape)
+    coords = provenance(table, cells, dims)
+    reader = _reader(table, pixels, places, cells, np.nan, False)
+    array = _data_array(reader, dims, coords, pixels, chunks, False)
+    array.name = _name(instance.series())
+    array.attrs.update(_reference(instance.series()))
+    return array
+
+
+def _describer(table: Table) -> Any:
+    def describe(row: int) -> str:
+        instance = int(table.instance_of[row])
+        path = f"{table.root}/{table.file(instance).path}"
+        several = int(table.places["frames"][instance]) > 1
+        return f"{path}, frame {int(table.frame_numbers[row])}" if several else path
+
+    return describe
+
+
+def _image_rows(series: Series, table: Table) -> npt.NDArray[np.intp]:
+    """Return the frames that have pixels; an error where only some have."""
+    has = table.places["offset"][table.instance_of] >= 0
+    if has.all():
+        return np.arange(len(table))
+    if not has.any():
+        kinds = series.SOPClassUID
+        raise PixelError(
+            f"{series!r} holds no images: {len(table.places)} objects of the kind "
+            f"{_kinds(kinds)}. Read them with instance.dataset()."
+        )
+    raise GridError(
+        f"{int((~has).sum())} of the {len(has)} objects of {series!r} have no pixels, such as "
+        f"{_describer(table)(int(np.flatnonzero(~has)[0]))}. Put them in a series of their own, or "
+        "read the images one by one with instance.array()."
+    )
+
+
+def _kinds(uids: Sequence[str]) -> str:
+    from pydicom.uid import UID
+
+    return ", ".join(UID(uid).name for uid in uids) or "unknown"
+
+
+def _grid(
+    series: Series,
+    table: Table,
+    rows: npt.NDArray[np.intp],
+    sortby: Name | Sequence[Name] | None,
+    align: str,
+    tolerance: float | Mapping[Name, float] | None,
+) -> Grid:
+    from_file = _describer(table)
+
+    def describe(place: int) -> str:
+        return str(from_file(int(rows[place])))
+
+    if isinstance(sortby, str) and sortby == "auto":
+        grids = best_grids(table, rows)
+        if not grids and len(rows) > 1:
+            raise GridError(
+                f"No attributes of {series!r} arrange its {len(rows)} frames in a full grid. "
+                "series.varying() shows what varies; sortby=None reads the frames in the order of "
+                "InstanceNumber."
+            )
+        chosen: list[Attribute] = [parse_name(name) for name in (grids[0] if grids else ())]
+        align = "order" if align == "auto" else align
+    else:
+        chosen = requested(sortby)
+    keys = [sort_key(attribute, table, rows, tolerance) for attribute in chosen]
+    numbers = parse_name("InstanceNumber").values(table)
+    order = _ranks(numbers.take(rows).as_objects() if numbers is not None else None, table, rows)
+    try:
+        return build_grid(
+            keys,
+            order=order,
+            align=align,  # type: ignore[arg-type]
+            describe=describe,
+            suggestions=lambda: best_grids(table, rows),
+        )
+    except GridError as error:
+        raise GridError(f"{series!r}: {error}") from error
+
+
+def _ranks(
+    numbers: npt.NDArray[Any] | None, table: Table, rows: npt.NDArray[np.intp]
+) -> npt.NDArray[np.int64]:
+    """Return the rank of each frame by InstanceNumber, instance and frame."""
+    if numbers is None:
+        return np.arange(len(rows), dtype=np.int64)
+    known = np.array([float(v) if isinstance(v, int) else np.inf for v in numbers.tolist()])
+    order = np.lexsort((table.frame_numbers[rows], table.instance_of[rows], known))
+    ranks = np.empty(len(rows), np.int64)
+    ranks[order] = np.arange(len(rows))
+    return ranks
+
+
+def _reader(
+    table: Table,
+    pixels: PixelHeader,
+    places: npt.NDArray[Any],
+    cells: npt.NDArray[Any],
+    fill_value: Any,
+    pixels_first: bool,
+) -> FrameReader:
+    gaps = cells < 0
+    files = np.where(gaps, -1, table.places["file"][table.instance_of[cells]]).astype(np.int64)
+    frames = np.where(gaps, 0, table.frame_numbers[cells] - 1).astype(np.int64)
+    kinds = np.where(gaps, 0, pixels.kinds[places]).astype(np.int64)
+    dtype = pixels.dtype
+    if gaps.any():
+        dtype, fill_value = _with_gaps(dtype, fill_value)
+    return FrameReader(
+        index=str(table.store.path),
+        identity=table.store.identity,
+        root=table.root,
+        files=files,
+        frames=frames,
+        kinds=kinds,
+        layouts=pixels.layouts,
+        scalings=pixels.scalings,
+        dtype=dtype,
+        fill_value=fill_value,
+        pixels_first=pixels_first,
+    )
+
+
+def _with_gaps(dtype: np.dtype[Any], fill_value: Any) -> tuple[np.dtype[Any], Any]:
+    """Return the type that holds pixels and gaps, promoted as xarray does for missing values."""
+    value = np.asarray(fill_value)
+    if value.dtype.kind not in "biufc" or value.ndim:
+        raise InvalidValue(f"fill_value is {fill_value!r}; it has to be a number.")
+    if dtype.kind in "iu" and value.dtype.kind == "f":
+        if np.isnan(value):
+            # xarray: integers of up to 16 bits become float32, wider ones float64.
+            return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64), np.nan
+        promoted = np.result_type(dtype, np.float32 if dtype.itemsize <= 2 else np.float64)
+        return promoted, float(value)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if limits.min <= int(value) <= limits.max:
+            return dtype, int(value)
+        return np.result_type(dtype, np.min_scalar_type(int(value))), int(value)
+    return dtype, float(value)
+
+
+def _data_array(
+    reader: FrameReader,
+    dims: tuple[str, ...],
+    coords: Coords,
+    pixels: PixelHeader,
+    chunks: Any,
+    pixels_first: bool,
+) -> xr.DataArray:
+    import dask.array as da
+    import xarray as xr
+
+    depth = len(dims)
+    channel = ("channel",) if len(reader._pixel_shape) == 3 else ()
+    all_dims = ("x", "y", *dims, *channel) if pixels_first else (*dims, "x", "y", *channel)
+    data = da.from_array(
+        reader,
+        chunks=_chunks(reader, depth, chunks, all_dims, pixels_first),
+        asarray=False,
+        meta=np.empty((0,) * reader.ndim, reader.dtype),
+        name=None,
+    )
+    variables: dict[str, Any] = dict(coords)
+    variables["x"] = ("x", pixels.x, pixels.axis_attrs("column"))
+    variables["y"] = ("y", pixels.y, pixels.axis_attrs("row"))
+    if channel:
+        variables["channel"] = ("channel", np.array(["R", "G", "B"]))
+    return xr.DataArray(data, dims=all_dims, coords=variables)
+
+
+def _chunks(
+    reader: FrameReader, depth: int, chunks: Any, dims: tuple[str, ...], pixels_first: bool
+) -> Any:
+    if isinstance(chunks, Mapping):
+        unknown = set(chunks) - set(dims)
+        if unknown:
+            raise InvalidValue(f"chunks= names {sorted(unknown)}; the dimensions are {dims}.")
+        auto = _chunks(reader, depth, "auto", dims, pixels_first)
+        return tuple(chunks.get(dim, size) for dim, size in zip(dims, auto, strict=True))
+    if not (isinstance(chunks, str) and chunks == "auto"):
+        return chunks
+    pixels = reader._pixel_shape
+    frame = int(np.prod(pixels)) * reader.dtype.itemsize
+    total = frame * int(np.prod(reader.files.shape, dtype=np.int64))
+    # A task costs about 4 ms on a cluster, so blocks grow with the array; but whole images, and
+    # blocks for all processors where the array is small.
+    target = min(max(total // 256, 32 * _MIB), 128 * _MIB)
+    sizes = []
+    room = max(1, target // frame)
+    # The last dimensions vary fastest: time curves stay in one block where they fit.
+    for size in reversed(reader.files.shape):
+        take = max(1, min(size, room))
+        if 1 < take < size:
+            take = -(-size // -(-size // take))  # blocks of nearly equal size
+        sizes.append(take)
+        room //= take
+    grid = tuple(reversed(sizes))
+    if pixels_first:
+        return (*pixels[:2], *grid, *pixels[2:])
+    return (*grid, *pixels)
+
+
+def _name(series: Series) -> str | None:
+    descriptions = series.SeriesDescription
+    return str(descriptions[0]) if len(descriptions) == 1 else None
+
+
+def _reference(series: Series) -> dict[str, str]:
+    """Return what lets an array find its series again."""
+    node = series._node
+    return {
+        "SeriesInstanceUID": node.uid,
+        "StudyInstanceUID": node.parent.uid if node.parent is not None else "",
+        "database": os.fspath(series.database.path_on_disk),
+    }

@@ -1,0 +1,305 @@
+"""From attributes to the keys by which frames are arranged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.arrays.align import SortKey
+from dbdicom_xr.arrays.coordinates import (
+    date_values,
+    datetime_values,
+    default_decimals,
+    default_tolerance,
+    time_values,
+)
+from dbdicom_xr.arrays.suggest import full_grids, varying
+from dbdicom_xr.errors import GridError, InvalidValue
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.index.values import known_vr
+from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["best_grids", "sort_key", "varying_table"]
+
+_TIMES: Final = {"DA": date_values, "TM": time_values, "DT": datetime_values}
+
+# What arranges images, the most telling first: place, then what the scanner varied on purpose,
+# then what tells time, then mere numbers.
+_PREFERRED: Final = (
+    "SliceLocation", "EchoTime", "EchoNumbers", "InversionTime", "FlipAngle", "RepetitionTime",
+    "DiffusionBValue", "DiffusionGradientOrientation", "MRDiffusionSequence", "image_type",
+    "ComplexImageComponent", "TemporalPositionIdentifier", "TriggerTime", "TriggerDelayTime",
+    "FrameReferenceTime", "ActualFrameDuration", "EnergyWindowNumber", "ImageType",
+    "AcquisitionNumber", "AcquisitionTime", "AcquisitionDateTime", "ContentTime",
+    "InstanceNumber",
+)  # fmt: skip
+_SLICE_LOCATION: Final = "SliceLocation"
+_NEVER: Final = frozenset(("UI", "SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "UT", "LT", "ST"))
+
+
+def sort_key(
+    attribute: Attribute,
+    table: Table,
+    rows: npt.NDArray[Any],
+    tolerance: float | Mapping[Name, float] | None = None,
+) -> SortKey:
+    """Return the values of an attribute in frames, as numbers, times or text.
+
+    Parameters
+    ----------
+    attribute : Attribute
+    table : Table
+    rows : ndarray of int
+        The frames.
+    tolerance : float or mapping, optional
+        As in :meth:`Series.array`.
+
+    Raises
+    ------
+    GridError
+        It is a sequence, or its values are of several types.
+    """
+    values = attribute.values(table)
+    if attribute.name == _SLICE_LOCATION:
+        values = _with_derived_locations(values, table, rows)
+    if values is None:
+        return SortKey(
+            attribute.name, np.zeros(len(rows)), np.zeros(len(rows), np.bool_), 0.0, None
+        )
+    values = values.take(rows)
+    used = np.unique(values.codes)
+    used = used[used >= 0]
+    distinct = [values.distinct[code] for code in used.tolist()]
+    renumber = np.full(len(values.distinct) + 1, -1, np.int64)
+    renumber[used] = np.arange(len(used))
+    codes = renumber[values.codes]
+    filled = np.array([value is not None for value in distinct] + [False])
+    present = filled[codes]
+    pool = _pool(attribute, table, distinct)
+    chosen = default_tolerance(attribute.name)
+    if isinstance(tolerance, Mapping):
+        for name, wanted in tolerance.items():
+            if parse_name(name) == attribute:
+                chosen = float(wanted)
+    elif tolerance is not None:
+        chosen = float(tolerance)
+    if pool.dtype == object:
+        chosen = 0.0
+    return SortKey(
+        attribute.name, pool[codes], present, chosen, default_decimals(attribute.name)
+    )
+
+
+def _pool(attribute: Attribute, table: Table, distinct: list[Any]) -> npt.NDArray[Any]:
+    """Return the distinct values as one array, with a last element for frames without."""
+    known = [value for value in distinct if value is not None]
+    convert = _TIMES.get(_vr(attribute, table))
+    if convert is not None and all(isinstance(value, str) for value in known):
+        try:
+            times = convert([value or "" for value in distinct])
+        except InvalidValue as error:
+            raise GridError(f"{attribute} cannot order frames: {error}") from error
+        return np.append(times, np.array(["NaT"], times.dtype))
+    types = {type(value) for value in known}
+    if types <= {int}:
+        numbers = [0 if value is None else value for value in distinct]
+        return np.array([*numbers, 0], np.int64 if max(map(abs, numbers), default=0) < 2**63 else float)
+    if types <= {int, float}:
+        return np.array([*(np.nan if value is None else value for value in distinct), np.nan])
+    if types == {list}:
+        return _lists(distinct, known)
+    if types <= {str, list}:
+        texts = [_joined(value) for value in distinct]
+        return _objects([*texts, ""])
+    if types <= {bytes}:
+        return _objects([*("" if value is None else value.hex(" ") for value in distinct), ""])
+    raise GridError(
+        f"{attribute} cannot order frames: its values are {' and '.join(sorted(t.__name__ for t in types))}."
+        " Numbers, dates, times and text can."
+    )
+
+
+def _lists(distinct: list[Any], known: list[Any]) -> npt.NDArray[Any]:
+    lengths = {len(value) for value in known}
+    numeric = all(isinstance(part, (int, float)) for value in known for part in value)
+    if numeric and len(lengths) == 1:
+        width = lengths.pop()
+        empty = [np.nan] * width
+        return np.array([*(empty if value is None else value for value in distinct), empty], float)
+    return _objects([*(_joined(value) for value in distinct), ""])
+
+
+def _joined(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return "\\".join("" if part is None else str(part) for part in value)
+    return str(value)
+
+
+def _objects(items: list[str]) -> npt.NDArray[np.object_]:
+    result = np.empty(len(items), object)
+    result[:] = items
+    return result
+
+
+def _vr(attribute: Attribute, table: Table) -> str:
+    if attribute.custom is not None:
+        return ""
+    for key in attribute.keys(table):
+        for scope in (0, 1):
+            column = table.column(key, scope)
+            if column is not None:
+                vr = column.kinds[0].vr
+                if vr and vr != "UN":
+                    return vr
+                return known_vr(key.dictionary_tag, key.creator)
+    return known_vr(attribute.tag)
+
+
+# -- slice locations ---------------------------------------------------------------------------
+
+
+def _with_derived_locations(
+    values: Values | None, table: Table, rows: npt.NDArray[Any]
+) -> Values | None:
+    """Return SliceLocation, worked out from the geometry where frames have none."""
+    if values is not None:
+        filled = np.array([value is not None for value in values.distinct] + [False])
+        if filled[values.codes[rows]].all():
+            return values
+    derived = slice_locations(table, rows)
+    if derived is None:
+        return values
+    unique, codes = np.unique(derived, return_inverse=True)
+    all_codes = np.full(len(table), -1, np.int32)
+    all_codes[rows] = codes
+    return Values(unique.tolist(), all_codes)
+
+
+def slice_locations(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+    """Return the position of each frame along the normal of its plane, in mm.
+
+    Parameters
+    ----------
+    table : Table
+    rows : ndarray of int
+        The frames.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,), or None
+        None where a frame lacks ImagePositionPatient or ImageOrientationPatient, or where the
+        planes are not parallel: their positions do not compare then (PS3.3 C.7.6.2.1.1).
+    """
+    columns = [
+        parse_name(name).values(table) for name in ("ImagePositionPatient", "ImageOrientationPatient")
+    ]
+    arrays = []
+    for column, width in zip(columns, (3, 6), strict=True):
+        if column is None:
+            return None
+        pool = np.full((len(column.distinct) + 1, width), np.nan)
+        for i, value in enumerate(column.distinct):
+            if isinstance(value, list) and len(value) == width and None not in value:
+                pool[i] = value
+        arrays.append(pool[column.codes[rows]])
+    position, orientation = arrays
+    if not np.isfinite(position).all() or not np.isfinite(orientation).all():
+        return None
+    if len(orientation) and np.ptp(orientation, axis=0).max() > 1e-3:
+        return None
+    # One normal for all, so that rounding of the direction cosines does not scatter positions.
+    typical = np.median(orientation, axis=0) if len(orientation) else np.zeros(6)
+    normal = np.cross(typical[:3], typical[3:])
+    length = np.linalg.norm(normal)
+    if not length > 1e-6:
+        return None
+    return np.asarray(np.round(position @ (normal / length), 6) + 0.0)
+
+
+# -- what varies -------------------------------------------------------------------------------
+
+
+def _candidates(table: Table, rows: npt.NDArray[Any]) -> list[SortKey]:
+    """Return the keys of all attributes that could arrange the frames, preferred ones first."""
+    from pydicom.datadict import keyword_for_tag
+
+    names: dict[Name, None] = dict.fromkeys(_PREFERRED)
+    names.pop("MRDiffusionSequence")
+    for key in table.keys:
+        if key.tag >> 16 in (0x0002, 0xFFFE) or key.tag in (0x7FE00001, 0x7FE00002):
+            continue
+        if not key.creator:
+            keyword = keyword_for_tag(key.tag)
+            if keyword and known_vr(key.tag) not in _NEVER:
+                names.setdefault(keyword)
+    keys = []
+    for name in names:
+        try:
+            attribute = parse_name(name)
+            if _varies(attribute, table):
+                keys.append(sort_key(attribute, table, rows))
+        except (GridError, InvalidValue):
+            continue  # what cannot be a dimension is none
+    return keys
+
+
+def _varies(attribute: Attribute, table: Table) -> bool:
+    if attribute.custom is not None or attribute.name == _SLICE_LOCATION:
+        return True
+    if attribute.tag and table.left_in_files(Key(attribute.tag)):
+        return False
+    values = attribute.values(table)
+    return values is not None and (len(values.distinct) > 1 or bool((values.codes < 0).any()))
+
+
+def best_grids(table: Table, rows: npt.NDArray[Any]) -> list[tuple[str, ...]]:
+    """Return the attributes that arrange the frames in a full grid, best first."""
+    return full_grids(_candidates(table, rows), len(rows))
+
+
+def varying_table(table: Table) -> pd.DataFrame:
+    """Return a table of the attributes that vary, the preferred ones first, private ones last."""
+    import pandas as pd
+
+    rows = np.arange(len(table))
+    keys = _candidates(table, rows)
+    for key in table.keys:
+        if key.creator and not table.left_in_files(key):
+            name: Name = (key.creator, key.tag)
+            try:
+                sort = sort_key(parse_name(name), table, rows)
+            except (GridError, InvalidValue):
+                continue
+            label = f"({key.tag >> 16:04x},xx{key.tag & 0xFF:02x}) {key.creator}"
+            keys.append(SortKey(label, sort.values, sort.present, sort.tolerance, sort.decimals))
+    found = varying(keys)
+    return pd.DataFrame(
+        {
+            "distinct": [row.distinct for row in found],
+            "minimum": pd.Series([row.minimum for row in found], dtype=object),
+            "maximum": pd.Series([row.maximum for row in found], dtype=object),
+            "missing": [row.missing for row in found],
+        },
+    ).set_index(pd.Index([row.name for row in found], name="attribute", dtype=object))
+
+
+def requested(sortby: Name | Sequence[Name] | None) -> list[Attribute]:
+    """Return the attributes that a user asks to sort by."""
+    if sortby is None:
+        return []
+    single = isinstance(sortby, (str, int)) or (
+        isinstance(sortby, tuple)
+        and len(sortby) == 2
+        and isinstance(sortby[1], (int, np.integer))
+    )
+    names: Sequence[Any] = [sortby] if single else list(sortby)  # type: ignore[arg-type, list-item]
+    return [parse_name(name) for name in names]
