@@ -150,7 +150,9 @@ class FrameReader:
         else:
             grid, pixels = parts[:depth], parts[depth:]
         # Integers are kept as ranges of one and dropped at the end.
-        ranges = tuple(_as_range(part, size) for part, size in zip(grid, self.files.shape, strict=True))
+        ranges = tuple(
+            _as_range(part, size) for part, size in zip(grid, self.files.shape, strict=True)
+        )
         files = self.files[ranges]
         whole = all(_is_whole(part, n) for part, n in zip(pixels, self._pixel_shape, strict=True))
         if whole:
@@ -160,7 +162,9 @@ class FrameReader:
             cut = tuple(
                 _as_range(part, n) for part, n in zip(pixels, self._pixel_shape, strict=True)
             )
-            shape = tuple(len(range(*part.indices(n))) for part, n in zip(cut, self._pixel_shape, strict=True))
+            shape = tuple(
+                len(range(*part.indices(n))) for part, n in zip(cut, self._pixel_shape, strict=True)
+            )
             block = np.empty((*files.shape, *shape), self.dtype)
             single = np.empty((1, *self._pixel_shape), self.dtype)
             frames, kinds = self.frames[ranges], self.kinds[ranges]
@@ -184,7 +188,12 @@ class FrameReader:
         places.prepare(files)
         with _open_files(self.root, places) as source:
             for cell, (file, frame, kind) in enumerate(
-                zip(files.ravel().tolist(), frames.ravel().tolist(), kinds.ravel().tolist(), strict=True)
+                zip(
+                    files.ravel().tolist(),
+                    frames.ravel().tolist(),
+                    kinds.ravel().tolist(),
+                    strict=True,
+                )
             ):
                 target = targets[cell]
                 if file < 0:
@@ -211,11 +220,13 @@ def _scale(stored: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) ->
 
 
 def squeeze(numbers: Ints) -> tuple[tuple[int, ...], bytes]:
-    """Return an array of integers in few bytes: those of a regular series are nearly all 1 apart."""
+    """Return integers in few bytes; those of a regular series are nearly all 1 apart."""
     flat = np.ascontiguousarray(numbers, np.int64).ravel()
     steps = np.diff(flat, prepend=np.int64(0))
     # Of a grid in another order than the files, the steps repeat, and their differences vanish.
-    return numbers.shape, zlib.compress(np.diff(steps, prepend=np.int64(0)).astype("<i8").tobytes(), 6)
+    return numbers.shape, zlib.compress(
+        np.diff(steps, prepend=np.int64(0)).astype("<i8").tobytes(), 6
+    )
 
 
 def unsqueeze(data: tuple[tuple[int, ...], bytes]) -> Ints:
@@ -270,8 +281,8 @@ class _Locator:
             self.store = Store(Path(index), writable=False)
         except Exception as error:
             raise StaleArray(
-                f"The index {index} cannot be read: {error}. Can this process see the folder? If the "
-                "index was removed, open the database again and make the array anew."
+                f"The index {index} cannot be read: {error}. Can this process see the folder? "
+                "If the index was removed, open the database again and make the array anew."
             ) from error
         if self.store.identity != identity:
             raise StaleArray(

@@ -64,6 +64,6 @@ def fragments_of_frame(
         if first < last and fragments[first, 0] == starts[frame]:
             return fragments[first:last]
     raise PixelError(
-        f"{len(fragments)} fragments of pixel data cannot be told apart into {frames} frames: there "
-        "is no usable offset table."
+        f"{len(fragments)} fragments of pixel data cannot be told apart into {frames} frames: "
+        "there is no usable offset table."
     )

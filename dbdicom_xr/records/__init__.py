@@ -1,0 +1,1 @@
+"""What a user walks: databases, patients, studies, series, instances, headers."""

@@ -20,11 +20,11 @@ from dbdicom_xr.errors import UnknownKeyword
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table, Values
 from dbdicom_xr.pixels.guard import import_gdcm
+from dbdicom_xr.records.slices import with_slice_locations
 
 import_gdcm()
 
 from pydicom.datadict import (  # noqa: E402
-    DicomDictionary,
     keyword_for_tag,
     tag_for_keyword,
 )
@@ -44,13 +44,15 @@ _STANDS_FOR: dict[str, tuple[str, ...]] = {
     "TriggerTime": ("NominalCardiacTriggerDelayTime",),
     "TemporalPositionIdentifier": ("TemporalPositionIndex",),
     "AcquisitionDateTime": ("FrameAcquisitionDateTime",),
-    "MagneticFieldStrength": (),
+    "ImagingFrequency": ("TransmitterFrequency",),
 }
 _FROM_DATE_TIME = {
     "AcquisitionDate": ("FrameAcquisitionDateTime", slice(0, 8)),
     "AcquisitionTime": ("FrameAcquisitionDateTime", slice(8, None)),
 }
 INSTANCE_NUMBER = Key(0x00200013)
+SLICE_LOCATION = Key(0x00201041)
+_WORKED_OUT = frozenset((*_FROM_DATE_TIME, "InstanceNumber", "SliceLocation"))
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Attribute:
 
     @property
     def is_private(self) -> bool:
+        """Whether its group is odd."""
         return bool(self.tag >> 16 & 1)
 
     def values(self, table: Table) -> Values | None:
@@ -90,6 +93,8 @@ class Attribute:
             return _frame_ranks(table)
         if self.name in _FROM_DATE_TIME and not table.is_classic:
             return _from_date_time(table, key, *_FROM_DATE_TIME[self.name])
+        if key == SLICE_LOCATION and not table.is_classic:
+            return with_slice_locations(table, table.values(key), np.arange(len(table)))
         return table.values(key, *_alternatives(self.name))
 
     def value(self, table: Table, row: int) -> Any:
@@ -97,8 +102,7 @@ class Attribute:
         if (
             self.custom is None
             and not self.is_private
-            and (table.is_classic or self.name not in _FROM_DATE_TIME)
-            and (table.is_classic or self.tag != INSTANCE_NUMBER.tag)
+            and (table.is_classic or self.name not in _WORKED_OUT)
         ):
             return table.value(Key(self.tag), row, *_alternatives(self.name))
         values = self.values(table)
@@ -263,8 +267,7 @@ def suggestion(name: str, others: Iterable[str] = ()) -> str:
     pool = [*_keywords(), *_customs, *others]
     lower = {word.lower(): word for word in pool}
     near = [
-        lower[word]
-        for word in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.75)
+        lower[word] for word in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.75)
     ]
     return f" Did you mean {' or '.join(repr(word) for word in near)}?" if near else ""
 
@@ -276,6 +279,8 @@ def is_attribute_name(name: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _keywords() -> list[str]:
+    from pydicom._dicom_dict import DicomDictionary
+
     return [entry[4] for entry in DicomDictionary.values() if entry[4]]
 
 

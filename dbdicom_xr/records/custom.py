@@ -76,8 +76,11 @@ register_attribute(
     "affine",
     _affine,
     [
-        "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SpacingBetweenSlices",
         "SliceThickness",
-    ],  # fmt: skip
+    ],
     description="4x4, from (x, y, slice) to patient coordinates (LPS) in mm",
 )

@@ -150,9 +150,8 @@ class Database(NodeRecord):
             )
         if outcome.unreadable_folders:
             first, reason = next(iter(outcome.unreadable_folders.items()))
-            parts.append(
-                f"{len(outcome.unreadable_folders)} folders cannot be read, such as {first}: {reason}"
-            )
+            count = len(outcome.unreadable_folders)
+            parts.append(f"{count} folders cannot be read, such as {first}: {reason}")
         if parts:
             self.message("; ".join(parts) + ".")
 
@@ -286,7 +285,9 @@ def database(
         raise DbdicomError("db.database() needs a folder: db.database('/data/study')")
     text = os.fspath(path)
     if storage_options is not None or "://" in str(text):
-        raise DbdicomError(f"{text!r} is not a folder of this computer; remote folders cannot be opened yet.")
+        raise DbdicomError(
+            f"{text!r} is not a folder of this computer; remote folders cannot be opened yet."
+        )
     root = os.path.abspath(os.path.expanduser(str(text)))
     if not os.path.exists(root):
         if not create:

@@ -100,7 +100,11 @@ def _count(number: int, what: str) -> str:
 def _size(number: float) -> str:
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "bytes" or number >= 10 else f"{number:.1f} {unit}"
+            return (
+                f"{number:.0f} {unit}"
+                if unit == "bytes" or number >= 10
+                else f"{number:.1f} {unit}"
+            )
         number /= 1000
     return f"{number:.1f} TB"
 

@@ -63,9 +63,7 @@ class Filter:
         return bool(self.rows(table).any())
 
 
-def parse_filters(
-    positional: tuple[Any, ...], keywords: Mapping[str, Any]
-) -> Filter:
+def parse_filters(positional: tuple[Any, ...], keywords: Mapping[str, Any]) -> Filter:
     """Return the filter of ``record.series(**keywords)``.
 
     A mapping may be given too, for attributes that are no Python names:

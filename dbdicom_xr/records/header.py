@@ -7,16 +7,16 @@ An ``ndarray`` of objects and not a ``DataArray``, whose elements would be 0-d a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.arrays.reader import squeeze, unsqueeze
 from dbdicom_xr.errors import NotInDatabase
-from dbdicom_xr.index.table import Table, Values
-from dbdicom_xr.records.attributes import Attribute, Name, parse_name
-from dbdicom_xr.records.instance import Instance, frame_records
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.records.attributes import Name, parse_name
+from dbdicom_xr.records.instance import frame_records
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,7 +64,6 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         dims, coords
             Of the array, without those of the pixels.
         """
-        pool = np.empty(rows.size + 1, object)
         flat = rows.ravel()
         filled = np.flatnonzero(flat >= 0)
         records = frame_records(database, series_key, table, flat[filled])
@@ -199,63 +198,48 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
     def isel(self, **indexers: Any) -> Any:
         """Return the header at positions, by name of the dimension.
 
-        Examples
-        --------
-        >>> header.isel(FlipAngle=0)                                      # doctest: +SKIP
-        """
-        dims = self._named_dims()
-        unknown = set(indexers) - set(dims)
-        if unknown:
-            raise ValueError(f"{sorted(unknown)} are not among the dimensions {dims}")
-        key: list[Any] = [indexers.get(dim, slice(None)) for dim in dims]
-        result: Any = self
-        for axis in range(self.ndim - 1, -1, -1):
-            part = key[axis]
-            if isinstance(part, slice) and part == slice(None):
-                continue
-            index = (slice(None),) * axis + (part,)
-            before = result
-            result = result[index]
-            if isinstance(result, Header) and result.dims is None and before.dims is not None:
-                result.dims = before.dims
-                result.coords = {
-                    name: (over, np.take(values, part, axis=over.index(dims[axis])))
-                    if dims[axis] in over
-                    else (over, values)
-                    for name, (over, values) in before.coords.items()
-                }
-        return result
+        Parameters
+        ----------
+        **indexers : int, slice or array
+            As in ``DataArray.isel``.
 
-    def sel(self, method: str | None = None, **labels: Any) -> Any:
+        Returns
+        -------
+        Header or record
+            One record where every dimension is indexed by a number.
+        """
+        return self._chosen(self._positions().isel(indexers))
+
+    def sel(self, method: str | None = None, tolerance: float | None = None, **labels: Any) -> Any:
         """Return the header at values of the coordinates, as ``DataArray.sel`` does.
 
         Parameters
         ----------
-        method : {None, "nearest"}
-            Whether to take the nearest value.
+        method : {None, "nearest", "pad", "backfill"}
+            How to match values that are not there.
+        tolerance : float, optional
+            How far such a match may be.
+        **labels : value, slice or array
         """
+        return self._chosen(self._positions().sel(labels, method=method, tolerance=tolerance))
+
+    def _positions(self) -> xr.DataArray:
         import xarray as xr
 
-        dims = self._named_dims()
-        places = xr.DataArray(
-            np.arange(self.size).reshape(self.shape),
-            dims=dims,
-            coords={name: entry for name, entry in self.coords.items() if entry[0] == (name,)},
-        )
-        chosen = places.sel(labels, method=method).to_numpy()
-        result = np.asarray(self).ravel()[chosen]
-        if not isinstance(result, np.ndarray):
+        numbers = np.arange(self.size).reshape(self.shape)
+        return xr.DataArray(numbers, dims=self._named_dims(), coords=self.coords)
+
+    def _chosen(self, positions: xr.DataArray) -> Any:
+        result = self.view(np.ndarray).ravel()[positions.to_numpy()]
+        if positions.ndim == 0:
             return result
-        indexers = {
-            dim: places[dim].to_index().get_indexer_for(
-                np.atleast_1d(places.sel(labels, method=method)[dim].to_numpy())
-            )
-            for dim in labels
-            if dim in places.sel(labels, method=method).dims
+        header = result.view(Header)
+        header.dims = tuple(map(str, positions.dims))
+        header.coords = {
+            str(name): (tuple(map(str, coord.dims)), coord.to_numpy())
+            for name, coord in positions.coords.items()
         }
-        single = {dim: places.get_index(dim).get_loc(places.sel(labels, method=method)[dim].item())
-                  for dim in labels if dim not in places.sel(labels, method=method).dims}
-        return self.isel(**{**indexers, **cast("dict[str, Any]", single)})
+        return header
 
     # -- pickling, and what a person sees ----------------------------------------------------
 
@@ -309,7 +293,9 @@ def _from_reference(
 ) -> Header:
     node = database._tree().find("series", series_key)
     if node is None or node.row is None:
-        raise NotInDatabase(f"The series {series_key} of this header is not in the database any more.")
+        raise NotInDatabase(
+            f"The series {series_key} of this header is not in the database any more."
+        )
     table = database._table(node.row)
     numbers, frame = unsqueeze(files), unsqueeze(frames)
     order = np.argsort(table.places["file"])
@@ -317,7 +303,9 @@ def _from_reference(
     at = np.minimum(np.searchsorted(sorted_files, numbers), len(order) - 1)
     wrong = (numbers >= 0) & (sorted_files[at] != numbers)
     if wrong.any():
-        raise NotInDatabase(f"{int(wrong.sum())} frames of this header are not in the database any more.")
+        raise NotInDatabase(
+            f"{int(wrong.sum())} frames of this header are not in the database any more."
+        )
     rows = np.where(numbers >= 0, table.first_frames[order[at]] + frame - 1, -1).reshape(shape)
     header = Header.of_frames(database, series_key, table, rows, dims, coords)
     if dims is not None:
@@ -335,5 +323,3 @@ def provenance(
     owners = np.where(rows >= 0, table.instance_of[rows], -1)
     numbers = np.where(rows >= 0, table.frame_numbers[rows], 0).astype(np.int32)
     return {"SOPInstanceUID": (dims, pool[owners]), "frame": (dims, numbers)}
-
-

@@ -86,7 +86,10 @@ def dataset(table: Table) -> xr.Dataset:
         values = attribute.values(table)
         if values is None:
             continue
-        about = attrs(attribute.tag if not attribute.creator else attribute.tag | 0x1000, attribute.creator or None)
+        about = attrs(
+            attribute.tag if not attribute.creator else attribute.tag | 0x1000,
+            attribute.creator or None,
+        )
         variables[attribute.name] = _variable(attribute.name, values.as_objects(), about)
     uids = np.array(table.uids, object)[table.instance_of] if len(table) else np.empty(0, object)
     variables.pop("SOPInstanceUID", None)

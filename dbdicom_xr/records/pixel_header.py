@@ -96,9 +96,7 @@ def pixel_header(
     _refuse_mosaic(table, rows, describe)
     layouts, layout_of = _layouts(table, rows, describe)
     scalings, scaling_of = _scalings(table, rows, rescale, padding, describe)
-    pairs, kinds = np.unique(
-        np.stack([layout_of, scaling_of], axis=1), axis=0, return_inverse=True
-    )
+    pairs, kinds = np.unique(np.stack([layout_of, scaling_of], axis=1), axis=0, return_inverse=True)
     kind_layouts = [layouts[i] for i in pairs[:, 0].tolist()]
     kind_scalings = [scalings[i] for i in pairs[:, 1].tolist()]
     dtype = _dtype(kind_layouts, kind_scalings)
@@ -147,8 +145,8 @@ def _refuse_mosaic(table: Table, rows: npt.NDArray[Any], describe: Describe) -> 
     if found.any():
         raise PixelError(
             f"{int(found.sum())} of {len(rows)} images, such as "
-            f"{describe(int(rows[np.flatnonzero(found)[0]]))}, are Siemens mosaics, which hold many "
-            "slices as tiles of one image. This version cannot take them apart yet; "
+            f"{describe(int(rows[np.flatnonzero(found)[0]]))}, are Siemens mosaics, which hold "
+            "many slices as tiles of one image. This version cannot take them apart yet; "
             "instance.dataset().pixel_array gives the tiled image."
         )
 
@@ -185,7 +183,8 @@ def _layouts(
 
 def _several_shapes(shapes: dict[tuple[int, ...], int]) -> str:
     parts = [
-        f"{count} of {shape[0]} rows and {shape[1]} columns" + (" in colour" if len(shape) > 2 else "")
+        f"{count} of {shape[0]} rows and {shape[1]} columns"
+        + (" in colour" if len(shape) > 2 else "")
         for shape, count in sorted(shapes.items(), key=lambda item: -item[1])
     ]
     sizes = {shape[:2] for shape in shapes}
@@ -316,7 +315,9 @@ def _real_world(sequence: Any, label: str) -> tuple[float, float]:
             slope = item.get("RealWorldValueSlope")
             intercept = item.get("RealWorldValueIntercept")
             if slope is None or intercept is None:
-                raise PixelError(f"The real world value map {label!r} is a table, which cannot be read yet.")
+                raise PixelError(
+                    f"The real world value map {label!r} is a table, which cannot be read yet."
+                )
             return float(slope), float(intercept)
     there = f"there are {', '.join(map(repr, labels))}" if labels else "there is none"
     raise PixelError(f"There is no real world value map of the label {label!r}; {there}.")

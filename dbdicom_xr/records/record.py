@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dbdicom_xr.records.database import Database
-    from dbdicom_xr.records.instance import Instance
-    from dbdicom_xr.records.levels import Patient, Series, Study
 
 __all__ = ["Children", "Distinct", "Record"]
 
@@ -79,6 +77,7 @@ class Children(Mapping[str, R]):
         return len(self._record._child_names())
 
     def __call__(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[R]:
+        """Return the children in which some frame satisfies the filters; see ``series``."""
         wanted = parse_filters(filters, conditions)
         return self._record._children_matching(wanted)
 
@@ -160,6 +159,7 @@ class Record(Talk, Mapping[str, "Record"]):
         return result
 
     def __call__(self: R) -> R:
+        """Return the record itself, so that ``series.parent()`` reads like ``series.parent``."""
         return self
 
     @property
@@ -169,7 +169,7 @@ class Record(Talk, Mapping[str, "Record"]):
     # -- as a mapping of its children --------------------------------------------------------
 
     @overload
-    def __getitem__(self, name: list[Name]) -> list[Any]: ...  # type: ignore[overload-overlap]
+    def __getitem__(self, name: list[Name]) -> list[Any]: ...
     @overload
     def __getitem__(self, name: Name) -> Any: ...
     def __getitem__(self, name: Any) -> Any:
@@ -246,7 +246,7 @@ class Record(Talk, Mapping[str, "Record"]):
 
     @property
     def subtree(self) -> Iterator[Record]:
-        """This record and all below it, parents first."""
+        """The record and all below it, parents first."""
         yield self
         for name in self._child_names():
             yield from self._child(name).subtree
@@ -348,7 +348,9 @@ class Record(Talk, Mapping[str, "Record"]):
         from pydicom.datadict import keyword_for_tag
 
         tables = self._tables()[:1]
-        found = {keyword_for_tag(key.tag) for table, _ in tables for key in table.keys if not key.creator}
+        found = {
+            keyword_for_tag(key.tag) for table, _ in tables for key in table.keys if not key.creator
+        }
         return sorted(found - {""})
 
     # -- tables and files --------------------------------------------------------------------
@@ -377,7 +379,7 @@ class Record(Talk, Mapping[str, "Record"]):
         for table, rows in self._tables():
             instances = range(len(table.places))
             if rows is not None:
-                instances = np.unique(table.instance_of[rows]).tolist()  # type: ignore[assignment]
+                instances = np.unique(table.instance_of[rows]).tolist()
             numbers = table.places["file"][list(instances)].tolist()
             known = table.store.files(numbers)
             paths += [f"{table.root}/{known[number].path}" for number in numbers]
@@ -419,5 +421,3 @@ def distinct(values: list[Any]) -> Distinct:
         return Distinct(sorted(result))
     except (TypeError, ValueError):  # of several types, or arrays
         return Distinct(sorted(result, key=lambda value: (type(value).__name__, str(value))))
-
-

@@ -52,13 +52,11 @@ def series_array(
     grid = _grid(series, table, rows, sortby, align, tolerance)
     cells = np.where(grid.index >= 0, rows[grid.index], -1)
     coords: Coords = {**grid.coords, **provenance(table, cells, grid.dims)}
-    header = Header.of_frames(
-        series.database, series._key, table, cells, grid.dims, coords
-    )
+    header = Header.of_frames(series.database, series._key, table, cells, grid.dims, coords)
     reader = _reader(table, pixels, grid.index, cells, fill_value, pixels_first)
     array = _data_array(reader, grid.dims, coords, pixels, chunks, pixels_first)
     for name in grid.coords:
-        array[name].attrs.update(attrs(name) if not name.startswith("(") else attrs(name))
+        array[name].attrs.update(attrs(name))
     array.name = _name(series)
     array.attrs.update(_reference(series))
     if grid.notice is not None:
@@ -236,7 +234,7 @@ def _data_array(
     depth = len(dims)
     channel = ("channel",) if len(reader._pixel_shape) == 3 else ()
     all_dims = ("x", "y", *dims, *channel) if pixels_first else (*dims, "x", "y", *channel)
-    data = da.from_array(
+    data = da.from_array(  # type: ignore[no-untyped-call]
         reader,
         chunks=_chunks(reader, depth, chunks, all_dims, pixels_first),
         asarray=False,

@@ -19,9 +19,10 @@ from dbdicom_xr.arrays.coordinates import (
 from dbdicom_xr.arrays.suggest import full_grids, varying
 from dbdicom_xr.errors import GridError, InvalidValue
 from dbdicom_xr.index.columns import Key
-from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import known_vr
 from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.slices import with_slice_locations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ def sort_key(
     """
     values = attribute.values(table)
     if attribute.name == _SLICE_LOCATION:
-        values = _with_derived_locations(values, table, rows)
+        values = with_slice_locations(table, values, rows)
     if values is None:
         return SortKey(
             attribute.name, np.zeros(len(rows)), np.zeros(len(rows), np.bool_), 0.0, None
@@ -92,9 +93,7 @@ def sort_key(
         chosen = float(tolerance)
     if pool.dtype == object:
         chosen = 0.0
-    return SortKey(
-        attribute.name, pool[codes], present, chosen, default_decimals(attribute.name)
-    )
+    return SortKey(attribute.name, pool[codes], present, chosen, default_decimals(attribute.name))
 
 
 def _pool(attribute: Attribute, table: Table, distinct: list[Any]) -> npt.NDArray[Any]:
@@ -110,7 +109,8 @@ def _pool(attribute: Attribute, table: Table, distinct: list[Any]) -> npt.NDArra
     types = {type(value) for value in known}
     if types <= {int}:
         numbers = [0 if value is None else value for value in distinct]
-        return np.array([*numbers, 0], np.int64 if max(map(abs, numbers), default=0) < 2**63 else float)
+        exact = max(map(abs, numbers), default=0) < 2**63
+        return np.array([*numbers, 0], np.int64 if exact else np.float64)
     if types <= {int, float}:
         return np.array([*(np.nan if value is None else value for value in distinct), np.nan])
     if types == {list}:
@@ -120,9 +120,10 @@ def _pool(attribute: Attribute, table: Table, distinct: list[Any]) -> npt.NDArra
         return _objects([*texts, ""])
     if types <= {bytes}:
         return _objects([*("" if value is None else value.hex(" ") for value in distinct), ""])
+    names = " and ".join(sorted(kind.__name__ for kind in types))
     raise GridError(
-        f"{attribute} cannot order frames: its values are {' and '.join(sorted(t.__name__ for t in types))}."
-        " Numbers, dates, times and text can."
+        f"{attribute} cannot order frames: its values are {names}. Numbers, dates, times and text "
+        "can."
     )
 
 
@@ -162,67 +163,6 @@ def _vr(attribute: Attribute, table: Table) -> str:
                     return vr
                 return known_vr(key.dictionary_tag, key.creator)
     return known_vr(attribute.tag)
-
-
-# -- slice locations ---------------------------------------------------------------------------
-
-
-def _with_derived_locations(
-    values: Values | None, table: Table, rows: npt.NDArray[Any]
-) -> Values | None:
-    """Return SliceLocation, worked out from the geometry where frames have none."""
-    if values is not None:
-        filled = np.array([value is not None for value in values.distinct] + [False])
-        if filled[values.codes[rows]].all():
-            return values
-    derived = slice_locations(table, rows)
-    if derived is None:
-        return values
-    unique, codes = np.unique(derived, return_inverse=True)
-    all_codes = np.full(len(table), -1, np.int32)
-    all_codes[rows] = codes
-    return Values(unique.tolist(), all_codes)
-
-
-def slice_locations(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
-    """Return the position of each frame along the normal of its plane, in mm.
-
-    Parameters
-    ----------
-    table : Table
-    rows : ndarray of int
-        The frames.
-
-    Returns
-    -------
-    ndarray of float64, shape (rows,), or None
-        None where a frame lacks ImagePositionPatient or ImageOrientationPatient, or where the
-        planes are not parallel: their positions do not compare then (PS3.3 C.7.6.2.1.1).
-    """
-    columns = [
-        parse_name(name).values(table) for name in ("ImagePositionPatient", "ImageOrientationPatient")
-    ]
-    arrays = []
-    for column, width in zip(columns, (3, 6), strict=True):
-        if column is None:
-            return None
-        pool = np.full((len(column.distinct) + 1, width), np.nan)
-        for i, value in enumerate(column.distinct):
-            if isinstance(value, list) and len(value) == width and None not in value:
-                pool[i] = value
-        arrays.append(pool[column.codes[rows]])
-    position, orientation = arrays
-    if not np.isfinite(position).all() or not np.isfinite(orientation).all():
-        return None
-    if len(orientation) and np.ptp(orientation, axis=0).max() > 1e-3:
-        return None
-    # One normal for all, so that rounding of the direction cosines does not scatter positions.
-    typical = np.median(orientation, axis=0) if len(orientation) else np.zeros(6)
-    normal = np.cross(typical[:3], typical[3:])
-    length = np.linalg.norm(normal)
-    if not length > 1e-6:
-        return None
-    return np.asarray(np.round(position @ (normal / length), 6) + 0.0)
 
 
 # -- what varies -------------------------------------------------------------------------------
@@ -297,9 +237,7 @@ def requested(sortby: Name | Sequence[Name] | None) -> list[Attribute]:
     if sortby is None:
         return []
     single = isinstance(sortby, (str, int)) or (
-        isinstance(sortby, tuple)
-        and len(sortby) == 2
-        and isinstance(sortby[1], (int, np.integer))
+        isinstance(sortby, tuple) and len(sortby) == 2 and isinstance(sortby[1], (int, np.integer))
     )
-    names: Sequence[Any] = [sortby] if single else list(sortby)  # type: ignore[arg-type, list-item]
+    names: Sequence[Any] = [sortby] if single else list(sortby)  # type: ignore[arg-type]
     return [parse_name(name) for name in names]

@@ -97,9 +97,10 @@ class Tree:
             place = _SEPARATOR.join(patient)
             node = Node("patient", place, parent=self.root, patient=patient)
             self.nodes["patient", place] = node
-            studies = sorted(patients[patient].items(), key=lambda item: _study_order(item[1]))
             entries = []
-            for uid, series in studies:
+            for uid, series in sorted(
+                patients[patient].items(), key=lambda item: _study_order(item[1])
+            ):
                 key = uid if studies_seen[uid] == 1 else f"{uid}{_SEPARATOR}{place}"
                 study = Node("study", key, parent=node, patient=patient, uid=uid)
                 self.nodes["study", key] = study

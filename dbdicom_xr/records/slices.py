@@ -1,0 +1,81 @@
+"""Slice locations from the geometry, for images that do not tell them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.table import Table, Values
+
+__all__ = ["slice_locations", "with_slice_locations"]
+
+_POSITION: Final = Key(0x00200032)
+_ORIENTATION: Final = Key(0x00200037)
+
+
+def with_slice_locations(
+    table: Table, values: Values | None, rows: npt.NDArray[Any]
+) -> Values | None:
+    """Return SliceLocation of frames, worked out for all of them where some have none.
+
+    Parameters
+    ----------
+    table : Table
+    values : Values or None
+        What the header says.
+    rows : ndarray of int
+        The frames that matter.
+    """
+    if values is not None:
+        filled = np.array([value is not None for value in values.distinct] + [False])
+        if filled[values.codes[rows]].all():
+            return values
+    derived = slice_locations(table, rows)
+    if derived is None:
+        return values
+    unique, codes = np.unique(derived, return_inverse=True)
+    all_codes = np.full(len(table), -1, np.int32)
+    all_codes[rows] = codes
+    return Values(unique.tolist(), all_codes)
+
+
+def slice_locations(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+    """Return the position of each frame along the normal of its plane, in mm.
+
+    Parameters
+    ----------
+    table : Table
+    rows : ndarray of int
+        The frames.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,), or None
+        None where a frame lacks ImagePositionPatient or ImageOrientationPatient, or where the
+        planes are not parallel: their positions do not compare then (PS3.3 C.7.6.2.1.1).
+    """
+    columns = [table.values(_POSITION), table.values(_ORIENTATION)]
+    arrays = []
+    for column, width in zip(columns, (3, 6), strict=True):
+        if column is None:
+            return None
+        pool = np.full((len(column.distinct) + 1, width), np.nan)
+        for i, value in enumerate(column.distinct):
+            if isinstance(value, list) and len(value) == width and None not in value:
+                pool[i] = value
+        arrays.append(pool[column.codes[rows]])
+    position, orientation = arrays
+    if not np.isfinite(position).all() or not np.isfinite(orientation).all():
+        return None
+    if len(orientation) and np.ptp(orientation, axis=0).max() > 1e-3:
+        return None
+    # One normal for all, so that rounding of the direction cosines does not scatter positions.
+    typical = np.median(orientation, axis=0) if len(orientation) else np.zeros(6)
+    normal = np.cross(typical[:3], typical[3:])
+    length = np.linalg.norm(normal)
+    if not length > 1e-6:
+        return None
+    return np.asarray(np.round(position @ (normal / length), 6) + 0.0)
