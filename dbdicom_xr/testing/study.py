@@ -141,7 +141,7 @@ def make_study(
                 place.mkdir(parents=True, exist_ok=True)
                 dcmwrite(written_reports[-1], report, enforce_file_format=True)
                 of_study[str(report.SeriesInstanceUID)] = [str(report.SOPInstanceUID)]
-    extra = _odd_files(folder / "odd", made[0].files[0]) if odd else {}
+    extra = _odd_files(folder / "odd", made[0]) if odd else {}
     return MadeStudy(folder, made, tree, written_reports, extra)
 
 
@@ -198,13 +198,15 @@ def _report(seed: int, of: tuple[int, int], study: dict[Key, Any], number: int) 
     return dataset
 
 
-def _odd_files(folder: Path, image: Path) -> dict[str, Path]:
+def _odd_files(folder: Path, series: MadeSeries) -> dict[str, Path]:
+    image, uid = series.files[0], series.datasets[0].SOPInstanceUID
     folder.mkdir()
     names = ("empty", "text", "truncated", "DICOMDIR", "twin")
     odd = {name: folder / name for name in names}
     odd["empty"].touch()
     odd["text"].write_text("These are notes, not DICOM.\n" * 20, encoding="utf-8")
-    whole = image.read_bytes()
+    other = uid[:-1] + str((int(uid[-1]) + 1) % 10)  # an instance of its own, of which half is lost
+    whole = image.read_bytes().replace(uid.encode(), other.encode())
     odd["truncated"].write_bytes(whole[: whole.index(b"Phantom") + 3])
     dcmwrite(odd["DICOMDIR"], _directory(), enforce_file_format=True)
     shutil.copyfile(image, odd["twin"])

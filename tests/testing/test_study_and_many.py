@@ -54,6 +54,7 @@ def test_odd_files_are_odd(tmp_path):
         pydicom.dcmread(made.odd["text"])
     truncated = pydicom.dcmread(made.odd["truncated"])
     assert "PixelData" not in truncated
+    assert truncated.SOPInstanceUID not in [pydicom.dcmread(f).SOPInstanceUID for f in made.files]
     assert truncated.PatientName == "Pha"  # the end of the file, in the middle of a value
     assert pydicom.dcmread(made.odd["DICOMDIR"]).file_meta.MediaStorageSOPClassUID.name.startswith(
         "Media Storage Directory"
