@@ -1,7 +1,7 @@
 """A DICOM folder as a labelled, lazy, writable array store.
 
 >>> import dbdicom_xr as db
->>> database = db.database(folder)                                        # doctest: +SKIP
+>>> database = db.database(folder)  # doctest: +SKIP
 >>> array, header = database.series()[0].array(["SliceLocation", "FlipAngle"])  # doctest: +SKIP
 """
 
@@ -59,6 +59,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dbdicom_xr' has no attribute {name!r}")
+    if name == "database":
+        importlib.import_module("dbdicom_xr.xarray_plugin.accessor")  # registers da.dicom
     return getattr(importlib.import_module(f"dbdicom_xr.{_HOMES[name]}"), name)
 
 

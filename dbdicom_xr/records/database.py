@@ -120,6 +120,19 @@ class Database(NodeRecord):
                 self._table_cache.move_to_end((series.id, generation))
             return table
 
+    def _find(self, uid: str) -> tuple[Node, Table, int] | None:
+        """Return the series of an instance, its table, and the row of the instance in it."""
+        tree = self._tree()
+        for _, series in self._store.series_of_uid(uid):
+            node = tree.series_node.get(series)
+            if node is None or node.row is None:
+                continue
+            table = self._table(node.row)
+            row = table.row_of.get(uid)
+            if row is not None:
+                return node, table, row
+        return None
+
     def _refresh(self, *, everything: bool = False) -> Outcome:
         progress = _ScanProgress(self._own_voice, self._root)
         try:

@@ -83,6 +83,11 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
             self.dims = getattr(other, "dims", None)
             self.coords = getattr(other, "coords", {})
 
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        # What numpy computes from records, as header == other, holds no records.
+        plain = np.asarray(array)
+        return plain[()] if return_scalar else plain
+
     def __getitem__(self, key: Any) -> Any:
         result = super().__getitem__(key)
         if not isinstance(result, Header):

@@ -64,15 +64,12 @@ class Instance(Record):
             if row is not None:
                 self._at = (table, row)
                 return self._at
-        for _, series in self._database._store.series_of_uid(self._uid):
-            node = tree.series_node.get(series)
-            if node is None or node.row is None:
-                continue
-            table = self._database._table(node.row)
-            if (row := table.row_of.get(self._uid)) is not None:
-                self._series_key = node.key
-                self._at = (table, row)
-                return self._at
+        found = self._database._find(self._uid)
+        if found is not None:
+            node, table, row = found
+            self._series_key = node.key
+            self._at = (table, row)
+            return self._at
         raise NotInDatabase(
             f"The instance {self._uid} is not in {self._database.path_on_disk} any more."
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.arrays.align import SortKey
+from dbdicom_xr.arrays.align import SortKey, text_of
 from dbdicom_xr.arrays.coordinates import (
     date_values,
     datetime_values,
@@ -225,11 +225,18 @@ def varying_table(table: Table) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "distinct": [row.distinct for row in found],
-            "minimum": pd.Series([row.minimum for row in found], dtype=object),
-            "maximum": pd.Series([row.maximum for row in found], dtype=object),
+            "minimum": pd.Series([_shown(row.minimum) for row in found], dtype=object),
+            "maximum": pd.Series([_shown(row.maximum) for row in found], dtype=object),
             "missing": [row.missing for row in found],
         },
     ).set_index(pd.Index([row.name for row in found], name="attribute", dtype=object))
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as a table shows it: times as text, for a timedelta would be nanoseconds."""
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return text_of(value)
+    return value
 
 
 def requested(sortby: Name | Sequence[Name] | None) -> list[Attribute]:

@@ -1,0 +1,1 @@
+"""What xarray finds of this package: the accessor ``da.dicom``."""
