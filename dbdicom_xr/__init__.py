@@ -11,6 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dbdicom_xr._version import __version__
+from dbdicom_xr.pixels.guard import import_gdcm
+
+import_gdcm()  # before anything imports pydicom
 
 if TYPE_CHECKING:
     from dbdicom_xr.interact import FrontEnd, ScriptedFrontEnd, TerminalFrontEnd, set_front_end

@@ -98,7 +98,8 @@ def _samples(buffer: Buffer, layout: PixelLayout, bit_offset: int) -> Array:
     start, count = bit_offset // 8, layout.frame_bits // (8 * dtype.itemsize)
     if layout.swaps_byte_pairs:
         words = np.frombuffer(buffer, "u2", -(-(start + count) // 2))
-        return words.byteswap().view(dtype)[start : start + count]
+        swapped: Array = words.byteswap().view(dtype)[start : start + count]
+        return _drop_unused_bits(swapped, layout)
     stored = np.frombuffer(
         buffer, dtype.newbyteorder(">" if layout.is_big_endian else "<"), count, start
     )

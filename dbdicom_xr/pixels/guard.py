@@ -25,7 +25,7 @@ def import_gdcm() -> None:
     >>> "dl" in sys.modules
     False
     """
-    if "gdcm" in sys.modules or find_spec("gdcm") is None:
+    if "gdcm" in sys.modules or find_spec("dl") is None or find_spec("gdcm") is None:
         return
     absent = object()
     users = sys.modules.get("dl", absent)

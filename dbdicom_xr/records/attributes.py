@@ -15,19 +15,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from dbdicom_xr.errors import UnknownKeyword
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table, Values
-from dbdicom_xr.pixels.guard import import_gdcm
 from dbdicom_xr.records.slices import with_slice_locations
 
-import_gdcm()
-
-from pydicom.datadict import (  # noqa: E402
-    keyword_for_tag,
-    tag_for_keyword,
-)
 
 __all__ = ["Attribute", "Name", "is_attribute_name", "parse_name", "register_attribute"]
 

@@ -59,7 +59,8 @@ def series_array(
         array[name].attrs.update(attrs(name))
     array.name = _name(series)
     array.attrs.update(_reference(series))
-    if grid.notice is not None:
+    # Who asks for the order knows of it; but not of frames that are missing in it.
+    if grid.notice is not None and (align != "order" or bool((grid.index < 0).any())):
         warnings.warn(grid.notice, AlignedByOrder, stacklevel=3)
     return array, header
 

@@ -151,3 +151,8 @@ def test_too_short(length: int) -> None:
 def test_impossible_layout() -> None:
     with pytest.raises(LayoutError, match="BitsAllocated is 24"):
         decode_native(bytes(48), PixelLayout(4, 4, bits_allocated=24))
+
+
+def test_unused_bits_are_dropped_in_big_endian_words() -> None:
+    layout = PixelLayout(1, 2, 8, 1, 0, transfer_syntax="1.2.840.10008.1.2.2", vr="OW")
+    assert decode_native(bytes([163, 216]), layout).tolist() == [[0, 1]]
