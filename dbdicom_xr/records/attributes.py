@@ -238,7 +238,7 @@ def _parse_text(name: str) -> Attribute:
     custom = _customs.get(name)
     if custom is not None:
         return Attribute(name, custom=custom)
-    tag = tag_for_keyword(name)
+    tag = tag_for_keyword(name) if name else None  # retired entries have no keyword
     if tag is not None:
         return Attribute(name, int(tag))
     match = re.fullmatch(r"\(?([0-9a-fA-F]{4}),\s*([0-9a-fA-F]{4})\)?", name)
@@ -268,7 +268,7 @@ def suggestion(name: str, others: Iterable[str] = ()) -> str:
 
 def is_attribute_name(name: str) -> bool:
     """Return whether ``record[name]`` is an attribute rather than a child."""
-    return name in _customs or tag_for_keyword(name) is not None
+    return name in _customs or bool(name and tag_for_keyword(name) is not None)
 
 
 @lru_cache(maxsize=1)
