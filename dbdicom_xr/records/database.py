@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
+import sys
 import threading
 import time
 import warnings
@@ -25,7 +27,7 @@ from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Voice, progress_bar
 from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its attributes
 from dbdicom_xr.records.levels import NodeRecord
-from dbdicom_xr.records.location import index_path
+from dbdicom_xr.records.location import index_path, may_be_replaced
 from dbdicom_xr.records.record import Record
 from dbdicom_xr.records.tree import Node, Tree
 
@@ -76,17 +78,28 @@ class Database(NodeRecord):
     def _open_store(self) -> Store:
         try:
             return Store(self._index)
-        except (IndexDamaged, sqlite3.Error, OSError) as error:
+        except IndexDamaged as error:
+            return self._replace_store(error)
+        except (sqlite3.Error, OSError) as error:
             if not self._index.exists():
                 raise DbdicomError(
                     f"No index can be made at {self._index}: {error}. Pass index= with a place "
                     "that can be written to."
                 ) from error
-            return self._replace_store(error)
+            raise DbdicomError(
+                f"The index {self._index} cannot be opened: {error}. Is another program using it?"
+            ) from error
 
     def _replace_store(self, reason: Exception) -> Store:
+        if not may_be_replaced(self._index, self._root):
+            raise DbdicomError(
+                f"{self._index} is not an index of dbdicom_xr, and is left as it is ({reason}). "
+                "Pass index= with another place, or remove the file."
+            ) from reason
         warnings.warn(
-            f"The index of {self._root} is made anew: {reason}", IndexRebuilt, stacklevel=4
+            f"The index of {self._root} is made anew: {reason}",
+            IndexRebuilt,
+            stacklevel=_levels_to_user(),
         )
         for name in (self._index, Path(f"{self._index}-journal")):
             name.unlink(missing_ok=True)
@@ -145,6 +158,8 @@ class Database(NodeRecord):
             raise FolderNotReadable(
                 f"{self._root} may not be read: {error.strerror}. Ask its owner for permission."
             ) from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingFolder(f"The folder {self._root} has gone: {error.strerror}.") from error
         finally:
             self._known = -1
         self._report(outcome)
@@ -155,7 +170,12 @@ class Database(NodeRecord):
             return
         passed_over = [problem for problem in self.problems if not problem.kept]
         parts = []
-        if passed_over:
+        if passed_over and not self._node.children:
+            parts.append(
+                f"There are no DICOM images in {self._root}, but {len(passed_over)} other files; "
+                "database.problems says what is wrong with each"
+            )
+        elif passed_over:
             parts.append(
                 f"{len(passed_over)} of the files in {self._root} "
                 f"{'is' if len(passed_over) == 1 else 'are'} not in the database; "
@@ -164,7 +184,11 @@ class Database(NodeRecord):
         if outcome.unreadable_folders:
             first, reason = next(iter(outcome.unreadable_folders.items()))
             count = len(outcome.unreadable_folders)
-            parts.append(f"{count} folders cannot be read, such as {first}: {reason}")
+            parts.append(
+                f"the folder {first} cannot be read: {reason}"
+                if count == 1
+                else f"{count} folders cannot be read, such as {first}: {reason}"
+            )
         if parts:
             self.message("; ".join(parts) + ".")
 
@@ -296,29 +320,63 @@ def database(
     """
     if path is None:
         raise DbdicomError("db.database() needs a folder: db.database('/data/study')")
-    text = os.fspath(path)
-    if storage_options is not None or "://" in str(text):
+    text = os.fsdecode(path)
+    if storage_options is not None or "://" in text:
         raise DbdicomError(
             f"{text!r} is not a folder of this computer; remote folders cannot be opened yet."
         )
-    root = os.path.abspath(os.path.expanduser(str(text)))
-    if not os.path.exists(root):
+    root = _folder(text, create=create)
+    opened = Database(root, index_path(root, index))
+    if refresh or opened._generation() == 0:  # 0: new, or made anew, so there is nothing to trust
+        opened._refresh()
+    return opened
+
+
+def _folder(text: str, *, create: bool) -> str:
+    """Return the absolute path of a folder that exists, with ``/`` on every system."""
+    if not text:  # an unset variable rather than the current folder
+        raise MissingFolder("'' names no folder; write '.' for the current one.")
+    root = os.path.abspath(os.path.expanduser(text))
+    try:
+        is_folder = stat.S_ISDIR(os.stat(root).st_mode)
+    except FileNotFoundError:
         if not create:
             raise MissingFolder(
                 f"The folder {root} does not exist. Check its name, or pass create=True to make it."
-            )
-        os.makedirs(root)
-    elif not os.path.isdir(root):
+            ) from None
+        _make(root)
+        is_folder = True
+    except NotADirectoryError:
+        raise NotAFolder(f"{root} cannot be a folder: a part of its path is a file.") from None
+    except PermissionError as error:
+        raise FolderNotReadable(
+            f"{root} may not be looked at: {error.strerror}. Ask its owner for permission."
+        ) from error
+    except (OSError, ValueError) as error:  # too long, a loop of links, a null character
+        raise MissingFolder(f"{root!r} cannot be a folder: {error}.") from error
+    if not is_folder:
         raise NotAFolder(
             f"{root} is a file. A database is a folder: open {os.path.dirname(root)!r} instead."
         )
-    if os.sep != "/":
-        root = root.replace(os.sep, "/")
-    fresh = not index_path(root, index).exists()
-    opened = Database(root, index_path(root, index))
-    if refresh or fresh:
-        opened._refresh()
-    return opened
+    return root.replace(os.sep, "/") if os.sep != "/" else root
+
+
+def _make(root: str) -> None:
+    try:
+        os.makedirs(root)
+    except PermissionError as error:
+        raise FolderNotReadable(f"{root} cannot be made: {error.strerror}.") from error
+    except OSError as error:
+        raise MissingFolder(f"{root} cannot be made: {error.strerror or error}.") from error
+
+
+def _levels_to_user() -> int:
+    """Return the stack level, seen from the caller, of the first code outside this package."""
+    package = __name__.partition(".")[0] + "."
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(package):
+        frame, levels = frame.f_back, levels + 1
+    return levels
 
 
 _opened: dict[tuple[str, str], Database] = {}
@@ -330,5 +388,10 @@ def _reopen(root: str, index: str, process: int) -> Database:
     with _opened_lock:
         found = _opened.get((root, index))
         if found is None:
+            if not os.path.exists(index):
+                raise MissingFolder(
+                    f"The index {index} of the database {root} is not there. Can this process see "
+                    "the folder? If the index was removed, open the database again."
+                )
             found = _opened[root, index] = Database(root, Path(index))
         return found

@@ -8,8 +8,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from dbdicom_xr.index.scan import FOLDER_NAME
+from dbdicom_xr.index.store import _APPLICATION
 
-__all__ = ["INDEX_NAME", "index_path"]
+__all__ = ["INDEX_NAME", "index_path", "may_be_replaced"]
 
 INDEX_NAME = "index.sqlite"
 
@@ -33,8 +34,24 @@ def index_path(root: str, index: str | os.PathLike[str] | None) -> Path:
         chosen = Path(index).expanduser().absolute()
         return chosen / INDEX_NAME if chosen.is_dir() or not chosen.suffix else chosen
     own = Path(root) / FOLDER_NAME
-    if _writable(own):
-        return own / INDEX_NAME
+    return own / INDEX_NAME if _writable(own) else _in_cache(root)
+
+
+def may_be_replaced(path: Path, root: str) -> bool:
+    """Return whether a file that cannot be read as the index of a folder is one all the same.
+
+    So it is where this package alone puts files, or if it bears its mark. Any other file belongs
+    to the user, who named it by mistake.
+    """
+    if path in (Path(root) / FOLDER_NAME / INDEX_NAME, _in_cache(root)):
+        return True
+    with open(path, "rb") as file:
+        head = file.read(72)
+    # The header of an SQLite file: sqlite.org/fileformat.html, 1.3.
+    return head[:16] == b"SQLite format 3\0" and head[68:] == _APPLICATION.to_bytes(4, "big")
+
+
+def _in_cache(root: str) -> Path:
     import platformdirs
 
     name = blake2b(os.fsencode(os.path.realpath(root)), digest_size=12).hexdigest()
@@ -43,7 +60,7 @@ def index_path(root: str, index: str | os.PathLike[str] | None) -> Path:
 
 def _writable(folder: Path) -> bool:
     """Return whether files can be made in a folder, by making one; it is made where missing."""
-    made = not folder.exists()
+    made = not os.path.lexists(folder)
     try:
         folder.mkdir(exist_ok=True)
         if (existing := folder / INDEX_NAME).exists() and not os.access(existing, os.W_OK):
@@ -52,7 +69,7 @@ def _writable(folder: Path) -> bool:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError:
-        if made and folder.exists():
+        if made and os.path.lexists(folder):
             folder.rmdir()
         return False
     return True
