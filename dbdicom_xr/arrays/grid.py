@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 from dbdicom_xr.arrays import explain
 from dbdicom_xr.arrays.align import Ints, SortKey, distinct, points, require_apart, undefined
 from dbdicom_xr.arrays.explain import Describe, Suggestions
-from dbdicom_xr.errors import GridError
+from dbdicom_xr.errors import GridError, InvalidValue
 
 __all__ = ["Align", "Grid", "SortKey", "build_grid"]
 
@@ -131,7 +131,7 @@ def build_grid(
            [2, 0]])
     """
     if align not in ("auto", "value", "order", "exact"):
-        raise ValueError(f"align must be 'auto', 'value', 'order' or 'exact', not {align!r}")
+        raise InvalidValue(f"align must be 'auto', 'value', 'order' or 'exact', not {align!r}")
     n = len(order)
     _check(keys, n, describe)
     names = tuple(key.name for key in keys)

@@ -19,7 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError, PixelError, StaleArray
+from dbdicom_xr.errors import (
+    DbdicomError,
+    InvalidValue,
+    LayoutError,
+    PixelError,
+    StaleArray,
+)
 from dbdicom_xr.index.columns import Column
 from dbdicom_xr.index.files import open_for_reading, pread
 from dbdicom_xr.index.gather import FRAGMENTS
@@ -29,6 +35,9 @@ from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native
 from dbdicom_xr.pixels.fragments import fragments_of_frame
 from dbdicom_xr.pixels.layout import PixelLayout
 from dbdicom_xr.pixels.rescale import modality_lut, rescale
+
+# What bytes, or what the header says of them, can be wrong in.
+_UNREADABLE = (PixelError, Malformed, LayoutError, InvalidValue)
 
 __all__ = ["FrameReader", "Scaling", "squeeze", "unsqueeze"]
 
@@ -166,12 +175,7 @@ class FrameReader:
                 len(range(*part.indices(n))) for part, n in zip(cut, self._pixel_shape, strict=True)
             )
             block = np.empty((*files.shape, *shape), self.dtype)
-            single = np.empty((1, *self._pixel_shape), self.dtype)
-            frames, kinds = self.frames[ranges], self.kinds[ranges]
-            for place in np.ndindex(files.shape):
-                one = tuple(slice(i, i + 1) for i in place)
-                self._read(files[one], frames[one], kinds[one], single)
-                block[place] = single[0][cut]
+            self._read(files, self.frames[ranges], self.kinds[ranges], block, cut)
         drop = tuple(0 if isinstance(part, (int, np.integer)) else slice(None) for part in grid)
         drop_pixels = tuple(
             0 if isinstance(part, (int, np.integer)) else slice(None) for part in pixels
@@ -181,9 +185,17 @@ class FrameReader:
             return block[(*drop_pixels[:2], *drop, *drop_pixels[2:])]
         return block[(*drop, *drop_pixels)]
 
-    def _read(self, files: Ints, frames: Ints, kinds: Ints, block: npt.NDArray[Any]) -> None:
-        """Read frames into ``block``, whose leading dimensions have their shape."""
-        targets = block.reshape(-1, *self._pixel_shape)
+    def _read(
+        self,
+        files: Ints,
+        frames: Ints,
+        kinds: Ints,
+        block: npt.NDArray[Any],
+        cut: tuple[slice, ...] | None = None,
+    ) -> None:
+        """Read frames, or a part of each, into ``block``, whose leading dimensions they have."""
+        targets = block.reshape(-1, *block.shape[files.ndim :])
+        whole = np.empty(self._pixel_shape, self.dtype) if cut else None
         places = _locator(self.index, self.identity)
         places.prepare(files)
         with _open_files(self.root, places) as source:
@@ -200,13 +212,15 @@ class FrameReader:
                     target[...] = self.fill_value
                     continue
                 # (x, y, channel) seen as (rows, columns, samples).
-                view = target.swapaxes(0, 1)
+                view = (target if whole is None else whole).swapaxes(0, 1)
                 layout, scaling = self.layouts[kind], self.scalings[kind]
                 try:
                     stored = source.frame(file, frame, layout)
                     _scale(stored, scaling, view)
-                except (PixelError, Malformed) as error:
+                except _UNREADABLE as error:
                     raise PixelError(f"{source.path(file)}, frame {frame + 1}: {error}") from error
+                if whole is not None and cut is not None:
+                    target[...] = whole[cut]
 
 
 def _scale(stored: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) -> None:
@@ -241,7 +255,8 @@ def _complete(key: Any, ndim: int) -> tuple[Any, ...]:
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
         parts = (*parts[:at], *(slice(None),) * (ndim - len(parts) + 1), *parts[at + 1 :])
-    if len(parts) > ndim or not all(isinstance(p, (int, np.integer, slice)) for p in parts):
+    basic = all(isinstance(p, (int, np.integer, slice)) and p is not True for p in parts)
+    if len(parts) > ndim or not basic:
         raise IndexError(f"{key!r} cannot index an array of {ndim} dimensions")
     return (*parts, *(slice(None),) * (ndim - len(parts)))
 
@@ -307,7 +322,9 @@ class _Locator:
         places = self.store.places(series)
         order = np.argsort(places["file"], kind="stable")
         ordered = places["file"][order]
-        mine = [row for row in rows.values() if row.series == series]
+        # A file that another process takes out of the series just now is not there any more.
+        left = set(ordered.tolist())
+        mine = [row for row in rows.values() if row.series == series and row.id in left]
         at = order[np.searchsorted(ordered, [row.id for row in mine])]
         column: Column | None = self.store.column(series, FRAGMENTS)
         for row, place in zip(mine, at.tolist(), strict=True):
@@ -373,6 +390,11 @@ class _Files:
         self._open: tuple[int, int, _Place, bytes | None] | None = None
         self._buffer = bytearray()
 
+    @property
+    def current(self) -> str:
+        """The file that is read, or the folder."""
+        return self._root if self._open is None else self.path(self._open[0])
+
     def path(self, file: int) -> str:
         return f"{self._root}/{self._places.place(file).file.path}"
 
@@ -406,7 +428,7 @@ class _Files:
         """Open a file if it is the version that was indexed."""
         try:
             fd = open_for_reading(f"{self._root}/{place.file.path}")
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         status = os.fstat(fd)
         if (status.st_size, status.st_mtime_ns) != (place.file.size, place.file.mtime):
@@ -421,6 +443,11 @@ class _Files:
             opened = self._switch(file)
         _, fd, place, data = opened
         if place.fragments is None:
+            if layout.is_encapsulated:
+                raise PixelError(
+                    f"The pixel data are not in fragments, as the transfer syntax "
+                    f"{layout.transfer_syntax} wants; the file is malformed."
+                )
             first, length, bit_offset = layout.frame_span(frame)
             present = place.length - first
             if present < length:
@@ -466,6 +493,10 @@ def _open_files(root: str, places: _Locator) -> Iterator[_Files]:
     try:
         yield files
     except OSError as error:
-        raise DbdicomError(f"Reading pixels below {root} failed: {error}") from error
+        # A message of open names the file, one of read does not.
+        where = files.current if error.filename is None else str(error.filename)
+        raise DbdicomError(
+            f"Reading pixels of {where} failed: {error.strerror or error}"
+        ) from error
     finally:
         files.close()

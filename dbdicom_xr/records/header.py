@@ -77,16 +77,57 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         return header
 
     def __array_finalize__(self, other: Any) -> None:
+        # numpy calls this for every array that it makes from a header, also where it moved the
+        # frames (take, roll, sort): labels that were kept would stand beside the wrong frames.
         self.dims = None
         self.coords = {}
-        if isinstance(other, Header) and other.shape == self.shape:
-            self.dims = getattr(other, "dims", None)
-            self.coords = getattr(other, "coords", {})
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        # What numpy computes from records, as header == other, holds no records.
-        plain = np.asarray(array)
-        return plain[()] if return_scalar else plain
+        # The result of a ufunc, such as ``header == None``, is no header.
+        if context is not None or array.dtype != object:
+            return array[()] if return_scalar else np.asarray(array)
+        return array.view(Header)
+
+    def _labelled(self, like: Header, dims: tuple[str, ...] | None) -> Header:
+        self.dims, self.coords = dims, dict(like.coords)
+        return self
+
+    def copy(self, order: Any = "C") -> Header:
+        """Return a header of the same frames, with its dimensions and coordinates."""
+        return super().copy(order)._labelled(self, self.dims)
+
+    def __copy__(self) -> Header:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Header:
+        return self.copy()  # records name frames: there is nothing below them to copy
+
+    def transpose(self, *axes: Any) -> Header:
+        """Return the header with its dimensions in another order, as numpy does."""
+        result = super().transpose(*axes)
+        if self.dims is None:
+            return result
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        if not order or order == (None,):
+            order = tuple(reversed(range(self.ndim)))
+        return result._labelled(self, tuple(self.dims[axis] for axis in order))
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """Return the header without its dimensions of size 1, as numpy does."""
+        if axis is None:
+            dropped = {i for i, size in enumerate(self.shape) if size == 1}
+        else:
+            axes = axis if isinstance(axis, tuple) else (axis,)
+            dropped = {int(i) % self.ndim for i in axes}
+            if any(self.shape[i] != 1 for i in dropped):
+                raise ValueError(f"Dimension {axis} of {self!r} has several frames.")
+        key = tuple(0 if i in dropped else slice(None) for i in range(self.ndim))
+        return self[key]
+
+    @property
+    def T(self) -> Header:
+        """The header with its dimensions reversed."""
+        return self.transpose()
 
     def __getitem__(self, key: Any) -> Any:
         result = super().__getitem__(key)
@@ -263,8 +304,8 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         frames[cells] = table.frame_numbers[rows]
         coords = {k: v for k, v in self.coords.items() if k not in ("SOPInstanceUID", "frame")}
         return _from_reference, (
-            first._database, first._series_key, squeeze(files), squeeze(frames), self.shape,
-            self.dims, coords,
+            first._database, table.store.identity, first._series_key, squeeze(files),
+            squeeze(frames), self.shape, self.dims, coords,
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -294,8 +335,20 @@ def _from_objects(objects: npt.NDArray[Any], dims: Any, coords: Any) -> Header:
 
 
 def _from_reference(
-    database: Database, series_key: str, files: Any, frames: Any, shape: Any, dims: Any, coords: Any
+    database: Database,
+    identity: str,
+    series_key: str,
+    files: Any,
+    frames: Any,
+    shape: Any,
+    dims: Any,
+    coords: Any,
 ) -> Header:
+    if database._store.identity != identity:
+        raise NotInDatabase(
+            f"The index of {database.path_on_disk} has been made anew since this header was "
+            "pickled, so that its references mean nothing any more; make it again from its series."
+        )
     node = database._tree().find("series", series_key)
     if node is None or node.row is None:
         raise NotInDatabase(

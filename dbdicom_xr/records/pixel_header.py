@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.arrays.reader import Scaling
-from dbdicom_xr.errors import GridError, LayoutError, PixelError
+from dbdicom_xr.errors import GridError, InvalidValue, LayoutError, PixelError
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.pixels.layout import PixelLayout
 from dbdicom_xr.pixels.rescale import rescaled_dtype
@@ -26,6 +26,14 @@ _LAYOUT: Final = (
 )  # fmt: skip
 _KEYWORDS: Final = {0x10: "PixelData", 0x08: "FloatPixelData", 0x09: "DoubleFloatPixelData"}
 _SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+# Words of ImageType by which Siemens and United Imaging tell many slices in one image.
+_MOSAICS: Final = frozenset(("MOSAIC", "VFRAME"))
+# PixelPaddingRangeLimit and so on are the other end of a range of values.
+_PADDING: Final = (
+    "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit",
+    "DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit",
+)  # fmt: skip
 RT_DOSE: Final = "1.2.840.10008.5.1.4.1.1.481.2"
 IMPLICIT: Final = "1.2.840.10008.1.2"
 BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
@@ -92,7 +100,7 @@ def pixel_header(
         The pixels cannot be read.
     """
     if padding not in (None, "nan"):
-        raise PixelError(f"padding is {padding!r}; it can be None or 'nan'.")
+        raise InvalidValue(f"padding is {padding!r}; it can be None or 'nan'.")
     _refuse_mosaic(table, rows, describe)
     layouts, layout_of = _layouts(table, rows, describe)
     scalings, scaling_of = _scalings(table, rows, rescale, padding, describe)
@@ -140,13 +148,13 @@ def _refuse_mosaic(table: Table, rows: npt.NDArray[Any], describe: Describe) -> 
     values = parse_name("ImageType").values(table)
     if values is None:
         return
-    mosaic = [isinstance(v, list) and "MOSAIC" in v for v in values.distinct] + [False]
-    found = np.array(mosaic)[values.codes[rows]]
+    mosaic = [isinstance(v, list) and not _MOSAICS.isdisjoint(v) for v in values.distinct]
+    found = np.array([*mosaic, False])[values.codes[rows]]
     if found.any():
         raise PixelError(
             f"{int(found.sum())} of {len(rows)} images, such as "
-            f"{describe(int(rows[np.flatnonzero(found)[0]]))}, are Siemens mosaics, which hold "
-            "many slices as tiles of one image. This version cannot take them apart yet; "
+            f"{describe(int(rows[np.flatnonzero(found)[0]]))}, are mosaics, which hold many slices "
+            "as tiles of one image. This version cannot take them apart yet; "
             "instance.dataset().pixel_array gives the tiled image."
         )
 
@@ -241,7 +249,7 @@ def _scalings(
         "PixelRepresentation", "TransferSyntaxUID",
     )  # fmt: skip
     if padding is not None:
-        names += ("PixelPaddingValue", "PixelPaddingRangeLimit")
+        names += _PADDING
     if isinstance(rescale, str):
         names += ("RealWorldValueMappingSequence",)
     combinations, codes = _columns(table, rows, names)
@@ -257,12 +265,7 @@ def _scalings(
 
 
 def _scaling(named: dict[str, Any], rescale: bool | str, padding: str | None) -> Scaling:
-    limits = None
-    if padding is not None and isinstance(named["PixelPaddingValue"], int):
-        other = named["PixelPaddingRangeLimit"]
-        ends = [named["PixelPaddingValue"], other if isinstance(other, int) else None]
-        known = sorted(end for end in ends if end is not None)
-        limits = (known[0], known[-1])
+    limits = None if padding is None else _padding(named)
     if isinstance(rescale, str):
         slope, intercept = _real_world(named["RealWorldValueMappingSequence"], rescale)
         return Scaling(slope, intercept, None, limits)
@@ -288,6 +291,22 @@ def _scaling(named: dict[str, Any], rescale: bool | str, padding: str | None) ->
     )
 
 
+def _padding(named: dict[str, Any]) -> tuple[float, float] | None:
+    """Return the lowest and highest stored value that stand for no pixel (PS3.3 C.7.5.1.1.2)."""
+    ends: list[float] = []
+    for name in _PADDING:
+        value = named[name]
+        if not isinstance(value, (int, float)) or np.isnan(value):
+            continue
+        if isinstance(value, int):
+            # Written as US beside signed pixels, -2000 reads as 63536; and the other way round.
+            signed = named["PixelRepresentation"] == 1
+            value += (-(1 << 16) if value >= 1 << 15 else 0) if signed else (value < 0) << 16
+        if ends or not name.endswith("Limit"):
+            ends.append(value)
+    return (min(ends), max(ends)) if ends else None
+
+
 def _lut(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
     """Return the Modality LUT of an item of its sequence (PS3.3 C.11.1.1)."""
     try:
@@ -295,7 +314,7 @@ def _lut(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
         data = item.LUTData
         if isinstance(data, bytes):
             order = ">" if named["TransferSyntaxUID"] == BIG_ENDIAN else "<"
-            table = np.frombuffer(data, np.uint8 if len(data) == count else f"{order}u2")
+            table = np.frombuffer(data, f"{order}u2")
         else:
             table = np.atleast_1d(np.asarray(data))
     except (AttributeError, TypeError, ValueError) as error:
@@ -304,23 +323,33 @@ def _lut(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
         ) from error
     if named["PixelRepresentation"] == 1 and first >= 1 << 15:
         first -= 1 << 16
-    return first, bits, table[: count or 1 << 16]
+    count = count % (1 << 16) or 1 << 16  # 0 is 65536; as SS, it is negative from 32768
+    if bits <= 8 and table.itemsize > 1 and len(table) == -(-count // 2):
+        table = table.astype("<u2").view(np.uint8)  # two entries to a word
+    return first, bits, table[:count]
 
 
 def _real_world(sequence: Any, label: str) -> tuple[float, float]:
     """Return slope and intercept of the real world value map of a label (PS3.3 C.7.6.16.2.11)."""
     labels = [str(item.get("LUTLabel", "")) for item in sequence or ()]
-    for item, name in zip(sequence or (), labels, strict=True):
-        if name == label:
-            slope = item.get("RealWorldValueSlope")
-            intercept = item.get("RealWorldValueIntercept")
-            if slope is None or intercept is None:
-                raise PixelError(
-                    f"The real world value map {label!r} is a table, which cannot be read yet."
-                )
-            return float(slope), float(intercept)
-    there = f"there are {', '.join(map(repr, labels))}" if labels else "there is none"
-    raise PixelError(f"There is no real world value map of the label {label!r}; {there}.")
+    found = [item for item, name in zip(sequence or (), labels, strict=True) if name == label]
+    if not found:
+        there = f"there are {', '.join(map(repr, labels))}" if labels else "there is none"
+        raise PixelError(f"There is no real world value map of the label {label!r}; {there}.")
+    lines = {
+        (item.get("RealWorldValueSlope"), item.get("RealWorldValueIntercept")) for item in found
+    }
+    if len(lines) > 1:
+        raise PixelError(
+            f"There are {len(lines)} real world value maps of the label {label!r}, each for a "
+            "range of stored values, which cannot be read yet."
+        )
+    slope, intercept = lines.pop()
+    if slope is None or intercept is None:
+        raise PixelError(
+            f"The real world value map {label!r} is a table, which cannot be read yet."
+        )
+    return float(slope), float(intercept)
 
 
 def _dtype(layouts: list[PixelLayout], scalings: list[Scaling]) -> np.dtype[Any]:

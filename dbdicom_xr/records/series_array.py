@@ -49,14 +49,14 @@ def series_array(
     table = series._own_table
     rows = _image_rows(series, table)
     pixels = pixel_header(table, rows, rescale, padding, describe=_describer(table))
-    grid = _grid(series, table, rows, sortby, align, tolerance)
+    grid, chosen = _grid(series, table, rows, sortby, align, tolerance)
     cells = np.where(grid.index >= 0, rows[grid.index], -1)
     coords: Coords = {**grid.coords, **provenance(table, cells, grid.dims)}
     header = Header.of_frames(series.database, series._key, table, cells, grid.dims, coords)
     reader = _reader(table, pixels, grid.index, cells, fill_value, pixels_first)
     array = _data_array(reader, grid.dims, coords, pixels, chunks, pixels_first)
     for name in grid.coords:
-        array[name].attrs.update(attrs(name))
+        array[name].attrs.update(_about(name, chosen))
     array.name = _name(series)
     array.attrs.update(_reference(series))
     # Who asks for the order knows of it; but not of frames that are missing in it.
@@ -126,7 +126,7 @@ def _grid(
     sortby: Name | Sequence[Name] | None,
     align: str,
     tolerance: float | Mapping[Name, float] | None,
-) -> Grid:
+) -> tuple[Grid, list[Attribute]]:
     from_file = _describer(table)
 
     def describe(place: int) -> str:
@@ -148,7 +148,7 @@ def _grid(
     numbers = parse_name("InstanceNumber").values(table)
     order = _ranks(numbers.take(rows).as_objects() if numbers is not None else None, table, rows)
     try:
-        return build_grid(
+        grid = build_grid(
             keys,
             order=order,
             align=align,  # type: ignore[arg-type]
@@ -157,6 +157,15 @@ def _grid(
         )
     except GridError as error:
         raise GridError(f"{series!r}: {error}") from error
+    return grid, chosen
+
+
+def _about(name: str, chosen: list[Attribute]) -> dict[str, str]:
+    """Return what is said beside the coordinate of an attribute."""
+    attribute = next(attribute for attribute in chosen if attribute.name == name)
+    if attribute.creator:
+        return attrs(attribute.tag | 0x1000, attribute.creator)
+    return attrs(name)
 
 
 def _ranks(
@@ -164,9 +173,13 @@ def _ranks(
 ) -> npt.NDArray[np.int64]:
     """Return the rank of each frame by InstanceNumber, instance and frame."""
     if numbers is None:
-        return np.arange(len(rows), dtype=np.int64)
+        numbers = np.full(len(rows), None, object)
     known = np.array([float(v) if isinstance(v, int) else np.inf for v in numbers.tolist()])
-    order = np.lexsort((table.frame_numbers[rows], table.instance_of[rows], known))
+    owners = table.instance_of[rows]
+    if len(np.unique(known)) < len(known):
+        # Several of one number: by UID, which stays when files are renamed.
+        _, owners = np.unique(np.array(table.uids, object)[owners], return_inverse=True)
+    order = np.lexsort((table.frame_numbers[rows], owners, known))
     ranks = np.empty(len(rows), np.int64)
     ranks[order] = np.arange(len(rows))
     return ranks
@@ -205,8 +218,8 @@ def _reader(
 def _with_gaps(dtype: np.dtype[Any], fill_value: Any) -> tuple[np.dtype[Any], Any]:
     """Return the type that holds pixels and gaps, promoted as xarray does for missing values."""
     value = np.asarray(fill_value)
-    if value.dtype.kind not in "biufc" or value.ndim:
-        raise InvalidValue(f"fill_value is {fill_value!r}; it has to be a number.")
+    if value.dtype.kind not in "biuf" or value.ndim:
+        raise InvalidValue(f"fill_value is {fill_value!r}; it has to be a real number.")
     if dtype.kind in "iu" and value.dtype.kind == "f":
         if np.isnan(value):
             # xarray: integers of up to 16 bits become float32, wider ones float64.
@@ -218,6 +231,8 @@ def _with_gaps(dtype: np.dtype[Any], fill_value: Any) -> tuple[np.dtype[Any], An
         if limits.min <= int(value) <= limits.max:
             return dtype, int(value)
         return np.result_type(dtype, np.min_scalar_type(int(value))), int(value)
+    if np.isfinite(value) and abs(float(value)) > np.finfo(dtype).max:
+        dtype = np.dtype(np.float64)
     return dtype, float(value)
 
 
@@ -259,13 +274,19 @@ def _chunks(
             raise InvalidValue(f"chunks= names {sorted(unknown)}; the dimensions are {dims}.")
         auto = _chunks(reader, depth, "auto", dims, pixels_first)
         return tuple(chunks.get(dim, size) for dim, size in zip(dims, auto, strict=True))
+    if isinstance(chunks, (int, np.integer)) and not isinstance(chunks, bool) and chunks > 0:
+        # Of frames, not of pixels: a part of an image costs as much as the image.
+        pixel_dims = ("x", "y", "channel")
+        return tuple(
+            size if dim in pixel_dims else int(chunks)
+            for dim, size in zip(dims, reader.shape, strict=True)
+        )
     if not (isinstance(chunks, str) and chunks == "auto"):
         return chunks
     pixels = reader._pixel_shape
     frame = int(np.prod(pixels)) * reader.dtype.itemsize
     total = frame * int(np.prod(reader.files.shape, dtype=np.int64))
-    # A task costs about 4 ms on a cluster, so blocks grow with the array; but whole images, and
-    # blocks for all processors where the array is small.
+    # A task costs about 4 ms on a cluster, so blocks grow with the array; but whole images.
     target = min(max(total // 256, 32 * _MIB), 128 * _MIB)
     sizes = []
     room = max(1, target // frame)

@@ -42,6 +42,12 @@ _PREFERRED: Final = (
     "InstanceNumber",
 )  # fmt: skip
 _SLICE_LOCATION: Final = "SliceLocation"
+# What is said of an image after it was made; that two are equal in it, is chance.
+_CHANCE: Final = frozenset((
+    "WindowCenter", "WindowWidth", "SmallestImagePixelValue", "LargestImagePixelValue",
+    "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "RescaleSlope", "RescaleIntercept",
+    "InstanceCreationDate", "InstanceCreationTime", "PixelPaddingValue",
+))  # fmt: skip
 _NEVER: Final = frozenset(("UI", "SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "UT", "LT", "ST"))
 
 
@@ -203,7 +209,8 @@ def _varies(attribute: Attribute, table: Table) -> bool:
 
 def best_grids(table: Table, rows: npt.NDArray[Any]) -> list[tuple[str, ...]]:
     """Return the attributes that arrange the frames in a full grid, best first."""
-    return full_grids(_candidates(table, rows), len(rows))
+    keys = [key for key in _candidates(table, rows) if key.name not in _CHANCE]
+    return full_grids(keys, len(rows))
 
 
 def varying_table(table: Table) -> pd.DataFrame:
