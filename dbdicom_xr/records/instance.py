@@ -12,7 +12,7 @@ from dbdicom_xr.errors import NotInDatabase, StaleArray
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, parse_name
 from dbdicom_xr.records.filters import Filter
-from dbdicom_xr.records.record import Record, distinct
+from dbdicom_xr.records.record import Record, distinct, own
 from dbdicom_xr.records.tree import unique_names
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.records.database import Database
 
-__all__ = ["Frame", "Instance", "frame_records", "instance_names", "instances_of"]
+__all__ = ["Frame", "Instance", "frame_records", "instance_names", "instance_rows", "instances_of"]
 
 
 class Instance(Record):
@@ -86,7 +86,9 @@ class Instance(Record):
         _, rows = self._frame_rows()
         return [str(number) for number in range(1, len(rows) + 1)] if len(rows) > 1 else []
 
-    def _child(self, name: str) -> Record:
+    def _child(self, name: str) -> Record | None:
+        if name not in self._child_names():
+            return None
         return Frame(self._database, self._series_key, self._uid, int(name))
 
     def _below(self, level: str, wanted: Filter) -> list[Any]:
@@ -114,13 +116,13 @@ class Instance(Record):
     def _value(self, attribute: Attribute) -> Any:
         table, rows = self._frame_rows()
         if len(rows) == 1:
-            return attribute.value(table, int(rows[0]))
+            return own(attribute.value(table, int(rows[0])))
         values = attribute.values(table)
         if values is None:
             return None
-        own = values.take(rows)
-        found = distinct(own.occurring())
-        if len(found) == 1 and bool((own.codes >= 0).all()):
+        mine = values.take(rows)
+        found = distinct(mine.occurring())
+        if len(found) == 1 and bool((mine.codes >= 0).all()):
             return found[0]
         return list(found) or None
 
@@ -274,6 +276,7 @@ def frame_records(
     return result
 
 
+_rows: weakref.WeakKeyDictionary[Table, dict[str, int]] = weakref.WeakKeyDictionary()
 _names: weakref.WeakKeyDictionary[Table, list[str]] = weakref.WeakKeyDictionary()
 
 
@@ -286,3 +289,11 @@ def instance_names(table: Table) -> list[str]:
         texts = ["" if number is None else str(number) for number in numbers]
         names = _names[table] = unique_names(texts, "instance")
     return names
+
+
+def instance_rows(table: Table) -> dict[str, int]:
+    """Return the row of each name: among 100,000 instances a list takes 1 ms to look through."""
+    rows = _rows.get(table)
+    if rows is None:
+        rows = _rows[table] = {name: row for row, name in enumerate(instance_names(table))}
+    return rows

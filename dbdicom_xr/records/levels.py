@@ -12,7 +12,7 @@ from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Name
 from dbdicom_xr.records.filters import Filter, parse_filters
-from dbdicom_xr.records.instance import Instance, instance_names, instances_of
+from dbdicom_xr.records.instance import Instance, instance_names, instance_rows, instances_of
 from dbdicom_xr.records.record import Record
 from dbdicom_xr.records.tree import LEVELS, Node
 
@@ -42,8 +42,9 @@ class NodeRecord(Record):
     def _child_names(self) -> list[str]:
         return list(self._node.children)
 
-    def _child(self, name: str) -> Record:
-        return record_of(self.database, self._node.children[name])
+    def _child(self, name: str) -> Record | None:
+        node = self._node.children.get(name)
+        return None if node is None else record_of(self.database, node)
 
     def _below(self, level: str, wanted: Filter) -> list[Any]:
         database = self.database
@@ -103,12 +104,10 @@ class _Keyed(NodeRecord):
 
     @property
     def _node(self) -> Node:
-        node = self._database._tree().find(self.level, self._key)
+        tree = self._database._tree()
+        node = tree.find(self.level, self._key)
         if node is None:
-            raise NotInDatabase(
-                f"The {self.level} {self._key.replace(chr(31), ' ').strip()} is not in "
-                f"{self._database.path_on_disk} any more."
-            )
+            raise NotInDatabase(tree.why_not(self.level, self._key, self._database.path_on_disk))
         return node
 
     def _identity(self) -> tuple[Any, ...]:
@@ -145,12 +144,12 @@ class Series(_Keyed):
         return self._database._table(row)
 
     def _child_names(self) -> list[str]:
-        return instance_names(self._own_table)
+        return list(instance_names(self._own_table))
 
-    def _child(self, name: str) -> Record:
+    def _child(self, name: str) -> Record | None:
         table = self._own_table
-        row = instance_names(table).index(name)
-        return Instance(self._database, self._key, table.uids[row])
+        row = instance_rows(table).get(name)
+        return None if row is None else Instance(self._database, self._key, table.uids[row])
 
     def array(
         self,

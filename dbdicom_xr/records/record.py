@@ -6,6 +6,7 @@ pickled, and always shows the database as it is now.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -68,7 +69,10 @@ class Children(Mapping[str, R]):
         self._record = record
 
     def __getitem__(self, name: str) -> R:
-        return self._record._child(name)  # type: ignore[return-value]
+        child = self._record._child(name) if isinstance(name, str) else None
+        if child is None:
+            raise UnknownKeyword(self._record._no_such_child(name))
+        return child  # type: ignore[return-value]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._record._child_names())
@@ -113,7 +117,8 @@ class Record(Talk, Mapping[str, "Record"]):
     def _child_names(self) -> list[str]:
         raise NotImplementedError
 
-    def _child(self, name: str) -> Record:
+    def _child(self, name: str) -> Record | None:
+        """Return the child of a name, None if there is none."""
         raise NotImplementedError
 
     def _below(self, level: str, wanted: Filter) -> list[Any]:
@@ -186,29 +191,33 @@ class Record(Talk, Mapping[str, "Record"]):
         return len(self._child_names())
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._child_names()
+        return isinstance(name, str) and self._child(name) is not None
 
     def _descendant(self, path: str) -> Any:
         record: Record = self
         if path.startswith("/"):
             record, path = self.root, path.strip("/")
-        for part in path.split("/"):
+        parts = path.split("/")
+        for i, part in enumerate(parts):
             if part in ("", "."):
                 continue
             if part == "..":
                 record = record.parent
                 continue
-            names = record._child_names()
-            if part not in names:
+            child = record._child(part)
+            if child is None:
+                # What is left may name an attribute, also a private one with a "/" in its name.
                 try:
-                    return record._value(parse_name(part)) if record is self else record[part]
+                    attribute = parse_name("/".join(parts[i:]))
                 except UnknownKeyword:
-                    raise UnknownKeyword(record._no_such_child(part, names)) from None
-            record = record._child(part)
+                    raise UnknownKeyword(record._no_such_child(part)) from None
+                return record._value(attribute)
+            record = child
         return record
 
-    def _no_such_child(self, name: str, names: list[str]) -> str:
-        hint = suggestion(name, names)
+    def _no_such_child(self, name: Any) -> str:
+        names = self._child_names()
+        hint = suggestion(str(name), names)
         if not hint and names:
             listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
             hint = f" Its children are {listed}."
@@ -248,8 +257,8 @@ class Record(Talk, Mapping[str, "Record"]):
     def subtree(self) -> Iterator[Record]:
         """The record and all below it, parents first."""
         yield self
-        for name in self._child_names():
-            yield from self._child(name).subtree
+        for child in self._children_matching(parse_filters((), {})):
+            yield from child.subtree
 
     def siblings(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[Any]:
         """Return the other children of the parent.
@@ -407,16 +416,24 @@ class Record(Talk, Mapping[str, "Record"]):
         print(self)
 
 
+def own(value: Any) -> Any:
+    """Return a value that the caller may change: what can be changed is shared by many frames."""
+    return value if isinstance(value, (str, int, float, bytes)) else copy.deepcopy(value)
+
+
 def distinct(values: list[Any]) -> Distinct:
     """Return the values without repetition and in order."""
     kept: dict[Any, Any] = {}
     for value in values:
-        key = tuple(value) if isinstance(value, list) else value
-        try:
-            kept.setdefault((type(value) is list, key), value)
-        except TypeError:  # sequences cannot be hashed
-            kept.setdefault(id(value), value)
-    result = list(kept.values())
+        key: Any = value
+        if isinstance(value, list):
+            key = (list, *value)
+        elif isinstance(value, np.ndarray):
+            key = (value.shape, value.dtype.str, value.tobytes())
+        elif type(value).__hash__ is None:  # a sequence
+            key = (type(value), str(value))
+        kept.setdefault(key, value)
+    result = [own(value) for value in kept.values()]
     try:
         return Distinct(sorted(result))
     except (TypeError, ValueError):  # of several types, or arrays

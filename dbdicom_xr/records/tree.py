@@ -6,7 +6,8 @@ A patient is a PatientID; where one ID has several names, or none, the name tell
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -34,7 +35,8 @@ class Node:
     children: dict[str, Node] = field(default_factory=dict)  # by name
     row: SeriesRow | None = None  # of a series
     patient: tuple[str, str] = ("", "")  # PatientID, PatientName
-    uid: str = ""
+    uid: str = ""  # of a patient the PatientID
+    place: str = ""  # the UID and those above it: names the node also where UIDs are not unique
 
     def series(self) -> Iterator[SeriesRow]:
         """Yield the series at or below the node, in order."""
@@ -62,12 +64,22 @@ class Tree:
         self._build(list(rows))
 
     def find(self, level: str, key: str) -> Node | None:
-        """Return a node, also one whose UID has become unique, or no longer is, since."""
+        """Return a node, also one whose UID has become unique since its key was made."""
         node = self.nodes.get((level, key))
-        if node is None:
-            uid = key.split(_SEPARATOR, 1)[0]
+        if node is None and (uid := key.split(_SEPARATOR, 1)[0]):
             node = self.nodes.get((level, uid))
+            # Never the other one, of another patient, where this one has gone.
+            node = node if node is not None and node.place == key else None
         return node
+
+    def why_not(self, level: str, key: str, folder: str) -> str:
+        """Return why no node has a key."""
+        text = f"The {level} {key.replace(_SEPARATOR, ' ').strip()} is not in {folder} any more"
+        twins = [n for n in self.nodes.values() if n.level == level and n.uid == key]
+        if twins:
+            places = " and ".join(f"/{n.parent.name}/{n.name}" for n in twins[:3] if n.parent)
+            text += f" under that name alone: there are {len(twins)} of it, such as {places}"
+        return f"{text}."
 
     def _build(self, rows: list[SeriesRow]) -> None:
         names_of_id: dict[str, set[str]] = {}
@@ -84,26 +96,27 @@ class Tree:
         patients: dict[tuple[str, str], dict[str, list[SeriesRow]]] = {}
         for row in rows:
             patients.setdefault(patient_of(row), {}).setdefault(row.key.study_uid, []).append(row)
-        studies_seen: dict[str, int] = {}
-        series_seen: dict[str, int] = {}
-        for studies in patients.values():
-            for uid, series in studies.items():
-                studies_seen[uid] = studies_seen.get(uid, 0) + 1
-                for row in series:
-                    series_seen[row.key.series_uid] = series_seen.get(row.key.series_uid, 0) + 1
-
+        ids_seen = Counter(patient[0] for patient in patients)
+        studies_seen = Counter(uid for studies in patients.values() for uid in studies)
+        series_seen = Counter(
+            row.key.series_uid
+            for studies in patients.values()
+            for series in studies.values()
+            for row in series
+        )
         members = []
         for patient in sorted(patients):
             place = _SEPARATOR.join(patient)
-            node = Node("patient", place, parent=self.root, patient=patient)
-            self.nodes["patient", place] = node
+            key = patient[0] if patient[0] and ids_seen[patient[0]] == 1 else place
+            node = Node(
+                "patient", key, parent=self.root, patient=patient, uid=patient[0], place=place
+            )
+            self.nodes["patient", key] = node
             entries = []
             for uid, series in sorted(
                 patients[patient].items(), key=lambda item: _study_order(item[1])
             ):
-                key = uid if studies_seen[uid] == 1 else f"{uid}{_SEPARATOR}{place}"
-                study = Node("study", key, parent=node, patient=patient, uid=uid)
-                self.nodes["study", key] = study
+                study = self._add(node, "study", uid, studies_seen[uid])
                 self._add_series(study, sorted(series, key=_series_order), series_seen)
                 first = next(study.series())
                 entries.append((f"{first.study_date} {first.study_description}".strip(), study))
@@ -111,13 +124,18 @@ class Tree:
             members.append((patient[0] or patient[1], node))
         _attach(self.root, members, "patient")
 
-    def _add_series(self, study: Node, rows: list[SeriesRow], seen: dict[str, int]) -> None:
+    def _add(self, parent: Node, level: str, uid: str, count: int) -> Node:
+        place = f"{uid}{_SEPARATOR}{parent.place}"
+        key = uid if uid and count == 1 else place
+        node = Node(level, key, parent=parent, patient=parent.patient, uid=uid, place=place)
+        self.nodes[level, key] = node
+        return node
+
+    def _add_series(self, study: Node, rows: list[SeriesRow], seen: Mapping[str, int]) -> None:
         entries = []
         for row in rows:
-            uid = row.key.series_uid
-            key = uid if seen[uid] == 1 else f"{uid}{_SEPARATOR}{study.key}"
-            node = Node("series", key, parent=study, row=row, patient=study.patient, uid=uid)
-            self.nodes["series", key] = node
+            node = self._add(study, "series", row.key.series_uid, seen[row.key.series_uid])
+            node.row = row
             self.series_node[row.id] = node
             number = "" if row.series_number is None else str(row.series_number)
             entries.append((f"{number} {row.series_description}".strip() or row.modality, node))
@@ -156,11 +174,15 @@ def unique_names(texts: Iterable[str], level: str) -> list[str]:
     >>> unique_names(["T1/T2", "DCE", "DCE", "", "Rows"], "series")
     ['T1_T2', 'DCE', 'DCE (2)', 'series', 'Rows_']
     """
+    from dbdicom_xr.records.attributes import is_attribute_name
+
     taken: set[str] = set()
     count: dict[str, int] = {}
     names = []
     for text in texts:
         base = _clean(text) or level
+        if is_attribute_name(base):
+            base += "_"
         name = base
         while name in taken:
             count[base] = count.get(base, 1) + 1
@@ -172,10 +194,6 @@ def unique_names(texts: Iterable[str], level: str) -> list[str]:
 
 @lru_cache(maxsize=65536)
 def _clean(text: str) -> str:
-    from dbdicom_xr.records.attributes import is_attribute_name
-
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", text.replace("/", "_"))
     text = re.sub(r"\s+", " ", text).strip()
-    if text in (".", "..") or is_attribute_name(text):
-        text += "_"
-    return text
+    return f"{text}_" if text in (".", "..") else text
