@@ -25,6 +25,7 @@ def make_hospital(folder: str = "hospital") -> None:
         place / "V01" / "flip angles",
         keys={"SliceLocation": [0, 5, 10], "FlipAngle": [2, 5, 10, 15]},
         slope=2.0,
+        intercept=0.0,
         header={**study, "SeriesNumber": 2, "SeriesDescription": "T1 flip angles"},
         seed=3,
     )
