@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import IndexDamaged
+from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.values import Kind, decode_all
-from dbdicom_xr.index.walker import External
 
-__all__ = ["Column", "Key", "concatenate"]
+__all__ = ["Column", "Key", "concatenate", "tidy"]
 
 Codes = npt.NDArray[np.int32]
 
@@ -47,7 +47,7 @@ class Key(NamedTuple):
 
 
 _HEAD = struct.Struct("<IBBHII")  # checksum, flags, bytes per code, kinds, rows, values
-_KIND = struct.Struct("<2sBbB")
+_KIND = struct.Struct("<2sBbH")
 _CONSTANT, _IDENTITY, _COMPRESSED, _WIDE_KINDS = 1, 2, 4, 8
 _EXTERNAL = 1 << 31
 _COMPRESS_FROM = 256
@@ -145,7 +145,7 @@ class Column:
         if self.codes is None:
             return Column(self.key, self.kinds, self.values, self.kind_of, None, len(rows))
         codes = self.codes[rows]
-        return _tidy(self.key, self.kinds, self.values, self.kind_of, codes)
+        return tidy(self.key, self.kinds, self.values, self.kind_of, codes)
 
     # -- bytes -------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ def _zstd() -> Any:
     return _codec
 
 
-def _tidy(
+def tidy(
     key: Key,
     kinds: Sequence[Kind],
     values: Sequence[bytes | External],
@@ -285,39 +285,6 @@ def _tidy(
         renumber[codes],
         rows,
     )
-
-
-def from_events(
-    key: Key,
-    rows: int,
-    parts: Iterable[tuple[Kind, dict[bytes | External, int], list[int], list[int]]],
-) -> Column:
-    """Return the column described by where its value changes.
-
-    Parameters
-    ----------
-    key : Key
-    rows : int
-    parts : iterable of (kind, values, at, codes)
-        ``values`` numbers the distinct values of one kind; from row ``at[i]`` on the value is
-        ``codes[i]``, -1 for none. Parts of several kinds do not overlap.
-    """
-    kinds: list[Kind] = []
-    values: list[bytes | External] = []
-    kind_of: list[int] = []
-    codes = np.full(rows, -1, np.int32)
-    for kind, numbers, at, changes in parts:
-        lengths = np.diff(np.array([*at, rows]))
-        run = np.repeat(np.array(changes, np.int32), lengths)
-        start = at[0]
-        section = codes[start:]
-        np.copyto(section, run + np.int32(len(values)), where=run >= 0)
-        kind_of.extend([len(kinds)] * len(numbers))
-        values.extend(numbers)
-        kinds.append(kind)
-    if len(values) == 1 and bool((codes == 0).all()):
-        return Column(key, kinds, values, kind_of, None, rows)
-    return Column(key, kinds, values, kind_of, codes, rows)
 
 
 def concatenate(key: Key, columns: Sequence[Column | None], counts: Sequence[int]) -> Column:

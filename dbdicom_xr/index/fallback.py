@@ -6,18 +6,23 @@ Files without preamble or file meta information, with invented VRs, cut off insi
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
-from dbdicom_xr.index.walker import (
+from dbdicom_xr.index.elements import (
     BIG_ENDIAN,
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
     LARGE,
+    UNDEFINED,
     External,
     Header,
     Malformed,
-    _pixel_place,
-    _Source,
+    Source,
+    tag_bytes,
 )
+from dbdicom_xr.index.values import without_warnings
+from dbdicom_xr.index.walker import inflated, pixel_place
 
 __all__ = ["read_with_pydicom"]
 
@@ -46,15 +51,14 @@ def read_with_pydicom(fd: int, size: int, path: str | os.PathLike[str], reason: 
     Malformed
         pydicom cannot make sense of the file either.
     """
-    source = _Source(fd, size)
+    source = Source(fd, size)
     start = source.read(132, 0)
     if start[128:132] != b"DICM" and start[:2] not in _BARE_STARTS:
         raise Malformed("not a DICOM file (no DICM prefix)")
     import pydicom
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_warnings():
             dataset = pydicom.dcmread(path, force=True, defer_size=LARGE)
     except Exception as error:  # whatever a damaged file makes of the parser
         raise Malformed(f"{reason}; pydicom: {type(error).__name__}: {error}") from None
@@ -70,11 +74,11 @@ def read_with_pydicom(fd: int, size: int, path: str | os.PathLike[str], reason: 
         raise Malformed(f"not a DICOM file ({reason})")
     if not header.transfer_syntax:
         # What pydicom found by looking is what the pixels are encoded in.
-        header.transfer_syntax = (
-            BIG_ENDIAN
-            if header.big_endian
-            else ("1.2.840.10008.1.2" if header.implicit else "1.2.840.10008.1.2.1")
-        )
+        plain = IMPLICIT if header.implicit else EXPLICIT
+        header.transfer_syntax = BIG_ENDIAN if header.big_endian else plain
+    if header.transfer_syntax == DEFLATED:
+        header.deflated = True
+        source = Source(fd, size, inflated(fd, size))
     for part in (meta, dataset):
         for tag in sorted(part.keys()):
             element: Any = part._dict[tag]  # get_item would read what was deferred
@@ -86,7 +90,7 @@ def read_with_pydicom(fd: int, size: int, path: str | os.PathLike[str], reason: 
     return header
 
 
-def _add(header: Header, source: _Source, dataset: Any, tag: int, element: Any) -> None:
+def _add(header: Header, source: Source, dataset: Any, tag: int, element: Any) -> None:
     from pydicom.dataelem import RawDataElement
 
     raw = isinstance(element, RawDataElement)
@@ -94,22 +98,22 @@ def _add(header: Header, source: _Source, dataset: Any, tag: int, element: Any) 
         length = element.length if raw else -1
         if length == 0:
             return
-        undefined = length in (-1, 0xFFFFFFFF)
-        place, _ = _pixel_place(
-            source, element.value_tell if raw else element.file_tell,
-            0xFFFFFFFF if undefined else length, code, header,
-        )  # fmt: skip
+        start = element.value_tell if raw else element.file_tell
+        place, _ = pixel_place(source, start, UNDEFINED if length == -1 else length, code, header)
         header.pixels = place._replace(vr=str(element.VR or "OW")[:2])
         return
-    key = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
+    key = tag_bytes(tag)
     is_meta = tag >> 16 == 2
     if raw:
         vr = element.VR
         same = is_meta or bool(element.is_implicit_VR) == header.implicit
+        value: bytes | External = element.value or b""
         if element.value is None and element.length:
-            value: bytes | External = External(element.value_tell, element.length)
-        else:
-            value = element.value or b""
+            value = External(element.value_tell, element.length)
+            if source.in_memory or element.value_tell + element.length > source.size:
+                value = source.read(element.length, element.value_tell)
+        if isinstance(value, bytes) and element.length not in (len(value), UNDEFINED):
+            raise Malformed("it is cut off")
         if same and not (vr is None and not header.implicit):
             header.elements[key + (vr.encode("ascii") if vr else b"\0\0")] = value
             return

@@ -13,9 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.columns import Column, Key, tidy
+from dbdicom_xr.index.elements import LONG_VRS, UNDEFINED, Malformed
+from dbdicom_xr.index.nested import item_end, sequence_end
 from dbdicom_xr.index.values import Kind, known_vr
-from dbdicom_xr.index.walker import _LONG, UNDEFINED, Malformed, _item_end, _sequence_end
 
 __all__ = ["PER_FRAME", "SHARED", "frame_columns"]
 
@@ -44,43 +45,36 @@ def frame_columns(
     Malformed
         The sequences are damaged.
     """
-    big, charset = kind.big_endian, kind.charset
-    common = {}
+    big = kind.big_endian
+    common: dict[tuple[Key, str], bytes] = {}
     if shared:
         for item in _items(shared, kind.implicit, big)[:1]:
             common = _flatten(item, kind.implicit, big)
-    rows: list[dict[tuple[Key, str], bytes]] = []
-    if per_frame:
-        # Frames repeat most of their groups; the bytes of a group are flattened once.
-        for item in _items(per_frame, kind.implicit, big)[:frames]:
-            rows.append(_flatten(item, kind.implicit, big))
-    rows.extend({} for _ in range(frames - len(rows)))
-
-    names: dict[tuple[Key, str], None] = dict.fromkeys(common)
-    for row in rows:
-        names.update(dict.fromkeys(row))
-    by_key: dict[Key, list[str]] = {}
-    for key, vr in names:
-        by_key.setdefault(key, []).append(vr)
+    rows = [
+        _flatten(item, kind.implicit, big)
+        for item in (_items(per_frame, kind.implicit, big)[:frames] if per_frame else [])
+    ]
+    by_key: dict[Key, dict[str, None]] = {}
+    for part in (common, *rows):
+        for key, vr in part:
+            by_key.setdefault(key, {})[vr] = None
     result = {}
     for key, vrs in by_key.items():
         numbers: dict[tuple[int, bytes], int] = {}
         codes = np.full(frames, -1, np.int32)
         for number, vr in enumerate(vrs):
-            default = common.get((key, vr))
+            name = key, vr
+            if (default := common.get(name)) is not None:
+                codes[codes < 0] = numbers.setdefault((number, default), len(numbers))
             for i, row in enumerate(rows):
-                value = row.get((key, vr), default if codes[i] < 0 else None)
-                if value is not None:
+                if (value := row.get(name)) is not None:
                     codes[i] = numbers.setdefault((number, value), len(numbers))
-        constant = len(numbers) == 1 and bool((codes == 0).all())
-        kinds = [Kind(vr, kind.implicit, big, charset, kind.signed) for vr in vrs]
-        result[key] = Column(
+        result[key] = tidy(
             key,
-            kinds,
+            [Kind(vr, kind.implicit, big, kind.charset, kind.signed) for vr in vrs],
             [value for _, value in numbers],
             [number for number, _ in numbers],
-            None if constant else codes,
-            frames,
+            codes,
         )
     return result
 
@@ -137,7 +131,7 @@ def _items(value: bytes, implicit: bool, big: bool) -> list[bytes]:
             raise Malformed("a functional group sequence holds something else than items")
         position += 8
         if length == UNDEFINED:
-            stop = _item_end(value, position, implicit, big, 1)
+            stop = item_end(value, position, implicit, big)
             items.append(value[position : stop - 8])
             position = stop
         else:
@@ -163,14 +157,14 @@ def _elements(item: bytes, implicit: bool, big: bool) -> list[Element]:
         else:
             group, element, code, length = unpack(item, position)
             position += 8
-            if code in _LONG:
+            if code in LONG_VRS:
                 length = unpack_length(item, position)[0]
                 position += 4
             if not code.isalpha():
                 raise Malformed(f"({group:04x},{element:04x}) in a functional group has no VR")
             vr = code.decode("ascii")
         if length == UNDEFINED:
-            stop = _sequence_end(item, position, implicit, big, 1)
+            stop = sequence_end(item, position, implicit, big, 1)
             result.append((group << 16 | element, vr, item[position : stop - 8]))
             position = stop
         else:

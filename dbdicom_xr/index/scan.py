@@ -15,7 +15,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from dbdicom_xr.index.gather import Findings, gather
+from dbdicom_xr.index.blocks import Findings
+from dbdicom_xr.index.gather import gather
 from dbdicom_xr.index.store import Store
 from dbdicom_xr.index.update import Batch, apply
 from dbdicom_xr.index.worker import Worker, WorkerDied

@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import IndexDamaged
+from dbdicom_xr.index.blocks import PLACE, SeriesKey
 from dbdicom_xr.index.columns import Column, Key
-from dbdicom_xr.index.gather import PLACE, SeriesKey
 
 __all__ = ["FORMAT", "FileRow", "SeriesRow", "Store", "uid_hash"]
 

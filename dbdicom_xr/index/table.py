@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import StaleArray
 from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.files import open_for_reading, pread
 from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow, Store
 from dbdicom_xr.index.update import SOP_INSTANCE_UID
-from dbdicom_xr.index.walker import External
 
 __all__ = ["Table", "Values"]
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from dbdicom_xr.index.blocks import PLACE, Block, Findings, SeriesKey
 from dbdicom_xr.index.columns import Column, Key, concatenate
-from dbdicom_xr.index.gather import PLACE, Block, Findings, SeriesKey
 from dbdicom_xr.index.store import (
     FRAME,
     INSTANCE,

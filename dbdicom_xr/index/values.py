@@ -7,14 +7,26 @@ else, and whatever the short way does not like, goes through pydicom.
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from struct import Struct
 from typing import Any, NamedTuple
 
 from dbdicom_xr.errors import UndecodableValue
 
-__all__ = ["AMBIGUOUS", "Kind", "decode", "decode_all", "known_vr"]
+__all__ = [
+    "Kind",
+    "decode",
+    "decode_all",
+    "instance_uid",
+    "kind_for",
+    "known_vr",
+    "without_warnings",
+]
 
 
 class Kind(NamedTuple):
@@ -59,8 +71,24 @@ def known_vr(tag: int, creator: str = "") -> str:
         return "UL" if element == 0 and not group & 1 else ""
 
 
-def decode_all(tag: int, creator: str, kind: Kind, values: Sequence[bytes]) -> list[Any]:
-    """Return the Python values of raw values of one tag and kind.
+@lru_cache(maxsize=4096)
+def kind_for(tag: int, vr: str, encoding: Kind) -> Kind:
+    """Return the encoding with only what matters to this tag, so that equal values stay equal."""
+    known = vr or known_vr(tag)
+    nested = vr in NESTED and known in ("SQ", "UN", "")
+    return Kind(
+        vr,
+        encoding.implicit if nested or not vr else False,
+        encoding.big_endian,
+        encoding.charset if known in TEXT or nested else b"",
+        encoding.signed if nested or known == AMBIGUOUS else -1,
+    )
+
+
+def decode_all(
+    tag: int, creator: str, kind: Kind, values: Sequence[bytes], *, quiet: bool = False
+) -> list[Any]:
+    r"""Return the Python values of raw values of one tag and kind.
 
     Parameters
     ----------
@@ -85,7 +113,7 @@ def decode_all(tag: int, creator: str, kind: Kind, values: Sequence[bytes]) -> l
         if known and known != "SQ" and " " not in known:
             vr = known
     short = _SHORT_WAYS.get(vr)
-    slow: Callable[[bytes], Any] = lambda raw: _with_pydicom(tag, creator, kind, raw)  # noqa: E731
+    slow: Callable[[bytes], Any] = lambda raw: _with_pydicom(tag, creator, kind, raw, quiet)  # noqa: E731
     if short is None:
         number = _NUMBERS.get(vr)
         if number is None:
@@ -93,7 +121,7 @@ def decode_all(tag: int, creator: str, kind: Kind, values: Sequence[bytes]) -> l
         return _decode_numbers(number, kind.big_endian, values, slow)
     # ASCII without escapes reads the same in every character set of DICOM (PS3.5 6.1.2).
     text = vr in TEXT
-    result = []
+    result: list[Any] = []
     for raw in values:
         if not raw:
             result.append(None)
@@ -106,9 +134,20 @@ def decode_all(tag: int, creator: str, kind: Kind, values: Sequence[bytes]) -> l
     return result
 
 
-def decode(tag: int, creator: str, kind: Kind, raw: bytes) -> Any:
-    """Return the Python value of one raw value."""
-    return decode_all(tag, creator, kind, [raw])[0]
+def decode(tag: int, creator: str, kind: Kind, raw: bytes, *, quiet: bool = False) -> Any:
+    """Return the Python value of one raw value, as ``decode_all`` does."""
+    return decode_all(tag, creator, kind, [raw], quiet=quiet)[0]
+
+
+def instance_uid(raw: bytes) -> str:
+    r"""Return a SOPInstanceUID as instances are known by, whatever it consists of.
+
+    Examples
+    --------
+    >>> instance_uid(b"1.2.3\\0")
+    '1.2.3'
+    """
+    return raw.decode("ascii", "replace").strip("\0 ")
 
 
 def _decode_numbers(
@@ -205,7 +244,7 @@ _SHORT_WAYS: dict[str, Callable[[bytes], Any]] = {
 }  # fmt: skip
 
 
-def _with_pydicom(tag: int, creator: str, kind: Kind, raw: bytes) -> Any:
+def _with_pydicom(tag: int, creator: str, kind: Kind, raw: bytes, quiet: bool) -> Any:
     """Decode as an element of a data set that holds what decoding depends on."""
     from pydicom.dataelem import RawDataElement
     from pydicom.dataset import Dataset
@@ -230,21 +269,45 @@ def _with_pydicom(tag: int, creator: str, kind: Kind, raw: bytes) -> Any:
         key, kind.vr or None, len(raw), raw, 0, kind.implicit, little, True
     )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_warnings():
             encodings = _encodings(kind.charset)
             dataset.set_original_encoding(kind.implicit, little, encodings)
             element = dataset[key]
-            return _plain(element.value)
+            return plain(element.value)
     except Exception:
         text = raw.decode("latin-1").rstrip(" \0")
-        warnings.warn(
-            f"({tag >> 16:04x},{tag & 0xFFFF:04x}) has the value {text[:64]!r}, which is not a "
-            f"valid {kind.vr or known_vr(tag, creator) or 'value'}; it is given as text.",
-            UndecodableValue,
-            stacklevel=2,
-        )
+        if not quiet:
+            warnings.warn(
+                f"({tag >> 16:04x},{tag & 0xFFFF:04x}) has the value {text[:64]!r}, which is not a "
+                f"valid {kind.vr or known_vr(tag, creator) or 'value'}; it is given as text.",
+                UndecodableValue,
+                stacklevel=2,
+            )
         return text or None
+
+
+_warnings_lock = threading.Lock()
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silence what pydicom says of odd values; this package has its own ways to say it.
+
+    One thread at a time: the filters belong to the whole process, and two threads that restore
+    what they found would leave them changed.
+    """
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _renew_lock() -> None:
+    global _warnings_lock
+    _warnings_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # another thread may hold it while a process forks
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _encodings(charset: bytes) -> list[str]:
@@ -256,13 +319,13 @@ def _encodings(charset: bytes) -> list[str]:
     return convert_encodings(convert_string(charset, True))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return pydicom's value in plain types."""
     from pydicom.multival import MultiValue
-    from pydicom.valuerep import DSdecimal, DSfloat, IS, PersonName
+    from pydicom.valuerep import IS, DSdecimal, DSfloat, PersonName
 
     if isinstance(value, (MultiValue, list)):
-        return [_plain(item) for item in value]
+        return [item if item == "" else plain(item) for item in value]
     if isinstance(value, (DSfloat, DSdecimal)):
         return float(value)
     if isinstance(value, IS):

@@ -14,7 +14,8 @@ import subprocess
 import sys
 from typing import BinaryIO, cast
 
-from dbdicom_xr.index.gather import Findings, gather
+from dbdicom_xr.index.blocks import Findings
+from dbdicom_xr.index.gather import gather
 
 __all__ = ["Worker", "WorkerDied"]
 
