@@ -12,18 +12,25 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
-from dbdicom_xr.errors import UnknownKeyword
+from dbdicom_xr.errors import InvalidValue, UnknownKeyword
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table, Values
 from dbdicom_xr.records.slices import with_slice_locations
 
-
-__all__ = ["Attribute", "Name", "is_attribute_name", "parse_name", "register_attribute"]
+__all__ = [
+    "Attribute",
+    "Name",
+    "add_custom",
+    "is_attribute_name",
+    "parse_name",
+    "register_attribute",
+]
 
 Name = str | int | tuple[int, int] | tuple[str, int]
 """How a user names an attribute."""
@@ -44,6 +51,7 @@ _FROM_DATE_TIME = {
     "AcquisitionDate": ("FrameAcquisitionDateTime", slice(0, 8)),
     "AcquisitionTime": ("FrameAcquisitionDateTime", slice(8, None)),
 }
+_ANY_GROUP = 1  # odd, as private groups are, but never one of them (PS3.5 7.8)
 INSTANCE_NUMBER = Key(0x00200013)
 SLICE_LOCATION = Key(0x00201041)
 _WORKED_OUT = frozenset((*_FROM_DATE_TIME, "InstanceNumber", "SliceLocation"))
@@ -108,13 +116,19 @@ class Attribute:
             return [Key(self.tag)]
         group, element = self.tag >> 16, self.tag & 0xFFFF
         if self.creator:
-            return [
+            found = [
                 key
                 for key in table.keys
                 if key.creator == self.creator
                 and key.tag & 0xFF == element & 0xFF
-                and (group == 1 or key.tag >> 16 == group)
+                and (group == _ANY_GROUP or key.tag >> 16 == group)
             ]
+            if len(found) > 1:
+                places = " and ".join(
+                    f"({self.creator!r}, 0x{key.tag | 0x1000:08x})" for key in found
+                )
+                raise UnknownKeyword(f"{self} may mean one of several elements: write {places}.")
+            return found
         if element < 0x1000:
             return [Key(self.tag)]
         # By number: whichever creators reserved that block, instance by instance.
@@ -220,12 +234,18 @@ def parse_name(name: Name) -> Attribute:
     if isinstance(name, tuple) and len(name) == 2:
         first, second = name
         if isinstance(first, str) and isinstance(second, (int, np.integer)):
-            element = int(second)
-            tag = element if element > 0xFFFF else 1 << 16 | element & 0xFF
-            return Attribute(f"({first!r}, 0x{element:02x})", tag, first.strip())
+            element, creator = int(second), first.strip()
+            if element <= 0xFFFF:
+                element = _private_group(creator, element) << 16 | element & 0xFF
+            return Attribute(f"({first!r}, 0x{int(second):02x})", element, creator)
         if isinstance(first, (int, np.integer)) and isinstance(second, (int, np.integer)):
             return _by_tag(int(first) << 16 | int(second))
     if isinstance(name, (int, np.integer)) and not isinstance(name, bool):
+        if int(name) <= 0xFFFF:
+            raise UnknownKeyword(
+                f"{name!r} is no tag, which has a group and an element. Children go by name; for "
+                f"one by position write record.children()[{name!r}]."
+            )
         return _by_tag(int(name))
     raise UnknownKeyword(
         f"{name!r} does not name an attribute; use a keyword such as 'EchoTime', a tag such as "
@@ -258,12 +278,19 @@ def _by_tag(tag: int) -> Attribute:
 
 def suggestion(name: str, others: Iterable[str] = ()) -> str:
     """Return a sentence that suggests what was meant, or nothing."""
-    pool = [*_keywords(), *_customs, *others]
-    lower = {word.lower(): word for word in pool}
-    near = [
-        lower[word] for word in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.75)
-    ]
+    near = [*_close(name, others), *_close_keywords(name)][:3]
     return f" Did you mean {' or '.join(repr(word) for word in near)}?" if near else ""
+
+
+def _close(name: str, words: Iterable[str]) -> list[str]:
+    lower = {word.lower(): word for word in words}
+    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.75)
+    return [lower[word] for word in close]
+
+
+@lru_cache(maxsize=4096)  # 10 ms each; programs that look at any object ask for the same few names
+def _close_keywords(name: str) -> list[str]:
+    return _close(name, [*_keywords(), *_customs])
 
 
 def is_attribute_name(name: str) -> bool:
@@ -276,6 +303,20 @@ def _keywords() -> list[str]:
     from pydicom._dicom_dict import DicomDictionary
 
     return [entry[4] for entry in DicomDictionary.values() if entry[4]]
+
+
+def _private_group(creator: str, element: int) -> int:
+    """Return the group of a private element that is named without it.
+
+    ``SIEMENS MR HEADER`` keeps the b-value in (0019,xx0c) and the field of view, as text, in
+    (0051,xx0c): what a name means must not depend on which of the two a series has.
+    """
+    from pydicom._private_dict import private_dictionaries
+
+    ending = f"xx{element & 0xFF:02X}"
+    patterns = private_dictionaries.get(creator, {})
+    groups = [int(pattern[:4], 16) for pattern in patterns if pattern[4:].upper() == ending.upper()]
+    return min(groups, default=_ANY_GROUP)
 
 
 @lru_cache(maxsize=1)
@@ -331,6 +372,16 @@ class Custom:
 _customs: dict[str, Custom] = {}
 
 
+@lru_cache(maxsize=1)
+def _taken() -> frozenset[str]:
+    """Return the names that records have as methods and properties."""
+    from dbdicom_xr.records.database import Database
+    from dbdicom_xr.records.instance import Frame
+    from dbdicom_xr.records.levels import Series
+
+    return frozenset(name for kind in (Database, Series, Frame) for name in dir(kind))
+
+
 def register_attribute(
     name: str, read: Callable[..., Any], depends: Sequence[Name], *, description: str = ""
 ) -> None:
@@ -349,17 +400,29 @@ def register_attribute(
 
     Raises
     ------
-    ValueError
-        The name is not lower case, or a DICOM keyword.
+    InvalidValue
+        The name is not a lower-case identifier, or a method of records.
+    UnknownKeyword
+        One of `depends` names no attribute.
 
     Examples
     --------
     >>> register_attribute("field_in_mhz", lambda f: f and f / 1e6, ["ImagingFrequency"])
     """
-    if not name.isidentifier() or name != name.lower() or tag_for_keyword(name) is not None:
-        raise ValueError(
+    if not name.isidentifier() or name != name.lower() or name.startswith("_") or iskeyword(name):
+        raise InvalidValue(
             f"{name!r} cannot be a custom attribute: use a lower-case name, such as 'echo_index'."
         )
+    if name in _taken():
+        raise InvalidValue(f"{name!r} cannot be a custom attribute: records use it for themselves.")
+    add_custom(name, read, depends, description)
+
+
+def add_custom(
+    name: str, read: Callable[..., Any], depends: Sequence[Name], description: str
+) -> None:
+    """Add a custom attribute whose name is known to be good."""
     parsed = tuple(parse_name(other) for other in depends)
     _customs[name] = Custom(name, parsed, read, description)
     _parse_text.cache_clear()
+    _close_keywords.cache_clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from dbdicom_xr.geometry.affine import plane_affine
-from dbdicom_xr.records.attributes import register_attribute
+from dbdicom_xr.records.attributes import add_custom
 
 __all__: list[str] = []
 
@@ -60,19 +60,19 @@ def _affine(position: Any, orientation: Any, spacing: Any, between: Any, thickne
     return plane_affine(position, orientation, spacing, distance)
 
 
-register_attribute(
+add_custom(
     "image_type",
     _image_type,
     ["ComplexImageComponent", "ImageType", ("GEMS_PARM_01", 0x0043102F)],
-    description="MAGNITUDE, PHASE, REAL, IMAGINARY, WATER, FAT... whichever vendor",
+    "MAGNITUDE, PHASE, REAL, IMAGINARY, WATER, FAT... whichever vendor",
 )
-register_attribute(
+add_custom(
     "window",
     _window,
     ["WindowCenter", "WindowWidth"],
-    description="centre and width of the first window",
+    "centre and width of the first window",
 )
-register_attribute(
+add_custom(
     "affine",
     _affine,
     [
@@ -82,5 +82,5 @@ register_attribute(
         "SpacingBetweenSlices",
         "SliceThickness",
     ],
-    description="4x4, from (x, y, slice) to patient coordinates (LPS) in mm",
+    "4x4, from (x, y, slice) to patient coordinates (LPS) in mm",
 )

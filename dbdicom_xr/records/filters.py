@@ -108,6 +108,8 @@ def _one(attribute: Attribute, wanted: Any) -> Test:
         text = str(wanted)
 
         def equals(value: Any) -> bool:
+            if isinstance(value, int) and isinstance(wanted, int):
+                return value == wanted
             if isinstance(value, (int, float)):
                 return value == wanted or math.isclose(value, number, rel_tol=1e-6, abs_tol=1e-12)
             return isinstance(value, str) and value == text
@@ -162,7 +164,7 @@ def _range(attribute: Attribute, wanted: slice) -> Test:
     def inside(value: Any) -> bool:
         try:
             if isinstance(value, (int, float)):
-                slack = 1e-6 * abs(value)
+                slack = 0 if isinstance(value, int) else 1e-6 * abs(value)
                 return (low is None or value >= low - slack) and (
                     high is None or value <= high + slack
                 )
