@@ -194,7 +194,7 @@ class FrameReader:
         cut: tuple[slice, ...] | None = None,
     ) -> None:
         """Read frames, or a part of each, into ``block``, whose leading dimensions they have."""
-        targets = block.reshape(-1, *block.shape[files.ndim :])
+        targets = block.reshape(files.size, *block.shape[files.ndim :])
         whole = np.empty(self._pixel_shape, self.dtype) if cut else None
         places = _locator(self.index, self.identity)
         places.prepare(files)
@@ -293,6 +293,7 @@ class _Locator:
 
     def __init__(self, index: str, identity: str) -> None:
         try:
+            os.stat(index)  # a Store makes the index that it does not find
             self.store = Store(Path(index), writable=False)
         except Exception as error:
             raise StaleArray(
@@ -353,6 +354,8 @@ class _Locator:
 
     def stale(self, number: int) -> StaleArray:
         path = self.store.retired_path(number)
+        if path is None:  # it is there, but not in a series any more: its twin now counts
+            path = next((row.path for row in self.store.files([number]).values()), None)
         return StaleArray(
             f"{path or 'A file of this array'} has changed or vanished since the array was made; "
             "make the array again from its series."

@@ -196,8 +196,9 @@ def _several_shapes(shapes: dict[tuple[int, ...], int]) -> str:
         for shape, count in sorted(shapes.items(), key=lambda item: -item[1])
     ]
     sizes = {shape[:2] for shape in shapes}
+    rows, columns, *_ = max(shapes, key=lambda shape: shapes[shape])
     how = (
-        f"series.instances(Rows={next(iter(shapes))[0]}, Columns={next(iter(shapes))[1]})"
+        f"series.instances(Rows={rows}, Columns={columns})"
         if len(sizes) > 1
         else "series.instances(SamplesPerPixel=1)"
     )

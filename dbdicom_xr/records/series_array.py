@@ -56,7 +56,7 @@ def series_array(
     reader = _reader(table, pixels, grid.index, cells, fill_value, pixels_first)
     array = _data_array(reader, grid.dims, coords, pixels, chunks, pixels_first)
     for name in grid.coords:
-        array[name].attrs.update(_about(name, chosen))
+        array[name].attrs.update(_about(name, chosen, table))
     array.name = _name(series)
     array.attrs.update(_reference(series))
     # Who asks for the order knows of it; but not of frames that are missing in it.
@@ -160,12 +160,13 @@ def _grid(
     return grid, chosen
 
 
-def _about(name: str, chosen: list[Attribute]) -> dict[str, str]:
+def _about(name: str, chosen: list[Attribute], table: Table) -> dict[str, str]:
     """Return what is said beside the coordinate of an attribute."""
     attribute = next(attribute for attribute in chosen if attribute.name == name)
-    if attribute.creator:
-        return attrs(attribute.tag | 0x1000, attribute.creator)
-    return attrs(name)
+    if not attribute.creator:
+        return attrs(name)
+    key = attribute.keys(table)[0]  # the creator and an element may stand in several groups
+    return attrs(key.dictionary_tag, key.creator)
 
 
 def _ranks(
@@ -231,7 +232,7 @@ def _with_gaps(dtype: np.dtype[Any], fill_value: Any) -> tuple[np.dtype[Any], An
         if limits.min <= int(value) <= limits.max:
             return dtype, int(value)
         return np.result_type(dtype, np.min_scalar_type(int(value))), int(value)
-    if np.isfinite(value) and abs(float(value)) > np.finfo(dtype).max:
+    if np.isfinite(value) and abs(float(value)) > float(np.finfo(dtype).max):
         dtype = np.dtype(np.float64)
     return dtype, float(value)
 

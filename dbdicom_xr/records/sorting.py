@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -253,5 +253,5 @@ def requested(sortby: Name | Sequence[Name] | None) -> list[Attribute]:
     single = isinstance(sortby, (str, int)) or (
         isinstance(sortby, tuple) and len(sortby) == 2 and isinstance(sortby[1], (int, np.integer))
     )
-    names: Sequence[Any] = [sortby] if single else list(sortby)  # type: ignore[arg-type]
+    names: list[Any] = [sortby] if single or not isinstance(sortby, Iterable) else list(sortby)
     return [parse_name(name) for name in names]
