@@ -87,7 +87,7 @@ def _test(attribute: Attribute, wanted: Any) -> Test:
     if isinstance(wanted, slice):
         return _range(attribute, wanted)
     if isinstance(wanted, (list, tuple, set, frozenset, np.ndarray, range)):
-        tests = [_one(attribute, member) for member in wanted]
+        tests = [_test(attribute, member) for member in wanted]
         return lambda value: any(test(value) for test in tests)
     return _one(attribute, wanted)
 

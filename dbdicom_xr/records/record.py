@@ -268,9 +268,9 @@ class Record(Talk, Mapping[str, "Record"]):
         **conditions
             Filters, see :meth:`series`.
         """
+        wanted = parse_filters(filters, conditions)
         if self.level == "database":
             return []
-        wanted = parse_filters(filters, conditions)
         return [record for record in self.parent._children_matching(wanted) if record != self]
 
     # -- downwards and upwards ---------------------------------------------------------------
