@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dbdicom_xr import errors
 from dbdicom_xr.errors import DicomWarning
 
 ROOT = Path(__file__).parents[2]
@@ -66,3 +67,12 @@ def test_notebooks_hold_no_outputs(notebook: Path) -> None:
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+def test_every_error_and_warning_is_explained() -> None:
+    page = (ROOT / "docs" / "guide" / "troubleshooting.md").read_text(encoding="utf-8")
+    explained = " ".join(re.findall(r"^###? (.*)$", page, re.M))
+    kinds = [
+        n for n, kind in vars(errors).items() if isinstance(kind, type) and n != "DicomWarning"
+    ]
+    assert [name for name in kinds if not re.search(rf"\b{name}\b", explained)] == []
