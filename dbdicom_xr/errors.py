@@ -47,6 +47,14 @@ class IndexDamaged(DbdicomError, RuntimeError):
     """The index file is not readable as an index."""
 
 
+class IndexBusy(DbdicomError, TimeoutError):
+    """Another process keeps the index locked."""
+
+
+class IndexNotWritable(DbdicomError, OSError):
+    """The index cannot be written: no permission, or no space left."""
+
+
 class NoPerson(DbdicomError, RuntimeError):
     """A question was asked where no person can answer; an argument decides instead."""
 

@@ -2,20 +2,18 @@
 
 The distinct raw values, and unless all rows agree a code per row. Constant attributes cost next to
 nothing, and each distinct value is decoded once, when first asked for. A column packs to bytes for
-the store: checksummed, and compressed where that pays.
+the store, compressed where that pays.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import IndexDamaged
 from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.values import Kind, decode_all
 
@@ -46,7 +44,7 @@ class Key(NamedTuple):
         return text
 
 
-_HEAD = struct.Struct("<IBBHII")  # checksum, flags, bytes per code, kinds, rows, values
+_HEAD = struct.Struct("<BBHII")  # flags, bytes per code, kinds, rows, values
 _KIND = struct.Struct("<2sBbH")
 _CONSTANT, _IDENTITY, _COMPRESSED, _WIDE_KINDS = 1, 2, 4, 8
 _EXTERNAL = 1 << 31
@@ -188,22 +186,13 @@ class Column:
             compressed = _zstd().encode(payload)
             if len(compressed) < 0.9 * len(payload):
                 payload, flags = bytes(compressed), flags | _COMPRESSED
-        head = _HEAD.pack(0, flags, size, len(self.kinds), self.rows, len(self.values))[4:]
-        checksum = zlib.crc32(payload, zlib.crc32(head))
-        return checksum.to_bytes(4, "little") + head + payload
+        head = _HEAD.pack(flags, size, len(self.kinds), self.rows, len(self.values))
+        return head + payload
 
     @classmethod
     def unpack(cls, key: Key, data: bytes) -> Column:
-        """Return the column that ``pack`` made bytes of.
-
-        Raises
-        ------
-        IndexDamaged
-            The bytes are not what was stored.
-        """
-        if len(data) < _HEAD.size or zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
-            raise IndexDamaged(f"the index holds damaged values of {key}")
-        _, flags, size, n_kinds, rows, n_values = _HEAD.unpack_from(data)
+        """Return the column that ``pack`` made bytes of."""
+        flags, size, n_kinds, rows, n_values = _HEAD.unpack_from(data)
         payload = data[_HEAD.size :]
         if flags & _COMPRESSED:
             payload = bytes(_zstd().decode(payload))
@@ -251,7 +240,7 @@ def _zstd() -> Any:
     # Level 1 halves the time of level 3 at nearly the same size on header columns.
     global _codec
     if _codec is None:
-        from numcodecs.zstd import Zstd
+        from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 
         _codec = Zstd(level=1)
     return _codec

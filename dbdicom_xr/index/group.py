@@ -174,7 +174,7 @@ class Group:
     def _frames(self, fd: int, header: Header) -> tuple[int, dict[Key, Column] | None]:
         """Return the number of frames and the attributes of each."""
         raw = header.elements.get(_FRAMES[self._form])
-        if raw is None or header.pixels is None:
+        if not isinstance(raw, bytes) or header.pixels is None:
             return 1, None
         declared = decode(0x00280008, "", _NUMBER, raw, quiet=True) if raw else 1
         if not isinstance(declared, int):
@@ -200,6 +200,7 @@ class Group:
             return frames, None
 
     def block(self) -> Block:
+        """Return all that was added."""
         columns = self._columns()
         if any(item is not None for item in self._fragments):
             numbers: dict[bytes | External, int] = {}
@@ -282,6 +283,14 @@ def _expand(at: list[int], changes: list[int], rows: int) -> npt.NDArray[np.int3
 
 
 def _combine(key: Key, rows: int, parts: list[_Part]) -> Column:
+    if len(parts) == 1:
+        kind, numbers, codes = parts[0]
+        constant = len(numbers) == 1 and bool((codes == 0).all())
+        if constant or not key.tag >> 16 & 1:
+            # The values are in the order of their first rows, and all occur; those of private
+            # elements may belong to several creators.
+            kinds = [0] * len(numbers)
+            return Column(key, [kind], list(numbers), kinds, None if constant else codes, rows)
     values: list[bytes | External] = []
     kind_of: list[int] = []
     codes = np.full(rows, -1, np.int32)

@@ -7,28 +7,22 @@ several processes where there are many. What has been read is kept whenever the 
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from dbdicom_xr.index.blocks import Findings
-from dbdicom_xr.index.gather import gather
+from dbdicom_xr.index.readers import batches
 from dbdicom_xr.index.store import Store
 from dbdicom_xr.index.update import Batch, apply
-from dbdicom_xr.index.worker import Worker, WorkerDied
 
 __all__ = ["FOLDER_NAME", "Outcome", "refresh"]
 
 FOLDER_NAME: Final = ".dbdicom_xr"
 """The folder of the index inside the user's folder; it is never scanned."""
 
-# A worker process takes 0.15 s to start and reads a header in 0.1 ms.
-_WORTH_A_PROCESS: Final = 1000
-_CHUNK: Final = 250
 _KEEP_AFTER_FILES: Final = 20000
 _KEEP_AFTER_SECONDS: Final = 10.0
 
@@ -53,6 +47,7 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
+        """Whether the index is another one than before."""
         return bool(self.read or self.removed)
 
 
@@ -69,6 +64,17 @@ def refresh(
     everything : bool
         Read all files, also those that seem unchanged.
     progress : Progress, optional
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    OSError
+        The folder cannot be listed.
+    IndexDamaged, IndexBusy, IndexNotWritable
+        The index cannot be used.
     """
     outcome = Outcome()
     listed = _listing(root, outcome)
@@ -84,20 +90,21 @@ def refresh(
     outcome.removed = len(gone)
     promoted = apply(store, [], gone) if gone else []
     pending += [path for path in promoted if path in listed]
-    seen: set[str] = set()
+    times: Counter[str] = Counter()
     if progress is not None:
         progress.start(len(pending))
     try:
         while pending:
             outcome.read += len(pending)
-            seen.update(pending)
+            times.update(pending)
             again: list[str] = []
-            with closing(_batches(root, pending)) as batches, _keeping(store, again) as keep:
-                for batch in batches:
+            with closing(batches(root, pending)) as found, _keeping(store, again) as keep:
+                for batch in found:
                     keep(batch)
                     if progress is not None:
                         progress.advance(len(batch.paths))
-            pending = [path for path in dict.fromkeys(again) if path in listed and path not in seen]
+            # Files that change all the time must not keep the scan going for ever.
+            pending = [path for path in dict.fromkeys(again) if path in listed and times[path] < 4]
     finally:
         if progress is not None:
             progress.finish()
@@ -164,91 +171,3 @@ def _listing(root: str, outcome: Outcome) -> dict[str, tuple[int, int]]:
                 raise
             outcome.unreadable_folders[relative] = error.strerror or str(error)
     return dict(sorted(files.items()))
-
-
-def _batches(root: str, paths: list[str]) -> Generator[Batch, None, None]:
-    """Read files, in this process or in several."""
-    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
-    processes = min(_processors(), 8, len(paths) // _WORTH_A_PROCESS + 1)
-    if processes > 1:
-        workers = []
-        try:
-            workers = [Worker() for _ in range(processes)]
-        except OSError:
-            for worker in workers:
-                worker.stop()
-        else:
-            yield from _by_workers(root, chunks, workers)
-            return
-    for chunk in chunks:
-        yield Batch(chunk, gather(_absolute(root, chunk)))
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _absolute(root: str, paths: list[str]) -> list[str]:
-    return [f"{root}/{path}" for path in paths]
-
-
-def _by_workers(
-    root: str, chunks: list[list[str]], workers: list[Worker]
-) -> Generator[Batch, None, None]:
-    tasks: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
-    results: queue.SimpleQueue[tuple[list[str], Findings | None]] = queue.SimpleQueue()
-    for chunk in chunks:
-        tasks.put(chunk)
-    stopping = threading.Event()
-
-    def run(place: int) -> None:
-        while (chunk := tasks.get()) is not None:
-            try:
-                results.put((chunk, workers[place].gather(_absolute(root, chunk))))
-            except WorkerDied:
-                if stopping.is_set():
-                    return
-                workers[place].stop()
-                try:
-                    workers[place] = Worker()
-                except OSError:
-                    results.put((chunk, None))
-                    return
-                results.put((chunk, None))
-
-    threads = [
-        threading.Thread(target=run, args=(i,), daemon=True, name=f"dbdicom-scan-{i}")
-        for i in range(len(workers))
-    ]
-    for thread in threads:
-        thread.start()
-    left = len(chunks)
-    try:
-        while left:
-            try:
-                # With a timeout, so that Ctrl-C gets through on Windows too.
-                chunk, findings = results.get(timeout=1.0)
-            except queue.Empty:
-                if not any(thread.is_alive() for thread in threads):
-                    raise OSError("the processes that read the files have died") from None
-                continue
-            left -= 1
-            if findings is not None:
-                yield Batch(chunk, findings)
-            elif len(chunk) > 1:
-                for path in chunk:
-                    tasks.put([path])
-                left += len(chunk)
-            else:
-                failed = Findings(problems={0: "reading it ended the process that read it"})
-                yield Batch(chunk, failed)
-    finally:
-        stopping.set()
-        for _ in threads:
-            tasks.put(None)
-        for worker in workers:
-            worker.stop()
-        for thread in threads:
-            thread.join(timeout=5.0)

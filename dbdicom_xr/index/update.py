@@ -1,37 +1,34 @@
-"""Changes of the index: what was read goes in, what vanished goes out, in one transaction.
-
-The rows of a series stand in the order of InstanceNumber, then UID, so that the index of a folder
-does not depend on the names of its files or on the order in which they were read.
-"""
+"""Changes of the index: what was read goes in, what vanished goes out, in one transaction."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.index.blocks import PLACE, Block, Findings, SeriesKey
-from dbdicom_xr.index.columns import Column, Key, concatenate
-from dbdicom_xr.index.store import (
-    FRAME,
-    INSTANCE,
+from dbdicom_xr.index.blocks import Block, Findings, SeriesKey
+from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.merge import SOP_INSTANCE_UID, Part, instance_numbers, merge, summary
+from dbdicom_xr.index.rows import (
     FileRow,
-    Store,
-    _chunks,
-    _join,
+    batched,
+    checksum,
+    join,
+    seal,
+    storable,
     to_stored,
     uid_hash,
 )
+from dbdicom_xr.index.store import FRAME, INSTANCE, Store
+from dbdicom_xr.index.values import instance_uid
 
-__all__ = ["Batch", "apply"]
-
-INSTANCE_NUMBER: Final = Key(0x00200013)
-SOP_INSTANCE_UID: Final = Key(0x00080018)
+__all__ = ["SOP_INSTANCE_UID", "Batch", "apply"]
 
 
 @dataclass(slots=True)
@@ -42,49 +39,6 @@ class Batch:
     findings: Findings
 
 
-@dataclass(slots=True)
-class _Part:
-    """Rows of one series, before they are merged."""
-
-    columns: dict[Key, Column]
-    frames: dict[Key, Column]
-    places: npt.NDArray[np.void]
-    uids: list[str]
-
-    def take(self, rows: npt.NDArray[np.intp]) -> _Part:
-        counts = self.places["frames"].astype(np.intp)
-        starts = np.cumsum(counts) - counts
-        frame_rows = (
-            np.repeat(starts[rows] - (np.cumsum(counts[rows]) - counts[rows]), counts[rows])
-            + np.arange(int(counts[rows].sum()))
-            if self.frames
-            else np.empty(0, np.intp)
-        )
-        return _Part(
-            _without_empty({key: column.take(rows) for key, column in self.columns.items()}),
-            _without_empty({key: column.take(frame_rows) for key, column in self.frames.items()}),
-            self.places[rows],
-            [self.uids[i] for i in rows.tolist()],
-        )
-
-
-def _without_empty(columns: dict[Key, Column]) -> dict[Key, Column]:
-    return {
-        key: column
-        for key, column in columns.items()
-        if column.codes is None or bool((column.codes >= 0).any())
-    }
-
-
-@dataclass(slots=True)
-class _Change:
-    """All that happens to one series."""
-
-    part: _Part | None = None  # what stays of it
-    size: int = 0  # of the files that stay, in bytes
-    added: list[_Part] = field(default_factory=list)
-
-
 def apply(store: Store, batches: Sequence[Batch], removed: Iterable[int] = ()) -> list[str]:
     """Bring what was read into the index, and take files out.
 
@@ -92,7 +46,8 @@ def apply(store: Store, batches: Sequence[Batch], removed: Iterable[int] = ()) -
     ----------
     store : Store
     batches : sequence of Batch
-        Files that are new, changed, or read once more.
+        Files that are new, changed, or read once more. A path that comes twice counts as it was
+        read last.
     removed : iterable of int
         Numbers of the files that are no more.
 
@@ -100,19 +55,37 @@ def apply(store: Store, batches: Sequence[Batch], removed: Iterable[int] = ()) -
     -------
     list of str
         Files to read now: they were passed over because another file, which has gone,
-        held the same SOPInstanceUID.
+        held the same SOPInstanceUID. The index does not know them until they are read.
     """
     with store.transaction() as connection:
         update = _Update(store, connection)
         update.leave(removed, retire=True)
-        for batch in batches:
-            update.read(batch)
+        update.read(batches)
         update.write()
         connection.execute(
             "INSERT INTO meta VALUES('generation', 1)"
             " ON CONFLICT(key) DO UPDATE SET value = value + 1"
         )
-        return update.to_read
+        return [path for path in update.to_read if path not in update.files]
+
+
+@dataclass(slots=True)
+class _Change:
+    """All that happens to one series."""
+
+    part: Part | None = None  # what stays of it
+    size: int = 0  # of the files that stay, in bytes
+    added: list[Part] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _File:
+    """A file that goes in."""
+
+    number: int | None  # None: it gets a new one
+    size: int
+    mtime: int
+    note: str | None
 
 
 class _Update:
@@ -121,135 +94,189 @@ class _Update:
         self.connection = connection
         self.leaving: dict[int, FileRow] = {}
         self.to_read: list[str] = []
-        self.folders: dict[str, int] = {}
-        # path -> (number of the file if it keeps one, size, mtime, note)
-        self.files: dict[str, tuple[int | None, int, int, str | None]] = {}
+        self.files: dict[str, _File] = {}
         self.instances: dict[str, tuple[str, Block, int]] = {}  # UID -> path, block, row
         self.duplicates: dict[str, tuple[str, str]] = {}  # path -> UID, path of the other file
+        self._folders: dict[str, int] = {}
+        self._sums = {"file": 0, "series": 0}  # what changes in the sums of whole tables
 
-    # -- collecting --------------------------------------------------------------------------
+    # -- files that leave --------------------------------------------------------------------
 
     def leave(self, numbers: Iterable[int], *, retire: bool) -> None:
         """Take files out of the index; duplicates of what they held may come in."""
         rows = self.store.files(numbers)
         self.leaving.update(rows)
-        for part in _chunks(list(rows), 500):
-            marks = ",".join("?" * len(part))
-            hashes = self.connection.execute(
-                f"SELECT uid FROM file WHERE id IN ({marks}) AND series IS NOT NULL", part
+        hashes = self._delete(list(rows))
+        if not retire:
+            return
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO retired VALUES(?, ?)",
+            [(number, to_stored(row.path)) for number, row in rows.items()],
+        )
+        waiting: list[int] = []
+        for value in hashes:
+            found = self.connection.execute(
+                "SELECT file.id, folder.path, name FROM file JOIN folder ON folder.id=folder"
+                " WHERE uid=? AND series IS NULL",
+                [value],
             ).fetchall()
-            self.connection.execute(f"DELETE FROM file WHERE id IN ({marks})", part)
-            if retire:
-                self.connection.executemany(
-                    "INSERT OR REPLACE INTO retired VALUES(?, ?)",
-                    [(number, to_stored(rows[number].path)) for number in part],
-                )
-                for (value,) in hashes:
-                    self.to_read += [
-                        _join(folder, name)
-                        for folder, name in self.connection.execute(
-                            "SELECT folder.path, name FROM file JOIN folder ON folder.id=folder"
-                            " WHERE uid=? AND series IS NULL",
-                            [value],
-                        ).fetchall()
-                    ]
+            waiting += [row[0] for row in found]
+            self.to_read += [join(*row[1:]) for row in found]
+        # Files that are not known are read, also when this scan does not come to it.
+        self._delete(waiting)
 
-    def read(self, batch: Batch) -> None:
-        findings = batch.findings
-        known = self._known(batch.paths)
-        again: dict[bool, list[int]] = {True: [], False: []}
-        for number, path in enumerate(batch.paths):
-            version = findings.versions.get(number, (-1, -1))
-            note = findings.problems.get(number) or findings.notes.get(number)
-            keeps = None
-            if (row := known.get(path)) is not None:
-                changed = (row[1], row[2]) != version
-                again[changed].append(row[0])
-                keeps = None if changed else row[0]
-            self.files[path] = (keeps, *version, note)
-        self.leave(again[True], retire=True)
-        self.leave(again[False], retire=False)
-        for block in findings.blocks:
-            for row, number in enumerate(block.places["file"].tolist()):
-                path = batch.paths[number]
-                uid = block.uids[row] or f"file:{path}"
-                block.uids[row] = uid
-                other = self.instances.get(uid)
-                if other is None or path < other[0]:
-                    self.instances[uid] = (path, block, row)
-                    if other is not None:
-                        self.duplicates[other[0]] = (uid, path)
-                else:
-                    self.duplicates[path] = (uid, other[0])
+    def _delete(self, numbers: Sequence[int]) -> list[int]:
+        """Delete rows of files, and return the hashes of the instances they held."""
+        hashes: list[int] = []
+        for part in batched(numbers, 500):
+            marks = ",".join("?" * len(part))
+            for uid, series, total in self.connection.execute(
+                f"SELECT uid, series, sum FROM file WHERE id IN ({marks})", part
+            ).fetchall():
+                self._sums["file"] ^= total
+                if series is not None:
+                    hashes.append(uid)
+            self.connection.execute(f"DELETE FROM file WHERE id IN ({marks})", part)
+        return hashes
+
+    # -- files that come ---------------------------------------------------------------------
+
+    def read(self, batches: Sequence[Batch]) -> None:
+        """Take in what was read."""
+        last = {path: batch for batch in batches for path in batch.paths}
+        known = self._known(list(last))
+        retired, kept = [], []
+        for batch in batches:
+            findings = batch.findings
+            for number, path in enumerate(batch.paths):
+                version = findings.versions.get(number, (-1, -1))
+                note = findings.problems.get(number) or findings.notes.get(number)
+                keeps = None
+                if (row := known.get(path)) is not None:
+                    if row[1:] == version:
+                        keeps = row[0]
+                        kept.append(keeps)
+                    else:
+                        retired.append(row[0])
+                self.files[path] = _File(keeps, *version, None if note is None else storable(note))
+            for block in findings.blocks:
+                self._collect(batch, block, last)
+        self.leave(retired, retire=True)
+        self.leave(kept, retire=False)
+
+    def _collect(self, batch: Batch, block: Block, last: dict[str, Batch]) -> None:
+        for row, number in enumerate(block.places["file"].tolist()):
+            path = batch.paths[number]
+            if last[path] is not batch:
+                continue
+            uid = block.uids[row] = block.uids[row] or f"file:{path}"
+            other = self.instances.get(uid)
+            if other is None or path < other[0]:
+                self.instances[uid] = (path, block, row)
+                if other is not None:
+                    self.duplicates[other[0]] = (uid, path)
+            else:
+                self.duplicates[path] = (uid, other[0])
 
     def _known(self, paths: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-        by_folder: dict[str, list[str]] = {}
+        by_folder: dict[str, set[str]] = {}
         for path in paths:
-            by_folder.setdefault(path.rpartition("/")[0], []).append(path)
+            by_folder.setdefault(path.rpartition("/")[0], set()).add(path)
         known = {}
         for folder, members in by_folder.items():
-            wanted = set(members)
-            rows = self.connection.execute(
-                "SELECT file.id, size, mtime, name FROM file JOIN folder ON folder.id=folder"
+            for number, name, size, mtime in self.connection.execute(
+                "SELECT file.id, name, size, mtime FROM folder JOIN file ON folder.id=folder"
                 " WHERE folder.path=?",
                 [to_stored(folder)],
-            ).fetchall()
-            for number, size, mtime, name in rows:
-                path = _join(folder, name)
-                if path in wanted:
+            ).fetchall():
+                path = join(to_stored(folder), name)
+                if path in members:
                     known[path] = (number, size, mtime)
         return known
 
     def _settle_with_index(self) -> None:
         """Decide between new files and indexed ones with the same UID: the first path counts."""
-        hashes: dict[int, str] = {uid_hash(uid): uid for uid in self.instances}
+        if not self.connection.execute("SELECT 1 FROM file LIMIT 1").fetchall():
+            return
+        hashes = {uid_hash(uid): uid for uid in self.instances}
         losers: list[int] = []
-        for part in _chunks(list(hashes), 500):
+        for part in batched(list(hashes), 500):
             marks = ",".join("?" * len(part))
-            rows = self.connection.execute(
+            for number, folder, name, value, series, size, mtime in self.connection.execute(
                 "SELECT file.id, folder.path, name, uid, series, size, mtime FROM file"
                 " JOIN folder ON folder.id=folder"
                 f" WHERE uid IN ({marks}) AND series IS NOT NULL",
                 part,
-            ).fetchall()
-            for number, folder, name, value, series, size, mtime in rows:
+            ).fetchall():
                 uid = hashes[value]
-                path = _join(folder, name)
+                path = join(folder, name)
                 if not self._holds(series, number, uid):
                     continue
                 if path < self.instances[uid][0]:
                     self.duplicates[self.instances.pop(uid)[0]] = (uid, path)
                 else:
                     losers.append(number)
-                    self.files[path] = (number, size, mtime, None)
+                    self.files[path] = _File(number, size, mtime, None)
                     self.duplicates[path] = (uid, self.instances[uid][0])
         self.leave(losers, retire=False)
 
     def _holds(self, series: int, number: int, uid: str) -> bool:
-        if uid.startswith("file:"):
-            return False
+        """Return whether a file holds this instance, or another one with the same hash."""
+        places = self.store.places(series)
+        rows = np.flatnonzero(places["file"] == number)
         column = self.store.column(series, SOP_INSTANCE_UID)
-        if column is None:
-            return False
-        row = np.flatnonzero(self.store.places(series)["file"] == number)
-        return bool(len(row)) and column.value(int(row[0])) == uid
+        return len(rows) == 1 and _uid(column, int(rows[0])) == uid
 
     # -- writing -----------------------------------------------------------------------------
 
     def write(self) -> None:
+        """Write all that was collected."""
         self._settle_with_index()
-        numbers = self._write_files()
-        changes = self._changes(numbers)
+        blocks: dict[int, tuple[Block, list[int]]] = {}
+        for _, block, row in self.instances.values():
+            blocks.setdefault(id(block), (block, []))[1].append(row)
+        series_of = {name: self._series(block.key) for name, (block, _) in blocks.items()}
+        numbers = self._write_files(blocks, series_of)
+
+        changes = self._series_that_lose()
+        paths = {name: [""] * len(block) for name, (block, _) in blocks.items()}
+        for path, block, row in self.instances.values():
+            paths[id(block)][row] = path
+        for name, (block, rows) in blocks.items():
+            part = Part(block.columns, block.frames, block.places.copy(), block.uids)
+            part.places["file"] = [numbers[path] if path else -1 for path in paths[name]]
+            if len(rows) < len(block):
+                part = part.take(np.array(sorted(rows), np.intp))
+            series = series_of[name]
+            if series not in changes:
+                changes[series] = self._load(series, [])
+            changes[series].added.append(part)
+            changes[series].size += sum(self.files[path].size for path in paths[name] if path)
         for series, change in changes.items():
             self._write_series(series, change)
+        for table, difference in self._sums.items():
+            self.connection.execute(
+                "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = ?",
+                [f"{table}_sum", difference, difference ^ self._sum(table)],
+            )
 
-    def _write_files(self) -> dict[str, int]:
-        """Store the files, and return the number of each; instances in the order of their series."""
-        ordered = sorted(self.instances.items(), key=lambda item: _order(*item[1][1:], item[0]))
-        paths = [path for _, (path, _, _) in ordered]
-        uids = {path: uid for uid, (path, _, _) in ordered}
-        inside = set(paths)
-        paths += [path for path in self.files if path not in inside]
+    def _sum(self, table: str) -> int:
+        return int(self.store.meta(f"{table}_sum") or 0)
+
+    def _write_files(
+        self, blocks: dict[int, tuple[Block, list[int]]], series_of: dict[int, int]
+    ) -> dict[str, int]:
+        """Store the files, and return the number of each; in the order of their series."""
+        places = {
+            name: instance_numbers(block.columns, len(block)).tolist()
+            for name, (block, _) in blocks.items()
+        }
+        ordered = sorted(
+            (block.key, places[id(block)][row], uid, path, series_of[id(block)])
+            for uid, (path, block, row) in self.instances.items()
+        )
+        kept = {path: (uid, series) for _, _, uid, path, series in ordered}
+        paths = [*kept, *[path for path in self.files if path not in kept]]
         rows = self.connection.execute(
             "SELECT seq FROM sqlite_sequence WHERE name='file'"
         ).fetchall()
@@ -257,66 +284,41 @@ class _Update:
         numbers = {}
         stored = []
         for path in paths:
-            keeps, size, mtime, note = self.files[path]
-            if keeps is None:
-                keeps, following = following, following + 1
-            numbers[path] = keeps
-            folder, _, name = path.rpartition("/")
-            uid = uids.get(path)
-            if path in self.duplicates and path not in inside:
+            file = self.files[path]
+            if file.number is None:
+                file.number, following = following, following + 1
+            numbers[path] = file.number
+            uid, series = kept.get(path, (None, None))
+            note = file.note
+            if series is None and path in self.duplicates:
                 uid, other = self.duplicates[path]
-                note = f"passed over: it has the SOPInstanceUID of {other}"
-            series = -1 if path in inside else None
-            stored.append(
-                (keeps, self._folder(folder), to_stored(name), size, mtime, series,
-                 None if uid is None else uid_hash(uid), note)
-            )  # fmt: skip
-        self.connection.executemany("INSERT INTO file VALUES(?,?,?,?,?,?,?,?)", stored)
+                note = storable(f"passed over: it has the SOPInstanceUID of {other}")
+            folder, _, name = path.rpartition("/")
+            hashed = None if uid is None else uid_hash(uid)
+            told = (to_stored(name), file.size, file.mtime, series, hashed, note)
+            total = checksum(file.number, to_stored(folder), *told)
+            self._sums["file"] ^= total
+            stored.append((file.number, self._folder(folder), *told, total))
+        self.connection.executemany("INSERT INTO file VALUES(?,?,?,?,?,?,?,?,?)", stored)
         return numbers
 
     def _folder(self, path: str) -> int:
-        number = self.folders.get(path)
+        number = self._folders.get(path)
         if number is None:
             stored = to_stored(path)
             self.connection.execute("INSERT OR IGNORE INTO folder(path) VALUES(?)", [stored])
             rows = self.connection.execute(
                 "SELECT id FROM folder WHERE path=?", [stored]
             ).fetchall()
-            number = self.folders[path] = int(rows[0][0])
+            number = self._folders[path] = int(rows[0][0])
         return number
 
-    def _changes(self, numbers: dict[str, int]) -> dict[int, _Change]:
-        changes: dict[int, _Change] = {}
-        kept: dict[int, list[int]] = {}
+    def _series_that_lose(self) -> dict[int, _Change]:
+        gone: dict[int, list[int]] = {}
         for row in self.leaving.values():
             if row.series is not None:
-                kept.setdefault(row.series, []).append(row.id)
-        for series, gone in kept.items():
-            changes[series] = self._load(series, gone)
-
-        blocks: dict[int, tuple[Block, list[int]]] = {}
-        for _, block, row in self.instances.values():
-            blocks.setdefault(id(block), (block, []))[1].append(row)
-        paths = {id(block): [""] * len(block) for block, _ in blocks.values()}
-        for path, block, row in self.instances.values():
-            paths[id(block)][row] = path
-        for block, chosen in blocks.values():
-            part = _Part(block.columns, block.frames, block.places.copy(), block.uids)
-            names = paths[id(block)]
-            part.places["file"] = [numbers[name] if name else -1 for name in names]
-            if len(chosen) < len(block):
-                part = part.take(np.array(sorted(chosen), np.intp))
-            series = self._series(block.key)
-            change = changes.get(series)
-            if change is None:
-                change = changes[series] = self._load(series, [])
-            change.added.append(part)
-            change.size += sum(self.files[name][1] for name in names if name)
-            self.connection.executemany(
-                "UPDATE file SET series=? WHERE id=?",
-                [(series, int(number)) for number in part.places["file"].tolist()],
-            )
-        return changes
+                gone.setdefault(row.series, []).append(row.id)
+        return {series: self._load(series, numbers) for series, numbers in gone.items()}
 
     def _series(self, key: SeriesKey) -> int:
         where = "patient_id=? AND patient_name=? AND study_uid=? AND series_uid=?"
@@ -325,12 +327,13 @@ class _Update:
             return int(rows[0][0])
         cursor = self.connection.execute(
             "INSERT INTO series(patient_id, patient_name, study_uid, series_uid, instances, frames,"
-            " bytes) VALUES(?,?,?,?,0,0,0)",
+            " bytes, sum) VALUES(?,?,?,?,0,0,0,0)",
             key,
         )
         return int(cursor.lastrowid or 0)
 
     def _load(self, series: int, gone: Sequence[int]) -> _Change:
+        """Return what stays of a series."""
         rows = self.connection.execute(
             "SELECT instances, bytes FROM series WHERE id=?", [series]
         ).fetchall()
@@ -338,133 +341,72 @@ class _Update:
             return _Change()
         places = self.store.places(series)
         columns = self.store.columns(series, INSTANCE)
-        part = _Part(
-            columns,
-            self.store.columns(series, FRAME),
-            places,
-            _uids(self.store, columns, places, self.leaving),
-        )
+        frames = self.store.columns(series, FRAME)
+        part = Part(columns, frames, places, self._uids(columns, places))
         if gone:
             stay = np.flatnonzero(~np.isin(places["file"], np.array(gone, np.int64)))
             part = part.take(stay)
         size = rows[0][1] - sum(self.leaving[number].size for number in gone)
         return _Change(part if len(part.uids) else None, size)
 
+    def _uids(self, columns: dict[Key, Column], places: npt.NDArray[np.void]) -> list[str]:
+        column = columns.get(SOP_INSTANCE_UID)
+        uids = [_uid(column, row) for row in range(len(places))]
+        nameless = {int(places["file"][row]) for row, uid in enumerate(uids) if not uid}
+        if nameless:
+            files = self.store.files(nameless - self.leaving.keys())
+            files.update({number: self.leaving[number] for number in nameless - files.keys()})
+            numbers = places["file"].tolist()
+            uids = [uid or f"file:{files[numbers[row]].path}" for row, uid in enumerate(uids)]
+        return uids
+
     def _write_series(self, series: int, change: _Change) -> None:
-        parts = ([change.part] if change.part is not None else []) + change.added
         connection = self.connection
+        parts = ([change.part] if change.part is not None else []) + change.added
+        for (total,) in connection.execute("SELECT sum FROM series WHERE id=?", [series]):
+            self._sums["series"] ^= total
         connection.execute("DELETE FROM header WHERE series=?", [series])
         connection.execute("DELETE FROM place WHERE series=?", [series])
         if not parts:
             connection.execute("DELETE FROM series WHERE id=?", [series])
             return
-        merged = _merge(parts)
+        merged = merge(parts)
+        columns = [
+            (series, scope, *key, column)
+            for scope, layer in ((INSTANCE, merged.columns), (FRAME, merged.frames))
+            for key, column in sorted(layer.items())
+        ]
         connection.executemany(
             "INSERT INTO header VALUES(?,?,?,?,?)",
-            [
-                (series, scope, key.tag, key.creator, column.pack())
-                for scope, columns in ((INSTANCE, merged.columns), (FRAME, merged.frames))
-                for key, column in sorted(columns.items())
-            ],
+            [(*names, seal(column.pack(), *names)) for *names, column in columns],
         )
-        payload = merged.places.tobytes()
+        places = zlib.compress(merged.places.tobytes(), 1)
+        keys = zlib.compress(json.dumps([names for _, *names, _ in columns]).encode(), 1)
         connection.execute(
-            "INSERT INTO place VALUES(?,?)",
-            [series, zlib.crc32(payload).to_bytes(4, "little") + zlib.compress(payload, 1)],
+            "INSERT INTO place VALUES(?,?,?)",
+            [series, seal(places, "places", series), seal(keys, "keys", series)],
         )
+        told = (
+            *summary(merged.columns),
+            len(merged.uids),
+            int(merged.places["frames"].sum()),
+            change.size,
+        )
+        key = connection.execute(
+            "SELECT patient_id, patient_name, study_uid, series_uid FROM series WHERE id=?",
+            [series],
+        ).fetchall()[0]
+        total = checksum(series, *key, *told)
+        self._sums["series"] ^= total
         connection.execute(
             "UPDATE series SET study_date=?, study_time=?, study_description=?, series_number=?,"
-            " series_description=?, modality=?, instances=?, frames=?, bytes=? WHERE id=?",
-            [
-                *_summary(merged.columns),
-                len(merged.uids),
-                int(merged.places["frames"].sum()),
-                change.size,
-                series,
-            ],
+            " series_description=?, modality=?, instances=?, frames=?, bytes=?, sum=? WHERE id=?",
+            [*told, total, series],
         )
 
 
-def _order(block: Block, row: int, uid: str) -> tuple[SeriesKey, float, str]:
-    return block.key, _instance_number(block.columns.get(INSTANCE_NUMBER), row), uid
-
-
-def _instance_number(column: Column | None, row: int) -> float:
-    value = None if column is None else column.value(row)
-    return float(value) if isinstance(value, int) else np.inf
-
-
-def _merge(parts: Sequence[_Part]) -> _Part:
-    counts = [len(part.uids) for part in parts]
-    if len(parts) == 1:
-        merged = parts[0]
-    else:
-        names = dict.fromkeys(key for part in parts for key in part.columns)
-        columns = {
-            key: concatenate(key, [part.columns.get(key) for part in parts], counts)
-            for key in names
-        }
-        frame_names = dict.fromkeys(key for part in parts for key in part.frames)
-        frame_counts = [int(part.places["frames"].sum()) for part in parts]
-        frames = {
-            key: concatenate(key, [part.frames.get(key) for part in parts], frame_counts)
-            for key in frame_names
-        }
-        places = np.concatenate([part.places for part in parts]).astype(PLACE)
-        merged = _Part(columns, frames, places, [uid for part in parts for uid in part.uids])
-    column = merged.columns.get(INSTANCE_NUMBER)
-    if column is None:
-        numbers = np.full(len(merged.uids), np.inf)
-    else:
-        values = [float(v) if isinstance(v, int) else np.inf for v in column.decoded()] + [np.inf]
-        numbers = np.array(values)[column.codes_of()]
-    _, uid_order = np.unique(np.array(merged.uids, dtype=np.str_), return_inverse=True)
-    rows = np.lexsort((uid_order, numbers))
-    if bool((rows == np.arange(len(rows))).all()):
-        return merged
-    return merged.take(rows)
-
-
-def _uids(
-    store: Store,
-    columns: dict[Key, Column],
-    places: npt.NDArray[np.void],
-    leaving: dict[int, FileRow],
-) -> list[str]:
-    column = columns.get(SOP_INSTANCE_UID)
-    uids: list[Any] = (
-        [None] * len(places)
-        if column is None
-        else [column.value(row) for row in range(len(places))]
-    )
-    missing = [row for row, uid in enumerate(uids) if not isinstance(uid, str)]
-    if missing:
-        numbers = {int(places["file"][row]) for row in missing}
-        files = store.files(numbers - leaving.keys())
-        files.update({n: leaving[n] for n in numbers & leaving.keys()})
-        for row in missing:
-            uids[row] = f"file:{files[int(places['file'][row])].path}"
-    return uids
-
-
-_SUMMARY: Final = (
-    (0x00080020, str), (0x00080030, str), (0x00081030, str),
-    (0x00200011, int), (0x0008103E, str), (0x00080060, str),
-)  # fmt: skip
-
-
-def _summary(columns: dict[Key, Column]) -> list[Any]:
-    """Return what the tree shows: the value of the first instance that has one."""
-    result: list[Any] = []
-    for tag, kind in _SUMMARY:
-        column = columns.get(Key(tag))
-        value = None
-        if column is not None:
-            value = next((v for v in column.decoded() if v is not None), None)
-        if isinstance(value, list):
-            value = "\\".join(str(part) for part in value)
-        if kind is int:
-            result.append(value if isinstance(value, int) else None)
-        else:
-            result.append("" if value is None else str(value))
-    return result
+def _uid(column: Column | None, row: int) -> str:
+    """Return the UID of an instance as its file spells it, "" where it has none."""
+    code = -1 if column is None else column.code(row)
+    raw: Any = b"" if column is None or code < 0 else column.values[code]
+    return instance_uid(raw) if isinstance(raw, bytes) else ""

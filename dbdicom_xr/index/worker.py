@@ -12,21 +12,31 @@ import pickle
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import BinaryIO, cast
 
 from dbdicom_xr.index.blocks import Findings
 from dbdicom_xr.index.gather import gather
 
-__all__ = ["Worker", "WorkerDied"]
+__all__ = ["Worker", "WorkerDied", "can_start", "serve"]
 
 _START = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from dbdicom_xr.index.worker import serve; serve()"
 )
 
 
 class WorkerDied(Exception):
     """The process ended before it answered."""
+
+
+def can_start() -> bool:
+    """Return whether this program runs on a Python that can be started once more.
+
+    The executable of a frozen program, or one that embeds Python, would start itself.
+    """
+    name = os.path.basename(sys.executable or "").lower()
+    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
 
 
 class Worker:
@@ -41,32 +51,42 @@ class Worker:
     def __init__(self) -> None:
         if not sys.executable:
             raise OSError("there is no Python interpreter to start")
-        path = json.dumps([entry or os.getcwd() for entry in sys.path if isinstance(entry, str)])
+        # What stands in the working directory must not hide modules that are already loaded here.
+        entries = [entry for entry in sys.path if isinstance(entry, str) and entry]
+        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, path],
+            [sys.executable, "-P", "-c", _START, json.dumps([*entries, home])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
 
     def gather(self, paths: list[str]) -> Findings:
-        """Return what ``gather`` finds, or raise WorkerDied."""
+        """Return what ``gather`` finds.
+
+        Raises
+        ------
+        WorkerDied
+            Whatever the reason.
+        """
         try:
             _send(cast(BinaryIO, self._process.stdin), paths)
             return cast(Findings, _receive(cast(BinaryIO, self._process.stdout)))
-        except (OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        except Exception as error:
             raise WorkerDied(str(error)) from None
 
+    def kill(self) -> None:
+        """End the process, at once; from any thread."""
+        self._process.kill()
+
     def stop(self) -> None:
-        """End the process, at once."""
+        """End the process and forget it."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                try:
+                with suppress(OSError):  # what was not sent yet is of no use any more
                     stream.close()
-                except OSError:  # what was not sent yet is of no use any more
-                    continue
 
 
 def serve() -> None:
@@ -94,5 +114,8 @@ def _receive(stream: BinaryIO) -> object:
     head = stream.read(8)
     if len(head) < 8:
         raise EOFError
-    data = stream.read(int.from_bytes(head, "little"))
+    size = int.from_bytes(head, "little")
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
     return pickle.loads(data)

@@ -1,0 +1,158 @@
+"""Who reads the files of a scan: this process, and where there are many files helpers beside it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from dbdicom_xr.index.blocks import Findings
+from dbdicom_xr.index.gather import gather
+from dbdicom_xr.index.update import Batch
+from dbdicom_xr.index.worker import Worker, WorkerDied, can_start
+
+__all__ = ["batches"]
+
+# A worker takes 0.1 s to start, the time in which this process reads 2,000 headers.
+_WORTH_A_WORKER: Final = 4000
+_MOST_WORKERS: Final = 8
+_CHUNK: Final = 500
+
+
+def batches(root: str, paths: Sequence[str]) -> Generator[Batch, None, None]:
+    """Read files, and yield what was found in them, some files at a time.
+
+    Parameters
+    ----------
+    root : str
+        The folder.
+    paths : sequence of str
+        Relative to it. Each is in exactly one of the batches.
+    """
+    chunks = deque(paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK))
+    wanted = min(_processors() - 1, _MOST_WORKERS, len(paths) // _WORTH_A_WORKER)
+    if wanted < 1 or not can_start():
+        for chunk in chunks:
+            yield Batch(chunk, gather(_absolute(root, chunk)))
+        return
+    yield from _Helped(root, chunks, wanted).batches()
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _absolute(root: str, paths: Sequence[str]) -> list[str]:
+    return [f"{root}/{path}" for path in paths]
+
+
+class _Helped:
+    """Reads here and in workers; whoever is free takes the next chunk."""
+
+    def __init__(self, root: str, chunks: deque[Sequence[str]], workers: int) -> None:
+        self._root = root
+        self._chunks = chunks
+        self._left = len(chunks)
+        # Files of chunks whose reader died, one by one; this process does not touch them.
+        self._suspects: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Sequence[str], Findings | None]]
+        self._results = queue.SimpleQueue()
+        self._ending = threading.Event()
+        self._workers: dict[int, Worker] = {}
+        self._threads = [
+            threading.Thread(target=self._serve, args=(i,), daemon=True, name=f"dbdicom-scan-{i}")
+            for i in range(workers)
+        ]
+
+    def batches(self) -> Generator[Batch, None, None]:
+        try:
+            for thread in self._threads:
+                thread.start()
+            while self._left:
+                found = self._next()
+                if found is None:
+                    continue
+                chunk, findings = found
+                if findings is None and len(chunk) > 1:
+                    self._left += len(chunk) - 1
+                    for path in chunk:
+                        self._suspects.put(path)
+                    continue
+                self._left -= 1
+                yield Batch(chunk, findings or self._given_up(chunk[0]))
+        finally:
+            self._ending.set()
+            for worker in list(self._workers.values()):
+                worker.kill()
+            for thread in self._threads:
+                if thread.ident is not None:
+                    thread.join()
+
+    def _next(self) -> tuple[Sequence[str], Findings | None] | None:
+        """Return what a worker has read, else read something; None: ask again."""
+        with suppress(queue.Empty):
+            return self._results.get_nowait()
+        with suppress(IndexError):
+            chunk = self._chunks.popleft()
+            return chunk, gather(_absolute(self._root, chunk))
+        if any(thread.is_alive() for thread in self._threads):
+            with suppress(queue.Empty):
+                # With a timeout, so that Ctrl-C gets through on Windows too.
+                return self._results.get(timeout=0.1)
+        elif self._results.empty() and not self._chunks:
+            with suppress(queue.Empty):
+                return [self._suspects.get_nowait()], None  # no one is left who could try it
+        return None
+
+    def _given_up(self, path: str) -> Findings:
+        """Return findings that say that a file cannot be read, in its present version."""
+        findings = Findings(problems={0: "reading it ended the process that read it"})
+        with suppress(OSError):
+            status = os.stat(f"{self._root}/{path}")
+            findings.versions[0] = (status.st_size, status.st_mtime_ns)
+        return findings
+
+    # -- in threads --------------------------------------------------------------------------
+
+    def _serve(self, place: int) -> None:
+        """Give work to one worker, and start another where it dies."""
+        try:
+            while not self._ending.is_set():
+                if (chunk := self._take()) is None:
+                    continue
+                try:
+                    worker = self._worker(place)
+                except OSError:  # no process can be started (any more); others do the work
+                    if len(chunk) == 1:
+                        self._suspects.put(chunk[0])
+                    else:
+                        self._chunks.append(chunk)
+                    return
+                try:
+                    self._results.put((chunk, worker.gather(_absolute(self._root, chunk))))
+                except WorkerDied:
+                    self._workers.pop(place).stop()
+                    self._results.put((chunk, None))
+        finally:
+            if place in self._workers:
+                self._workers.pop(place).stop()
+
+    def _take(self) -> Sequence[str] | None:
+        with suppress(IndexError):
+            return self._chunks.popleft()
+        with suppress(queue.Empty):
+            return [self._suspects.get(timeout=0.02)]
+        return None
+
+    def _worker(self, place: int) -> Worker:
+        if place not in self._workers:
+            self._workers[place] = Worker()
+            if self._ending.is_set():
+                self._workers[place].kill()
+        return self._workers[place]
