@@ -14,12 +14,14 @@ from typing import Any, Final
 
 from dbdicom_xr.errors import IndexBusy, IndexDamaged, IndexNotWritable
 
-__all__ = ["FORMAT", "IndexFile", "remove_index"]
+__all__ = ["APPLICATION", "FORMAT", "IndexFile", "remove_index"]
 
 FORMAT: Final = 2
 """Version of the tables below; an index of another version is rebuilt."""
 
-_APPLICATION: Final = 0x44584442
+APPLICATION: Final = 0x44584442
+"""What the header of the file calls it; tells an index from other SQLite files."""
+
 _WAIT_SECONDS: Final = 60.0
 
 _TABLES = """
@@ -102,7 +104,7 @@ class IndexFile:
                 self._create()
             application = self.query("PRAGMA application_id")[0][0]
             version = self.query("PRAGMA user_version")[0][0]
-            if application != _APPLICATION:
+            if application != APPLICATION:
                 raise IndexDamaged(f"{self.path} is not an index of dbdicom_xr")
             if version != FORMAT:
                 raise IndexDamaged(
@@ -146,7 +148,7 @@ class IndexFile:
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 for statement in _TABLES.split(";\n"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA application_id={_APPLICATION}")
+                connection.execute(f"PRAGMA application_id={APPLICATION}")
                 connection.execute(f"PRAGMA user_version={FORMAT}")
                 connection.execute("INSERT INTO meta VALUES('identity', ?)", [uuid.uuid4().hex])
             connection.execute("COMMIT")

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from dbdicom_xr.errors import IndexDamaged
 from dbdicom_xr.index.blocks import PLACE, SeriesKey
 from dbdicom_xr.index.columns import Column, Key
-from dbdicom_xr.index.connection import FORMAT, IndexFile
+from dbdicom_xr.index.connection import APPLICATION, FORMAT, IndexFile
 from dbdicom_xr.index.rows import (
     FileRow,
     SeriesRow,
@@ -33,9 +33,10 @@ from dbdicom_xr.index.rows import (
     unseal,
 )
 
-__all__ = ["FORMAT", "FRAME", "INSTANCE", "FileRow", "SeriesRow", "Store"]
+__all__ = ["APPLICATION", "FORMAT", "FRAME", "INSTANCE", "FileRow", "SeriesRow", "Store"]
 
 T = TypeVar("T")
+_APPLICATION = APPLICATION
 
 INSTANCE: Final = 0
 """Scope of the columns that have a row per instance."""
