@@ -1,0 +1,128 @@
+"""The benchmarks run, on small folders; what they time is not judged here."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import opening
+from benchmarks.__main__ import SUBJECTS, main
+from benchmarks.child import Processes, run
+from benchmarks.folders import files_of
+from benchmarks.harness import Report, Row, Target, Unequal, require_equal, take_turns
+from dbdicom_xr.testing import make_many
+
+# Not imported: in one process GDCM and SimpleITK, which brings its own, end in a crash.
+if not all(importlib.util.find_spec(name) for name in ("gdcm", "SimpleITK", "psutil")):
+    pytest.skip("other readers of DICOM are not installed", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def _restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Processes, "apart", True)
+
+
+@pytest.mark.filterwarnings("default")  # of other readers
+def test_all_run_and_the_readers_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "--results", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "UNEQUAL" not in shown
+    assert "0 comparisons unequal" in shown
+    for subject in SUBJECTS:
+        assert f"\n{subject}." in shown
+    kept = (tmp_path / "quick.md").read_text("utf-8")
+    for peer in ("pydicom: ", "gdcm.Scanner: ", "SimpleITK, "):
+        assert peer in kept
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["opnening"])
+    assert "opening" in capsys.readouterr().err
+
+
+def test_readers_that_disagree_fail_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(opening, "with_pydicom", lambda folder: {"1.2.3": ["another value"]})
+    assert main(["opening", "--quick", "--results", str(tmp_path)]) == 1
+    assert "UNEQUAL: 14 tags of every file" in capsys.readouterr().out
+
+
+def test_a_function_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    made = make_many(tmp_path, 3, shape=(4, 4))
+    finished = run(files_of, folder=str(tmp_path))
+    assert finished.result == [str(path) for path in made.files]
+    assert finished.seconds > 0
+    with pytest.raises(Unequal, match="nothing to compare"):
+        run(_compare_nothing)
+    with pytest.raises(RuntimeError, match="unexpected keyword"):
+        run(files_of, unknown=1)
+
+
+def _compare_nothing() -> None:
+    require_equal("nobody", [], [])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"a": [1]}, {"a": [2]}),
+        ({"a": [1]}, {}),
+        ({}, {}),
+        (np.zeros((2, 2)), np.zeros((2, 3))),
+        (np.zeros((2, 2)), np.eye(2)),
+    ],
+)
+def test_differences_are_found(first: object, second: object) -> None:
+    with pytest.raises(Unequal):
+        require_equal("something", first, second)
+    if len(first):  # type: ignore[arg-type]
+        require_equal("something", first, first)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "target", "met"),
+    [
+        (1.0, 5.0, Target("times", 5), True),
+        (1.0, 4.9, Target("times", 5), False),
+        (1.0, 1.0, Target("ratio", 1), True),
+        (1.1, 1.0, Target("ratio", 1), False),
+        (49.0, None, Target("value", 50), True),
+        (50.0, None, Target("value", 50), False),
+        (1.0, 5.0, None, None),
+    ],
+)
+def test_targets(
+    ours: float, theirs: float | None, target: Target | None, met: bool | None
+) -> None:
+    row = Row("x", "ms", ours, "peer", theirs, target=target)
+    assert row.met is met
+    assert ("MISSED" in row.cells()) is (met is False)
+
+
+def test_the_median_of_turns_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report()
+    times = {"a": [0.1, 0.2, 0.9], "b": [1.0, 1.0, 1.0]}
+    report.compare("x", times, "a", "b", Target("times", 5))
+    (row,) = report.rows
+    assert row.ratio == pytest.approx(0.2)
+    assert row.met
+    assert "5x (1.11x..10x)" in capsys.readouterr().out
+    assert "| x | 200 ms | b: 1,000 ms |" in report.markdown()
+
+
+def test_contenders_take_turns() -> None:
+    order: list[str] = []
+
+    def timed_itself() -> float:
+        order.append("b")
+        return 7.0
+
+    times = take_turns({"a": lambda: order.append("a"), "b": timed_itself}, 2)
+    assert order == ["a", "b", "a", "b"]
+    assert times["b"] == [7.0, 7.0]
+    assert all(seconds >= 0 for seconds in times["a"])
