@@ -85,6 +85,8 @@ def _flatten(
     """Return the attributes of an item and of the single items nested in it, first one wins."""
     if depth > 16:
         raise Malformed("functional groups nested deeper than 16")
+    # Items of a sequence of unknown VR are implicit in an explicit file (PS3.5 6.2.2, note 2).
+    implicit = implicit or not (item[4:6].isalpha() and item[4:6].isupper())
     result: dict[tuple[Key, str], bytes] = {}
     creators: dict[int, str] = {}
     nested = []

@@ -26,21 +26,30 @@ _NUMBER: Final = Kind("IS")
 _DICOMDIR: Final = b"1.2.840.10008.1.3.10"
 
 
-def _names(tag: int, vr: bytes) -> tuple[bytes, bytes]:
+def _names(tag: int, vr: str) -> tuple[bytes, bytes, bytes]:
     key = tag_bytes(tag)
-    return key + vr, key + b"\0\0"
+    return key + vr.encode("ascii"), key + b"\0\0", key + b"UN"
 
 
-# Where to find, in explicit and in implicit VR, what decides about group and instance.
-_SOP_CLASS = _names(0x00080016, b"UI")
-_SOP_INSTANCE = _names(0x00080018, b"UI")
-_CHARSET = _names(0x00080005, b"CS")
-_PIXEL_REPRESENTATION = _names(0x00280103, b"US")
-_FRAMES = _names(0x00280008, b"IS")
-_SHARED = _names(SHARED, b"SQ")
-_PER_FRAME = _names(PER_FRAME, b"SQ")
+def _find(header: Header, names: tuple[bytes, bytes, bytes]) -> bytes | External | None:
+    """Return a raw value, whether its VR is explicit, implicit or unknown."""
+    get = header.elements.get
+    value = get(names[header.implicit])
+    if value is None:
+        value = get(names[2]) or get(names[not header.implicit])
+    return value
+
+
+# Under which names to find what decides about group and instance.
+_SOP_CLASS = _names(0x00080016, "UI")
+_SOP_INSTANCE = _names(0x00080018, "UI")
+_CHARSET = _names(0x00080005, "CS")
+_PIXEL_REPRESENTATION = _names(0x00280103, "US")
+_FRAMES = _names(0x00280008, "IS")
+_SHARED = _names(SHARED, "SQ")
+_PER_FRAME = _names(PER_FRAME, "SQ")
 _IDENTITY = tuple(
-    (tag, vr, _names(tag, vr.encode()))
+    (tag, vr, _names(tag, vr))
     for tag, vr in (
         (0x00100020, "LO"), (0x00100010, "PN"), (0x0020000D, "UI"), (0x0020000E, "UI"),
     )
@@ -56,9 +65,7 @@ def group_key(header: Header) -> tuple[object, ...]:
     Malformed
         The file is a DICOMDIR.
     """
-    get = header.elements.get
-    form = 1 if header.implicit else 0
-    sop_class = get(_SOP_CLASS[form]) or get(_MEDIA_STORAGE)
+    sop_class = _find(header, _SOP_CLASS) or header.elements.get(_MEDIA_STORAGE)
     if isinstance(sop_class, bytes) and sop_class.rstrip(b"\0 ") == _DICOMDIR:
         raise Malformed(
             "a DICOMDIR, which holds no images; the files that it lists are read themselves"
@@ -66,9 +73,9 @@ def group_key(header: Header) -> tuple[object, ...]:
     return (
         header.implicit,
         header.big_endian,
-        get(_CHARSET[form]),
-        get(_PIXEL_REPRESENTATION[form]) if header.implicit else None,
-        *[get(names[form]) for _, _, names in _IDENTITY],
+        _find(header, _CHARSET),
+        _find(header, _PIXEL_REPRESENTATION) if header.implicit else None,
+        *[_find(header, names) for _, _, names in _IDENTITY],
     )
 
 
@@ -82,9 +89,7 @@ class Group:
     """
 
     def __init__(self, header: Header) -> None:
-        get = header.elements.get
-        self._form = form = 1 if header.implicit else 0
-        charset, signed = get(_CHARSET[form]), get(_PIXEL_REPRESENTATION[form])
+        charset, signed = _find(header, _CHARSET), _find(header, _PIXEL_REPRESENTATION)
         self._kind = Kind(
             "",
             header.implicit,
@@ -93,7 +98,7 @@ class Group:
             signed[0] & 1 if header.implicit and isinstance(signed, bytes) and signed else -1,
         )
         self._key = SeriesKey(
-            *[self._text(tag, vr, get(names[form])) for tag, vr, names in _IDENTITY]
+            *[self._text(tag, vr, _find(header, names)) for tag, vr, names in _IDENTITY]
         )
         self._rows = 0
         self._previous: dict[bytes, bytes | External] = {}
@@ -116,7 +121,6 @@ class Group:
     def add(self, fd: int, number: int, header: Header) -> None:
         """Add a file; ``number`` is its place in the list of files."""
         frames, columns = self._frames(fd, header)
-        elements = header.elements
         pixels = header.pixels
         if pixels is None:
             place = (number, -1, 0, frames, 0, 0, 0)
@@ -125,7 +129,7 @@ class Group:
                 number, pixels.offset, pixels.length, frames, pixels.element,
                 header.deflated, pixels.vr == "OB",
             )  # fmt: skip
-        uid = elements.get(_SOP_INSTANCE[self._form])
+        uid = _find(header, _SOP_INSTANCE)
         self._note_changes(header)
         self._places.append(place)
         self._fragments.append(
@@ -173,7 +177,7 @@ class Group:
 
     def _frames(self, fd: int, header: Header) -> tuple[int, dict[Key, Column] | None]:
         """Return the number of frames and the attributes of each."""
-        raw = header.elements.get(_FRAMES[self._form])
+        raw = _find(header, _FRAMES)
         if not isinstance(raw, bytes) or header.pixels is None:
             return 1, None
         declared = decode(0x00280008, "", _NUMBER, raw, quiet=True) if raw else 1
@@ -187,7 +191,7 @@ class Group:
             )
         groups = []
         for names in (_SHARED, _PER_FRAME):
-            value = header.elements.get(names[self._form])
+            value = _find(header, names)
             if isinstance(value, External):
                 value = pread(fd, value.length, value.offset)
             groups.append(value)

@@ -17,8 +17,9 @@ from dbdicom_xr.errors import IndexDamaged
 from dbdicom_xr.index.blocks import PLACE
 from dbdicom_xr.index.columns import Column, Key, concatenate
 from dbdicom_xr.index.rows import storable
+from dbdicom_xr.index.values import instance_uid
 
-__all__ = ["SOP_INSTANCE_UID", "Part", "instance_numbers", "merge", "summary"]
+__all__ = ["SOP_INSTANCE_UID", "Part", "instance_numbers", "instance_uids", "merge", "summary"]
 
 INSTANCE_NUMBER: Final = Key(0x00200013)
 SOP_INSTANCE_UID: Final = Key(0x00080018)
@@ -69,6 +70,15 @@ def instance_numbers(columns: dict[Key, Column], rows: int) -> npt.NDArray[np.fl
         for value in column.decoded()
     ]
     return np.array([*numbers, np.inf])[column.codes_of()]
+
+
+def instance_uids(column: Column | None, rows: int) -> list[str]:
+    """Return the SOPInstanceUIDs of a column; "" where there is none."""
+    if column is None:
+        return [""] * rows
+    pool = [instance_uid(raw) if isinstance(raw, bytes) else "" for raw in column.values]
+    pool.append("")
+    return [pool[code] for code in column.codes_of().tolist()]
 
 
 def merge(parts: Sequence[Part]) -> Part:

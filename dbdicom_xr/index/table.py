@@ -18,8 +18,8 @@ from dbdicom_xr.errors import StaleArray
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.files import open_for_reading, pread
+from dbdicom_xr.index.merge import SOP_INSTANCE_UID, instance_uids
 from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow, Store
-from dbdicom_xr.index.update import SOP_INSTANCE_UID
 
 __all__ = ["Table", "Values"]
 
@@ -125,12 +125,9 @@ class Table:
 
     @cached_property
     def uids(self) -> list[str]:
-        """The UID of each instance."""
-        column = self.column(SOP_INSTANCE_UID)
-        codes = np.full(len(self.places), -1) if column is None else column.codes_of()
-        pool = [*(column.decoded() if column is not None else []), None]
-        uids = [pool[code] for code in codes.tolist()]
-        missing = [row for row, uid in enumerate(uids) if not isinstance(uid, str)]
+        """The UID of each instance; ``file:`` and its path for one that has none."""
+        uids = instance_uids(self.column(SOP_INSTANCE_UID), len(self.places))
+        missing = [row for row, uid in enumerate(uids) if not uid]
         if missing:
             files = self.store.files(self.places["file"][missing])
             for row in missing:

@@ -7,14 +7,20 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.index.blocks import Block, Findings, SeriesKey
 from dbdicom_xr.index.columns import Column, Key
-from dbdicom_xr.index.merge import SOP_INSTANCE_UID, Part, instance_numbers, merge, summary
+from dbdicom_xr.index.merge import (
+    SOP_INSTANCE_UID,
+    Part,
+    instance_numbers,
+    instance_uids,
+    merge,
+    summary,
+)
 from dbdicom_xr.index.rows import (
     FileRow,
     batched,
@@ -26,9 +32,8 @@ from dbdicom_xr.index.rows import (
     uid_hash,
 )
 from dbdicom_xr.index.store import FRAME, INSTANCE, Store
-from dbdicom_xr.index.values import instance_uid
 
-__all__ = ["SOP_INSTANCE_UID", "Batch", "apply"]
+__all__ = ["Batch", "apply"]
 
 
 @dataclass(slots=True)
@@ -98,6 +103,7 @@ class _Update:
         self.instances: dict[str, tuple[str, Block, int]] = {}  # UID -> path, block, row
         self.duplicates: dict[str, tuple[str, str]] = {}  # path -> UID, path of the other file
         self._folders: dict[str, int] = {}
+        self._held: dict[int, dict[int, str]] = {}  # series -> file -> UID
         self._sums = {"file": 0, "series": 0}  # what changes in the sums of whole tables
 
     # -- files that leave --------------------------------------------------------------------
@@ -222,10 +228,12 @@ class _Update:
 
     def _holds(self, series: int, number: int, uid: str) -> bool:
         """Return whether a file holds this instance, or another one with the same hash."""
-        places = self.store.places(series)
-        rows = np.flatnonzero(places["file"] == number)
-        column = self.store.column(series, SOP_INSTANCE_UID)
-        return len(rows) == 1 and _uid(column, int(rows[0])) == uid
+        held = self._held.get(series)
+        if held is None:
+            files = self.store.places(series)["file"].tolist()
+            uids = instance_uids(self.store.column(series, SOP_INSTANCE_UID), len(files))
+            held = self._held[series] = dict(zip(files, uids, strict=True))
+        return held.get(number) == uid
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -351,7 +359,7 @@ class _Update:
 
     def _uids(self, columns: dict[Key, Column], places: npt.NDArray[np.void]) -> list[str]:
         column = columns.get(SOP_INSTANCE_UID)
-        uids = [_uid(column, row) for row in range(len(places))]
+        uids = instance_uids(column, len(places))
         nameless = {int(places["file"][row]) for row, uid in enumerate(uids) if not uid}
         if nameless:
             files = self.store.files(nameless - self.leaving.keys())
@@ -403,10 +411,3 @@ class _Update:
             " series_description=?, modality=?, instances=?, frames=?, bytes=?, sum=? WHERE id=?",
             [*told, total, series],
         )
-
-
-def _uid(column: Column | None, row: int) -> str:
-    """Return the UID of an instance as its file spells it, "" where it has none."""
-    code = -1 if column is None else column.code(row)
-    raw: Any = b"" if column is None or code < 0 else column.values[code]
-    return instance_uid(raw) if isinstance(raw, bytes) else ""
