@@ -184,25 +184,10 @@ def test_voxels_are_those_of_dcm2niix(opened, testdata, folder, sortby, part, re
 
 @pytest.mark.parametrize("kind", ["j2k", "jpeg", "jpegls", "rle"])
 def test_twins_in_other_encodings(opened, kind):
-    original, _ = opened("dicom2nifti", "generic", "anatomical", "001_implicit").array("auto")
+    original, _ = opened("dicom2nifti", "generic", "compressed", "001").array("auto")
     compressed, _ = opened("dicom2nifti", "generic", f"compressed_{kind}", "001").array("auto")
     np.testing.assert_array_equal(original, compressed)
     np.testing.assert_array_equal(original.SliceLocation, compressed.SliceLocation)
-
-
-@pytest.mark.parametrize(
-    "folder", ["ge/dti/001", "ge/fmri/001", "philips/fmri/001", "philips_enhanced/dti/001",
-               "philips_enhanced/fmri/001", "hitachi/anatomical/001"],
-)  # fmt: skip
-def test_explicit_and_implicit_twins(opened, folder):
-    one, one_header = by_order(opened("dicom2nifti", *folder.split("/")), "auto")
-    two, two_header = by_order(opened("dicom2nifti", *f"{folder}_implicit".split("/")), "auto")
-    assert one.dims == two.dims
-    np.testing.assert_array_equal(one, two)
-    for name in one.dims[:-3]:
-        np.testing.assert_array_equal(one[name], two[name])
-    for name in ("InstanceNumber", "ImagePositionPatient", "RescaleSlope", "PixelSpacing"):
-        assert one_header.column(name).tolist() == two_header.column(name).tolist()
 
 
 def test_an_archive_that_renumbered_private_blocks(opened):
