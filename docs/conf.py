@@ -37,7 +37,8 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "examples", "**/.ipynb_checkpoints"]
 
-autosummary_generate = True
+# Named, since a build over an older one would look only into the pages that it had.
+autosummary_generate = sorted(f"api/{page.name}" for page in (HERE / "api").glob("*.md"))
 # A function and a class that differ in case only share a file on Windows and macOS.
 autosummary_filename_map = {"dbdicom_xr.database": "dbdicom_xr.database-function"}
 autodoc_typehints = "none"  # numpydoc says the types
