@@ -88,13 +88,11 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
             return array[()] if return_scalar else np.asarray(array)
         return array.view(Header)
 
-    def _labelled(self, like: Header, dims: tuple[str, ...] | None) -> Header:
-        self.dims, self.coords = dims, dict(like.coords)
-        return self
-
     def copy(self, order: Any = "C") -> Header:
         """Return a header of the same frames, with its dimensions and coordinates."""
-        return super().copy(order)._labelled(self, self.dims)
+        result = super().copy(order)
+        result.dims, result.coords = self.dims, dict(self.coords)
+        return result
 
     def __copy__(self) -> Header:
         return self.copy()
@@ -107,10 +105,15 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         result = super().transpose(*axes)
         if self.dims is None:
             return result
-        order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-        if not order or order == (None,):
-            order = tuple(reversed(range(self.ndim)))
-        return result._labelled(self, tuple(self.dims[axis] for axis in order))
+        order = list(axes[0] if len(axes) == 1 and np.iterable(axes[0]) else axes)
+        if not order or order == [None]:
+            order = list(reversed(range(self.ndim)))
+        dims = tuple(self.dims[axis] for axis in order)
+        result.dims = dims
+        for name, (over, values) in self.coords.items():
+            turned = tuple(dim for dim in dims if dim in over)
+            result.coords[name] = (turned, values.transpose([over.index(dim) for dim in turned]))
+        return result
 
     def squeeze(self, axis: Any = None) -> Any:
         """Return the header without its dimensions of size 1, as numpy does."""
