@@ -1,6 +1,7 @@
 """The header of one series as a table: a row per frame, columns read when asked for.
 
-A table is a snapshot: it stays as it was when the index changes, and the database makes a new one.
+A table is a snapshot. When the index changes, what was read of it stays as it was, and what was not
+read yet raises ``DatabaseChanged``: rows of two states of the index never stand beside each other.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import StaleArray
+from dbdicom_xr.errors import DatabaseChanged, IndexDamaged, StaleArray
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.files import open_for_reading, pread
@@ -22,6 +23,8 @@ from dbdicom_xr.index.merge import SOP_INSTANCE_UID, instance_uids
 from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow, Store
 
 __all__ = ["Table", "Values"]
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -88,6 +91,14 @@ class Table:
         self._columns: dict[tuple[int, Key], Column | None] = {}
         self._lock = threading.Lock()
 
+    def _checked(self, value: T) -> T:
+        """Return what was just read, provided that the index is still that of the table."""
+        if self.store.generation() != self.generation:
+            raise DatabaseChanged(
+                f"{self.root} was brought up to date while it was being read; repeat the call."
+            )
+        return value
+
     def __repr__(self) -> str:
         return f"<Table of {self.series.frames} frames in {self.series.instances} instances>"
 
@@ -99,7 +110,12 @@ class Table:
     @cached_property
     def places(self) -> npt.NDArray[np.void]:
         """Where the pixels of each instance lie, shape (instances,)."""
-        return self.store.places(self.series.id)
+        try:
+            places = self.store.places(self.series.id)
+        except IndexDamaged:
+            self._checked(None)  # gone, perhaps, rather than damaged
+            raise
+        return self._checked(places)
 
     @cached_property
     def instance_of(self) -> npt.NDArray[np.intp]:
@@ -129,7 +145,7 @@ class Table:
         uids = instance_uids(self.column(SOP_INSTANCE_UID), len(self.places))
         missing = [row for row, uid in enumerate(uids) if not uid]
         if missing:
-            files = self.store.files(self.places["file"][missing])
+            files = self._checked(self.store.files(self.places["file"][missing]))
             for row in missing:
                 uids[row] = f"file:{files[int(self.places['file'][row])].path}"
         return uids
@@ -145,13 +161,14 @@ class Table:
         """Return a column as the index has it; None where the series lacks the attribute."""
         with self._lock:
             if (scope, key) not in self._columns:
-                self._columns[scope, key] = self.store.column(self.series.id, key, scope)
+                column = self.store.column(self.series.id, key, scope)
+                self._columns[scope, key] = self._checked(column)
             return self._columns[scope, key]
 
     def load(self) -> None:
         """Read all columns at once."""
         for scope in (INSTANCE, FRAME):
-            columns = self.store.columns(self.series.id, scope)
+            columns = self._checked(self.store.columns(self.series.id, scope))
             with self._lock:
                 for key, column in columns.items():
                     self._columns.setdefault((scope, key), column)
@@ -159,11 +176,12 @@ class Table:
     @cached_property
     def keys(self) -> list[Key]:
         """The attributes that instances or frames have, by tag."""
-        found = {
-            *self.store.keys(self.series.id, INSTANCE),
-            *self.store.keys(self.series.id, FRAME),
-        }
-        return sorted(key for key in found if key.tag >> 16 != 0xFFFE)
+        try:
+            found = {key for scope in (INSTANCE, FRAME) for key in self.store.keys(self.series.id, scope)}
+        except IndexDamaged:
+            self._checked(None)
+            raise
+        return self._checked(sorted(key for key in found if key.tag >> 16 != 0xFFFE))
 
     def values(self, key: Key, *alternatives: Key) -> Values | None:
         """Return an attribute frame by frame.
@@ -246,7 +264,7 @@ class Table:
     def file(self, instance: int) -> FileRow:
         """Return the file of an instance."""
         number = int(self.places["file"][instance])
-        return self.store.files([number])[number]
+        return self._checked(self.store.files([number]))[number]
 
 
 def read_version(root: str, file: FileRow, offset: int, length: int) -> bytes:

@@ -101,7 +101,8 @@ class _Update:
         self.to_read: list[str] = []
         self.files: dict[str, _File] = {}
         self.instances: dict[str, tuple[str, Block, int]] = {}  # UID -> path, block, row
-        self.duplicates: dict[str, tuple[str, str]] = {}  # path -> UID, path of the other file
+        self.duplicates: dict[str, str] = {}  # path -> UID that another file has too
+        self.winners: dict[str, str] = {}  # UID -> path of an indexed file that keeps it
         self._folders: dict[str, int] = {}
         self._held: dict[int, dict[int, str]] = {}  # series -> file -> UID
         self._sums = {"file": 0, "series": 0}  # what changes in the sums of whole tables
@@ -180,9 +181,9 @@ class _Update:
             if other is None or path < other[0]:
                 self.instances[uid] = (path, block, row)
                 if other is not None:
-                    self.duplicates[other[0]] = (uid, path)
+                    self.duplicates[other[0]] = uid
             else:
-                self.duplicates[path] = (uid, other[0])
+                self.duplicates[path] = uid
 
     def _known(self, paths: Sequence[str]) -> dict[str, tuple[int, int, int]]:
         by_folder: dict[str, set[str]] = {}
@@ -219,12 +220,26 @@ class _Update:
                 if not self._holds(series, number, uid):
                     continue
                 if path < self.instances[uid][0]:
-                    self.duplicates[self.instances.pop(uid)[0]] = (uid, path)
+                    self.duplicates[self.instances.pop(uid)[0]] = uid
+                    self.winners[uid] = path
                 else:
                     losers.append(number)
                     self.files[path] = _File(number, size, mtime, None)
-                    self.duplicates[path] = (uid, self.instances[uid][0])
+                    self.duplicates[path] = uid
+                    self._pass_over_again(uid)
         self.leave(losers, retire=False)
+
+    def _pass_over_again(self, uid: str) -> None:
+        """Let files that were passed over name the file for which they are passed over now."""
+        for number, folder, name, size, mtime in self.connection.execute(
+            "SELECT file.id, folder.path, name, size, mtime FROM file"
+            " JOIN folder ON folder.id=folder WHERE uid=? AND series IS NULL",
+            [uid_hash(uid)],
+        ).fetchall():
+            path = join(folder, name)
+            self._delete([number])
+            self.files[path] = _File(number, size, mtime, None)
+            self.duplicates[path] = uid
 
     def _holds(self, series: int, number: int, uid: str) -> bool:
         """Return whether a file holds this instance, or another one with the same hash."""
@@ -299,7 +314,8 @@ class _Update:
             uid, series = kept.get(path, (None, None))
             note = file.note
             if series is None and path in self.duplicates:
-                uid, other = self.duplicates[path]
+                uid = self.duplicates[path]
+                other = self.winners.get(uid) or self.instances[uid][0]
                 note = storable(f"passed over: it has the SOPInstanceUID of {other}")
             folder, _, name = path.rpartition("/")
             hashed = None if uid is None else uid_hash(uid)
