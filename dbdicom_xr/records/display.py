@@ -80,6 +80,8 @@ def _totals(node: Node) -> str:
         if row.modality:
             modalities[row.modality] = None
     parts = []
+    if node.level == "patient" and node.uid and node.key != node.uid:
+        parts.append(node.patient[1] or "no name")  # tells apart those who share a PatientID
     if node.level in _BELOW:
         parts.append(_count(len(node.children), _BELOW[node.level]))
     parts.append(_count(instances, "instance"))
@@ -98,15 +100,14 @@ def _count(number: int, what: str) -> str:
 
 
 def _size(number: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
-            return (
-                f"{number:.0f} {unit}"
-                if unit == "bytes" or number >= 10
-                else f"{number:.1f} {unit}"
-            )
+    if number < 1000:
+        return _count(int(number), "byte")
+    units = ["TB", "GB", "MB", "kB"]
+    number /= 1000
+    while number >= 999.5 and len(units) > 1:
         number /= 1000
-    return f"{number:.1f} TB"
+        units.pop()
+    return f"{number:.1f} {units[-1]}" if number < 9.95 else f"{number:,.0f} {units[-1]}"
 
 
 _STYLE = """<style>
