@@ -99,8 +99,9 @@ def time_volume(folder: str, turns: int) -> Times:
         offsets = _offsets(files)
         contenders["preadv and transposed copy"] = lambda: _with_preadv(files, offsets, shape)
         require_equal("pixels of preadv", expected, _with_preadv(files, offsets, shape))
+    touched = 3 * expected.nbytes
     del expected
-    return {**first, **take_turns(contenders, turns)}
+    return {**first, **take_turns(contenders, turns, touched)}
 
 
 def time_mean(folder: str, turns: int) -> Times:
@@ -120,6 +121,7 @@ def time_mean(folder: str, turns: int) -> Times:
     # File i is at slice i % slices and time i // slices.
     frames = _with_preadv(files, offsets, shape).reshape(-1, slices, 1, *shape)
     require_equal("mean over time", frames.mean(0, dtype=np.float64), np.asarray(ours(), float))
+    touched = 3 * frames.nbytes
     del header, frames
 
     def bare(memory: Pixels) -> None:
@@ -134,7 +136,7 @@ def time_mean(folder: str, turns: int) -> Times:
         "bare preadv": lambda: bare(np.empty((len(files), *shape), np.uint16)),
         "bare preadv, one buffer over and over": lambda: bare(one),
     }
-    return take_turns(contenders, turns)
+    return take_turns(contenders, turns, touched)
 
 
 def measure_peak(folder: str) -> dict[str, float]:

@@ -170,19 +170,34 @@ class Report:
 # -- measuring -------------------------------------------------------------------------------
 
 
-def take_turns(contenders: Mapping[str, Callable[[], Any]], turns: int) -> Times:
-    """Return the seconds of each contender in each turn. A contender that returns a float has
-    timed itself."""
+def take_turns(
+    contenders: Mapping[str, Callable[[], Any]], turns: int, memory_to_touch: int = 0
+) -> Times:
+    """Return the seconds of each contender in each turn.
+
+    A contender that returns a float has timed itself. In a virtual machine, memory that was free
+    for seconds has gone back to the host, and costs several times as much as what the contender
+    before has just freed: so as many bytes are touched and freed before each.
+    """
     times: Times = {name: [] for name in contenders}
     for _ in range(turns):
         for name, contender in contenders.items():
             gc.collect()
+            touch(memory_to_touch)
             start = time.perf_counter()
             result = contender()
             seconds = time.perf_counter() - start
             times[name].append(result if isinstance(result, float) else seconds)
             del result  # before the next contender takes memory
     return times
+
+
+def touch(count: int) -> None:
+    """Take memory from the system, write to it, give it back."""
+    if count:
+        import numpy as np
+
+        np.empty(count, np.uint8).fill(1)
 
 
 @contextlib.contextmanager
