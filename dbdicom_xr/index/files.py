@@ -27,7 +27,8 @@ def open_for_reading(path: str | os.PathLike[str]) -> int:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     name = os.path.join(folder, "a")
-    ...     _ = open(name, "wb").write(b"012345")
+    ...     with open(name, "wb") as file:
+    ...         _ = file.write(b"012345")
     ...     fd = open_for_reading(name)
     ...     print(pread(fd, 2, 3))
     ...     os.close(fd)

@@ -177,7 +177,9 @@ class Table:
     def keys(self) -> list[Key]:
         """The attributes that instances or frames have, by tag."""
         try:
-            found = {key for scope in (INSTANCE, FRAME) for key in self.store.keys(self.series.id, scope)}
+            found = {
+                key for scope in (INSTANCE, FRAME) for key in self.store.keys(self.series.id, scope)
+            }
         except IndexDamaged:
             self._checked(None)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
@@ -67,9 +68,12 @@ def apply(store: Store, batches: Sequence[Batch], removed: Iterable[int] = ()) -
         update.leave(removed, retire=True)
         update.read(batches)
         update.write()
+        # From a random start, so that no state of an index has the number of one of another index
+        # that was at the same place before.
         connection.execute(
-            "INSERT INTO meta VALUES('generation', 1)"
-            " ON CONFLICT(key) DO UPDATE SET value = value + 1"
+            "INSERT INTO meta VALUES('generation', ?)"
+            " ON CONFLICT(key) DO UPDATE SET value = value + 1",
+            [1 + secrets.randbits(48)],
         )
         return [path for path in update.to_read if path not in update.files]
 

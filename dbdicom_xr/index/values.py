@@ -102,7 +102,7 @@ def decode_all(
 
     Examples
     --------
-    >>> decode_all(0x00180081, "", Kind("DS"), [b"4.6 ", b"", b"1\\\\2 "])
+    >>> decode_all(0x00180081, "", Kind("DS"), [b"4.6 ", b"", b"1\\2 "])
     [4.6, None, [1.0, 2.0]]
     """
     vr = kind.vr
@@ -144,7 +144,7 @@ def instance_uid(raw: bytes) -> str:
 
     Examples
     --------
-    >>> instance_uid(b"1.2.3\\0")
+    >>> instance_uid(b"1.2.3\0")
     '1.2.3'
     """
     return raw.decode("ascii", "replace").strip("\0 ")
@@ -268,22 +268,29 @@ def _with_pydicom(tag: int, creator: str, kind: Kind, raw: bytes, quiet: bool) -
     elements[key] = RawDataElement(
         key, kind.vr or None, len(raw), raw, 0, kind.implicit, little, True
     )
+    expected = kind.vr if kind.vr not in ("", "UN") else known_vr(tag, creator)
     try:
         with without_warnings():
             encodings = _encodings(kind.charset)
             dataset.set_original_encoding(kind.implicit, little, encodings)
             element = dataset[key]
-            return plain(element.value)
+            result = plain(element.value)
+        # pydicom gives numbers that it cannot read as text, which a caller would not expect.
+        parts = result if isinstance(result, list) else [result]
+        faithful = expected not in ("DS", "IS") or not any(
+            isinstance(part, str) and part for part in parts
+        )
     except Exception:
-        text = raw.decode("latin-1").rstrip(" \0")
-        if not quiet:
-            warnings.warn(
-                f"({tag >> 16:04x},{tag & 0xFFFF:04x}) has the value {text[:64]!r}, which is not a "
-                f"valid {kind.vr or known_vr(tag, creator) or 'value'}; it is given as text.",
-                UndecodableValue,
-                stacklevel=2,
-            )
-        return text or None
+        result = raw.decode("latin-1").rstrip(" \0") or None
+        faithful = False
+    if not faithful and not quiet:
+        warnings.warn(
+            f"({tag >> 16:04x},{tag & 0xFFFF:04x}) has the value {str(result)[:64]!r}, which is "
+            f"not a valid {expected or 'value'}; it is given as text.",
+            UndecodableValue,
+            stacklevel=2,
+        )
+    return result
 
 
 _warnings_lock = threading.Lock()
@@ -322,11 +329,11 @@ def _encodings(charset: bytes) -> list[str]:
 def plain(value: Any) -> Any:
     """Return pydicom's value in plain types."""
     from pydicom.multival import MultiValue
-    from pydicom.valuerep import IS, DSdecimal, DSfloat, PersonName
+    from pydicom.valuerep import IS, DSdecimal, PersonName
 
     if isinstance(value, (MultiValue, list)):
         return [item if item == "" else plain(item) for item in value]
-    if isinstance(value, (DSfloat, DSdecimal)):
+    if isinstance(value, (float, DSdecimal)):
         return float(value)
     if isinstance(value, IS):
         return int(value)

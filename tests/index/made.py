@@ -61,7 +61,7 @@ def fill(folder: Path, count: int, series: int = 1) -> list[Path]:
 
 
 def index(folder: Path, path: Path | None = None, **options: Any) -> Store:
-    """The index of a folder, brought up to date; outside of it, so that the folder stays as it is."""
+    """The index of a folder, brought up to date; it lies beside the folder."""
     store = Store(path or folder.parent / f"{folder.name}.sqlite")
     refresh(store, str(folder), **options)
     return store
@@ -76,7 +76,9 @@ def content(store: Store, *, numbers: bool = False) -> dict[str, Any]:
     files = store.files()
     result: dict[str, Any] = {
         "problems": {row.path: row.note for row in store.problems()},
-        "files": {row.path: (row.size, row.mtime, row.series is not None) for row in files.values()},
+        "files": {
+            row.path: (row.size, row.mtime, row.series is not None) for row in files.values()
+        },
     }
     if numbers:
         result["numbers"] = {row.path: row.id for row in files.values()}
