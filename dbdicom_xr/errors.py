@@ -43,6 +43,10 @@ class NotInDatabase(DbdicomError, LookupError):
     """A record names something that the database does not hold (any more)."""
 
 
+class DatabaseChanged(DbdicomError, RuntimeError):
+    """The folder was brought up to date while it was being read; repeat the call."""
+
+
 class IndexDamaged(DbdicomError, RuntimeError):
     """The index file is not readable as an index."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dbdicom_xr.errors import (
+    DatabaseChanged,
     DbdicomError,
     FolderNotReadable,
     IndexDamaged,
@@ -105,6 +106,10 @@ class Database(NodeRecord):
             name.unlink(missing_ok=True)
         return Store(self._index)
 
+    def _look_again(self) -> None:
+        """Ask the index for its state at the next use, however recently that was done."""
+        self._known = -1
+
     def _generation(self) -> int:
         now = time.monotonic()
         if self._known < 0 or now - self._last_look > _LOOK_AGAIN_SECONDS:
@@ -122,6 +127,10 @@ class Database(NodeRecord):
 
     def _table(self, series: SeriesRow) -> Table:
         generation = self._generation()
+        if series.id not in self._tree().series_node:
+            raise DatabaseChanged(
+                f"{self._root} was brought up to date meanwhile; repeat the call."
+            )
         with self._lock:
             table = self._table_cache.get((series.id, generation))
             if table is None:

@@ -16,6 +16,7 @@ from dbdicom_xr.arrays.reader import squeeze, unsqueeze
 from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Name, parse_name
+from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.instance import frame_records
 
 if TYPE_CHECKING:
@@ -174,6 +175,13 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
             raise AttributeError(name)
         return self.column(name)
 
+    @property
+    def database(self) -> Database | None:
+        """The database of the frames; None where there are only gaps."""
+        first = next((record for record in self.view(np.ndarray).flat if record is not None), None)
+        return None if first is None else first.database
+
+    @of_one_state
     def column(self, name: Name) -> npt.NDArray[Any]:
         """Return one attribute of all frames.
 
@@ -244,32 +252,44 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
             )
         return self.dims
 
-    def isel(self, **indexers: Any) -> Any:
+    def isel(self, indexers: Mapping[Any, Any] | None = None, **named: Any) -> Any:
         """Return the header at positions, by name of the dimension.
 
         Parameters
         ----------
-        **indexers : int, slice or array
-            As in ``DataArray.isel``.
+        indexers : dict, optional
+            ``{dimension: int, slice or array}``, as in ``DataArray.isel``.
+        **named : int, slice or array
+            The same, for dimensions whose name is an identifier.
 
         Returns
         -------
         Header or record
             One record where every dimension is indexed by a number.
         """
-        return self._chosen(self._positions().isel(indexers))
+        return self._chosen(self._positions().isel({**(indexers or {}), **named}))
 
-    def sel(self, method: str | None = None, tolerance: float | None = None, **labels: Any) -> Any:
+    def sel(
+        self,
+        indexers: Mapping[Any, Any] | None = None,
+        method: str | None = None,
+        tolerance: float | None = None,
+        **named: Any,
+    ) -> Any:
         """Return the header at values of the coordinates, as ``DataArray.sel`` does.
 
         Parameters
         ----------
+        indexers : dict, optional
+            ``{dimension: value, slice or array}``.
         method : {None, "nearest", "pad", "backfill"}
             How to match values that are not there.
         tolerance : float, optional
             How far such a match may be.
-        **labels : value, slice or array
+        **named : value, slice or array
+            More of ``indexers``.
         """
+        labels = {**(indexers or {}), **named}
         return self._chosen(self._positions().sel(labels, method=method, tolerance=tolerance))
 
     def _positions(self) -> xr.DataArray:
@@ -292,6 +312,7 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
 
     # -- pickling, and what a person sees ----------------------------------------------------
 
+    @of_one_state
     def __reduce__(self) -> Any:
         records = self.view(np.ndarray).ravel().tolist()
         first = next((record for record in records if record is not None), None)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dbdicom_xr.errors import NotInDatabase, StaleArray
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, parse_name
+from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.filters import Filter
 from dbdicom_xr.records.record import Record, distinct, own
 from dbdicom_xr.records.tree import unique_names
@@ -82,15 +83,18 @@ class Instance(Record):
     def _tables(self) -> list[tuple[Table, npt.NDArray[np.intp] | None]]:
         return [self._frame_rows()]
 
+    @of_one_state
     def _child_names(self) -> list[str]:
         _, rows = self._frame_rows()
         return [str(number) for number in range(1, len(rows) + 1)] if len(rows) > 1 else []
 
+    @of_one_state
     def _child(self, name: str) -> Record | None:
         if name not in self._child_names():
             return None
         return Frame(self._database, self._series_key, self._uid, int(name))
 
+    @of_one_state
     def _below(self, level: str, wanted: Filter) -> list[Any]:
         table, rows = self._frame_rows()
         if len(rows) < 2:
@@ -108,11 +112,13 @@ class Instance(Record):
         return record_of(self._database, self._database._tree().series_node[table.series.id])
 
     @property
+    @of_one_state
     def name(self) -> str:
         """Its name among its siblings: the InstanceNumber."""
         table, row = self._locate()
         return instance_names(table)[row]
 
+    @of_one_state
     def _value(self, attribute: Attribute) -> Any:
         table, rows = self._frame_rows()
         if len(rows) == 1:
@@ -127,6 +133,7 @@ class Instance(Record):
         return list(found) or None
 
     @property
+    @of_one_state
     def file(self) -> str:
         """The path of the file."""
         table, row = self._locate()
@@ -137,6 +144,7 @@ class Instance(Record):
         """The SOPInstanceUID, or where it has none ``file:`` and its path in the folder."""
         return self._uid
 
+    @of_one_state
     def dataset(self) -> pydicom.FileDataset:
         """Return the object as pydicom reads it, pixels included.
 
@@ -176,8 +184,7 @@ class Instance(Record):
         """
         from dbdicom_xr.records.series_array import instance_array
 
-        table, rows = self._frame_rows()
-        return instance_array(self, table, rows, rescale=rescale, chunks=chunks)
+        return instance_array(self, rescale=rescale, chunks=chunks)
 
 
 class Frame(Instance):

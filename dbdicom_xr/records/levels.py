@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Name
+from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.filters import Filter, parse_filters
 from dbdicom_xr.records.instance import Instance, instance_names, instance_rows, instances_of
 from dbdicom_xr.records.record import Record
@@ -46,6 +47,7 @@ class NodeRecord(Record):
         node = self._node.children.get(name)
         return None if node is None else record_of(self.database, node)
 
+    @of_one_state
     def _below(self, level: str, wanted: Filter) -> list[Any]:
         database = self.database
         if not wanted and LEVELS.index(level) <= LEVELS.index("series"):
@@ -143,9 +145,11 @@ class Series(_Keyed):
         assert row is not None
         return self._database._table(row)
 
+    @of_one_state
     def _child_names(self) -> list[str]:
         return list(instance_names(self._own_table))
 
+    @of_one_state
     def _child(self, name: str) -> Record | None:
         table = self._own_table
         row = instance_rows(table).get(name)
@@ -234,6 +238,7 @@ class Series(_Keyed):
             padding=padding,
         )
 
+    @of_one_state
     def varying(self) -> pd.DataFrame:
         """Return which attributes vary over the frames.
 
@@ -248,6 +253,7 @@ class Series(_Keyed):
         return varying_table(self._own_table)
 
     @property
+    @of_one_state
     def header(self) -> xr.Dataset:
         """All attributes as an ``xarray.Dataset`` with one value per frame."""
         from dbdicom_xr.records.header_table import dataset

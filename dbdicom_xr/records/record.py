@@ -23,6 +23,7 @@ from dbdicom_xr.records.attributes import (
     parse_name,
     suggestion,
 )
+from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.filters import Filter, parse_filters
 
 if TYPE_CHECKING:
@@ -324,6 +325,7 @@ class Record(Talk, Mapping[str, "Record"]):
             record = record.parent
         return record if not wanted or record._matches(wanted) else None
 
+    @of_one_state
     def _matches(self, wanted: Filter) -> bool:
         return any(
             bool(wanted.rows(table)[slice(None) if rows is None else rows].any())
@@ -337,6 +339,7 @@ class Record(Talk, Mapping[str, "Record"]):
             raise AttributeError(keyword)
         return self._value(parse_name(keyword))
 
+    @of_one_state
     def _value(self, attribute: Attribute) -> Any:
         """Return the distinct values at or below the record, sorted, None left out."""
         found: list[Any] = []
@@ -353,6 +356,7 @@ class Record(Talk, Mapping[str, "Record"]):
     def _ipython_key_completions_(self) -> list[str]:
         return [*self._child_names(), *self._keywords()]
 
+    @of_one_state
     def _keywords(self) -> list[str]:
         from pydicom.datadict import keyword_for_tag
 
@@ -364,6 +368,7 @@ class Record(Talk, Mapping[str, "Record"]):
 
     # -- tables and files --------------------------------------------------------------------
 
+    @of_one_state
     def to_dataframe(self, *keywords: Name) -> pd.DataFrame:
         """Return the header as a table with one row per frame.
 
@@ -382,6 +387,7 @@ class Record(Talk, Mapping[str, "Record"]):
 
         return dataframe(self._tables(), keywords)
 
+    @of_one_state
     def files(self) -> list[str]:
         """Return the paths of the files at or below the record."""
         paths: list[str] = []

@@ -16,6 +16,7 @@ from dbdicom_xr.arrays.reader import FrameReader
 from dbdicom_xr.errors import AlignedByOrder, GridError, InvalidValue, PixelError
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.header import Header, provenance
 from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
 from dbdicom_xr.records.sorting import best_grids, requested, sort_key
@@ -33,6 +34,7 @@ Coords = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 _MIB: Final = 1 << 20
 
 
+@of_one_state
 def series_array(
     series: Series,
     sortby: Name | Sequence[Name] | None,
@@ -61,14 +63,14 @@ def series_array(
     array.attrs.update(_reference(series))
     # Who asks for the order knows of it; but not of frames that are missing in it.
     if grid.notice is not None and (align != "order" or bool((grid.index < 0).any())):
-        warnings.warn(grid.notice, AlignedByOrder, stacklevel=3)
+        warnings.warn(grid.notice, AlignedByOrder, stacklevel=4)
     return array, header
 
 
-def instance_array(
-    instance: Instance, table: Table, rows: npt.NDArray[Any], *, rescale: bool | str, chunks: Any
-) -> xr.DataArray:
+@of_one_state
+def instance_array(instance: Instance, *, rescale: bool | str, chunks: Any) -> xr.DataArray:
     """Return the frames of one instance. See :meth:`Instance.array`."""
+    table, rows = instance._frame_rows()
     describe = _describer(table)
     if table.places["offset"][table.instance_of[rows[0]]] < 0:
         raise PixelError(f"{describe(int(rows[0]))} has no pixels.")
@@ -255,6 +257,7 @@ def _data_array(
         reader,
         chunks=_chunks(reader, depth, chunks, all_dims, pixels_first),
         asarray=False,
+        fancy=False,
         meta=np.empty((0,) * reader.ndim, reader.dtype),
         name=None,
     )

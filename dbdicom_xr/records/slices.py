@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.store import FRAME
 from dbdicom_xr.index.table import Table, Values
 
 __all__ = ["slice_locations", "with_slice_locations"]
 
+_LOCATION: Final = Key(0x00201041)
 _POSITION: Final = Key(0x00200032)
 _ORIENTATION: Final = Key(0x00200037)
 
@@ -19,7 +21,7 @@ _ORIENTATION: Final = Key(0x00200037)
 def with_slice_locations(
     table: Table, values: Values | None, rows: npt.NDArray[Any]
 ) -> Values | None:
-    """Return SliceLocation of frames, worked out for all of them where some have none.
+    """Return SliceLocation of frames, worked out for all of them where some have none of their own.
 
     Parameters
     ----------
@@ -29,7 +31,7 @@ def with_slice_locations(
     rows : ndarray of int
         The frames that matter.
     """
-    if values is not None:
+    if values is not None and not _of_the_object(table):
         filled = np.array([value is not None for value in values.distinct] + [False])
         if filled[values.codes[rows]].all():
             return values
@@ -40,6 +42,11 @@ def with_slice_locations(
     all_codes = np.full(len(table), -1, np.int32)
     all_codes[rows] = codes
     return Values(unique.tolist(), all_codes)
+
+
+def _of_the_object(table: Table) -> bool:
+    """Return whether SliceLocation stands beside several frames, and so cannot be that of each."""
+    return not table.is_classic and table.column(_LOCATION, FRAME) is None
 
 
 def slice_locations(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:

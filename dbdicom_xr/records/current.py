@@ -1,0 +1,38 @@
+"""What is read of a folder that changes meanwhile is read again, from its new state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from dbdicom_xr.errors import DatabaseChanged
+
+__all__ = ["of_one_state"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S")
+
+# Each time the folder would have to change once more; a writer that fast is not met.
+_TRIES = 10
+
+
+def of_one_state(
+    method: Callable[Concatenate[S, P], T],
+) -> Callable[Concatenate[S, P], T]:
+    """Make a method of a record repeat itself when the index changed while it read it."""
+
+    @wraps(method)
+    def repeated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_TRIES):
+            try:
+                return method(self, *args, **kwargs)
+            except DatabaseChanged:
+                database: Any = getattr(self, "database", None)
+                if database is None:
+                    raise
+                database._look_again()
+        return method(self, *args, **kwargs)
+
+    return repeated
