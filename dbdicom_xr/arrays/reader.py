@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import (
     DbdicomError,
+    IndexDamaged,
     InvalidValue,
     LayoutError,
     PixelError,
@@ -315,17 +316,32 @@ class _Locator:
             return
         with self._lock:
             missing = wanted - self._places.keys()
-            rows = self.store.files(missing)
-            for series in {row.series for row in rows.values()} - {None}:
-                self._add(int(series or 0), rows)
+            while True:  # until all was read from one state of the index
+                state = self.store.generation()
+                try:
+                    found = self._look_up(missing)
+                except IndexDamaged:  # or gone while it was read
+                    if self.store.generation() == state:
+                        raise
+                    continue
+                if self.store.generation() == state:
+                    self._places.update(found)
+                    return
 
-    def _add(self, series: int, rows: dict[int, FileRow]) -> None:
+    def _look_up(self, missing: set[int]) -> dict[int, _Place]:
+        rows = self.store.files(missing)
+        found: dict[int, _Place] = {}
+        for series in {row.series for row in rows.values()} - {None}:
+            found.update(self._of_series(int(series or 0), rows))
+        return found
+
+    def _of_series(self, series: int, rows: dict[int, FileRow]) -> dict[int, _Place]:
         places = self.store.places(series)
         order = np.argsort(places["file"], kind="stable")
         ordered = places["file"][order]
-        # A file that another process takes out of the series just now is not there any more.
         left = set(ordered.tolist())
         mine = [row for row in rows.values() if row.series == series and row.id in left]
+        found = {}
         at = order[np.searchsorted(ordered, [row.id for row in mine])]
         column: Column | None = self.store.column(series, FRAGMENTS)
         for row, place in zip(mine, at.tolist(), strict=True):
@@ -333,10 +349,11 @@ class _Locator:
             fragments = None
             if column is not None and (code := column.code(place)) >= 0:
                 fragments = column.values[code]
-            self._places[row.id] = _Place(
+            found[row.id] = _Place(
                 row, int(item["offset"]), int(item["length"]), int(item["frames"]),
                 bool(item["deflated"]), fragments if isinstance(fragments, bytes) else None,
             )  # fmt: skip
+        return found
 
     def place(self, number: int) -> _Place:
         """Return where a file is."""
