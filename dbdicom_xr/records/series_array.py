@@ -257,7 +257,6 @@ def _data_array(
         reader,
         chunks=_chunks(reader, depth, chunks, all_dims, pixels_first),
         asarray=False,
-        fancy=False,
         meta=np.empty((0,) * reader.ndim, reader.dtype),
         name=None,
     )

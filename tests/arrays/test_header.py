@@ -263,6 +263,14 @@ def test_isel_is_that_of_the_array(array_and_header, choice):
     part, expected = header.isel(**choice), array.isel(choice)
     assert part.dims == expected.dims[:-2]
     check(part, expected.SOPInstanceUID.values)
+    check(header.isel(choice), expected.SOPInstanceUID.values)
+
+
+def test_dimensions_of_private_tags(tmp_path):
+    make_series(tmp_path, keys={(0x0019, 0x100C): [1000, 0, 500]})
+    _, header = series_of(tmp_path).array((0x0019, 0x100C))
+    assert header.sel({"(0019,100c)": 500}).InstanceNumber.tolist() == [3]
+    assert header.isel({"(0019,100c)": 0, "n": 0}).InstanceNumber == 2
 
 
 def test_sel_is_that_of_the_array(array_and_header):

@@ -108,6 +108,17 @@ def test_a_slice_needs_no_more_than_its_frames(series):
     assert names == ["IM0012.dcm"]
 
 
+@pytest.mark.parametrize("chunks", [1, "auto", {"x": 4}])
+@pytest.mark.parametrize(
+    "key", [np.s_[[2, 0]], np.s_[[True, False, True]], np.s_[:, :, :, [3, 1]], np.s_[:, []],
+            np.s_[::-1, [3, 0, 1], 0], np.s_[..., [0, 0]]],
+    ids=str,
+)  # fmt: skip
+def test_lists_and_masks(series, made, chunks, key):
+    array, _ = series.array(list(KEYS), chunks=chunks)
+    np.testing.assert_array_equal(array.data[key], made.values[key])
+
+
 def test_a_frame_is_read_in_one_go(series):
     array, _ = series.array(list(KEYS))
     read = []

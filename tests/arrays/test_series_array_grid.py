@@ -381,6 +381,15 @@ def test_slice_location_is_derived_for_all_where_some_lack_it(tmp_path):
     np.testing.assert_array_equal(array, made.pixels)
 
 
+def test_one_slice_location_for_all_frames_of_a_file_is_none(tmp_path):
+    made = make_enhanced(tmp_path, header={"SliceLocation": 3.0}, shuffle=1)
+    array, header = series_of(tmp_path).array("SliceLocation")
+    assert array.sizes["SliceLocation"] == 3
+    assert np.diff(array.SliceLocation).tolist() == [5.0, 5.0]
+    np.testing.assert_array_equal(array, made.values)
+    assert header.SliceLocation[:, 0].tolist() == array.SliceLocation.values.tolist()
+
+
 def test_no_location_without_geometry_or_of_planes_that_cross(tmp_path):
     make_series(tmp_path / "a", header={"SliceLocation": None, "ImagePositionPatient": None})
     with pytest.raises(GridError, match="No frame has a value of SliceLocation"):
