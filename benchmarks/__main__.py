@@ -9,6 +9,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ SUBJECTS = ["opening", "reopening", "arrays", "computing", "everyday"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run benchmarks; 1 where readers disagree, or with --strict where a target is missed."""
+    """Run benchmarks; 1 where readers disagree, or with --strict a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="*", help=f"of {', '.join(SUBJECTS)}; default all")
     parser.add_argument("--quick", action="store_true", help="small sizes: only shows that it runs")
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = QUICK if options.quick else Sizes()
     Processes.apart = not options.quick
     report = Report(judges=not options.quick)
-    unequal: list[str] = []
+    failed = 0
     free: list[float] = []
     scratch: AbstractContextManager[str] = (
         tempfile.TemporaryDirectory(prefix="benchmarks-", ignore_cleanup_errors=True)
@@ -57,8 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
                 try:
                     benchmark(report, folders)
                 except Unequal as error:
-                    unequal.append(str(error))
+                    failed += 1
                     report.note(f"UNEQUAL: {error}")
+                except Exception:  # one that fails does not cost the others
+                    failed += 1
+                    report.note(f"FAILED: {subject}.{benchmark.__name__}")
+                    traceback.print_exc()
     if free:
         # Two threads share the reading: what else runs on the second processor is seen here.
         free.append(free_processors())
@@ -66,11 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{report.table()}")
     missed = [row for row in report.rows if row.met is False]
     met = [row for row in report.rows if row.met]
-    print(f"\n{len(met)} targets met, {len(missed)} missed, {len(unequal)} comparisons unequal")
+    print(f"\n{len(met)} targets met, {len(missed)} missed, {failed} benchmarks failed")
     options.results.mkdir(parents=True, exist_ok=True)
     name = "quick.md" if options.quick else "-".join(["results", *options.name]) + ".md"
     options.results.joinpath(name).write_text(f"{about}\n\n{report.markdown()}", "utf-8")
-    if unequal:
+    if failed:
         return 1
     return 1 if missed and options.strict else 0
 

@@ -30,7 +30,7 @@ def test_all_run_and_the_readers_agree(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["--quick", "--results", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "UNEQUAL" not in shown
-    assert "0 comparisons unequal" in shown
+    assert "0 benchmarks failed" in shown
     for subject in SUBJECTS:
         assert f"\n{subject}." in shown
     kept = (tmp_path / "quick.md").read_text("utf-8")
@@ -50,6 +50,38 @@ def test_readers_that_disagree_fail_the_run(
     monkeypatch.setattr(opening, "with_pydicom", lambda folder: {"1.2.3": ["another value"]})
     assert main(["opening", "--quick", "--results", str(tmp_path)]) == 1
     assert "UNEQUAL: 14 tags of every file" in capsys.readouterr().out
+
+
+def test_one_that_fails_does_not_cost_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(report: Report, folders: object) -> None:
+        """A benchmark with a mistake."""
+        raise KeyError("mistake")
+
+    def fine(report: Report, folders: object) -> None:
+        """Another one."""
+        report.add(Row("the other", "ms", 1.0))
+
+    monkeypatch.setattr(opening, "BENCHMARKS", [broken, fine])
+    assert main(["opening", "--quick", "--results", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert "FAILED: opening.broken" in shown.out
+    assert "the other | 1 ms" in shown.out
+    assert "mistake" in shown.err
+
+
+def test_a_missed_target_counts_only_when_strict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(report: Report, folders: object) -> None:
+        """Too slow."""
+        report.add(Row("slow", "ms", 2.0, target=Target("value", 1)))
+
+    monkeypatch.setattr(opening, "BENCHMARKS", [slow])
+    assert main(["opening", "--results", str(tmp_path)]) == 0
+    assert "MISSED" in (tmp_path / "results-opening.md").read_text("utf-8")
+    assert main(["opening", "--strict", "--results", str(tmp_path)]) == 1
 
 
 def test_a_function_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
