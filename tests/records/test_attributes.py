@@ -265,6 +265,16 @@ def test_distinct_values_are_sorted_and_alone_have_an_item(tmp_path: Path) -> No
     assert all(np.shape(a) == (4, 4) for a in database.affine)
 
 
+def test_equal_sequences_of_two_series_are_one(tmp_path: Path) -> None:
+    for seed, code in enumerate(["A", "A", "B"]):
+        item = Dataset()
+        item.CodeValue = code
+        header: dict[Any, Any] = {"ProcedureCodeSequence": Sequence([item])}
+        make_series(tmp_path / str(seed), header=header, seed=seed)
+    found = db.database(tmp_path).ProcedureCodeSequence
+    assert sorted(sequence[0].CodeValue for sequence in found) == ["A", "B"]
+
+
 def test_what_is_read_is_the_callers_own(made: MadeSeries) -> None:
     database = db.database(made.folder)
     first, second, _ = database.instances()
@@ -381,6 +391,32 @@ def test_elements_of_real_files(part: str, tmp_path: Path) -> None:
     assert compared > 200
 
 
+@pytest.mark.realdata
+@pytest.mark.skipif(testdata_folder() is None, reason="no DBDICOM_XR_TESTDATA")
+def test_frames_of_a_real_enhanced_file(tmp_path: Path) -> None:
+    folder = testdata_folder()
+    assert folder is not None
+    database = db.database(folder / "canon61" / "enh", index=tmp_path / "index.sqlite")
+    (instance,) = database.instances()
+    dataset = pydicom.dcmread(instance.file, stop_before_pixels=True)
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    frames = instance.children()
+    assert len(frames) == len(groups) == 520
+    compared = 0
+    for frame, group in zip(frames[::20], groups[::20], strict=True):
+        for macro in group:
+            if macro.VR != "SQ" or len(macro.value) != 1:
+                continue
+            for element in macro.value[0]:
+                if element.keyword and element.VR != "SQ":
+                    assert frame[element.keyword] == plain(element.value), element
+                    compared += 1
+    assert compared > 300
+    places = {tuple(f.ImagePositionPatient) for f in frames}
+    assert len(places) < 520
+    assert len(instance.ImagePositionPatient) == len(places)
+
+
 # -- no file is opened ---------------------------------------------------------------------------
 
 _NO_FILE = """
@@ -407,9 +443,10 @@ def read(record):
         count += 1
 for record in database.subtree:
     read(record)
-    str(record), repr(record), record._repr_html_(), record.files(), record.to_dataframe()
+    str(record), repr(record), record._repr_html_(), record.files()
 for series in database.series():
-    series.header, series.varying(), series.instances(Rows=12), series.image_type, series.affine
+    series.to_dataframe(), series.header, series.varying()
+    series.instances(Rows=12), series.image_type, series.affine
 assert not opened, opened[:5]
 open(os.path.join(root, "mark")).close()
 assert opened, "the hook works"
