@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.child import ROOT, Processes
+from benchmarks.child import ROOT
 from benchmarks.folders import QUICK, Folders, Sizes
-from benchmarks.harness import Report, Unequal, free_processors
+from benchmarks.harness import Care, Report, Unequal, free_processors
 from dbdicom_xr import __version__
 
 SUBJECTS = ["opening", "reopening", "arrays", "computing", "everyday"]
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(SUBJECTS)}")
     sizes = QUICK if options.quick else Sizes()
-    Processes.apart = not options.quick
+    Care.taken = not options.quick
     report = Report(judges=not options.quick)
     failed = 0
     free: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import tempfile
 import time
@@ -91,6 +92,7 @@ def time_building(folder: str, sortby: Any, frames: int) -> dict[str, float]:
     return {"first": first[0], "again": median(again), "processor": processor, "graph": size}
 
 
+@functools.cache
 def _warm_up() -> None:
     """Import, by use, all that making an array needs."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.harness import Unequal
+from benchmarks.harness import Care, Unequal
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,15 +26,9 @@ class Finished(NamedTuple):
     seconds: float
 
 
-class Processes:
-    """Where functions run: each in a new process, unless ``apart`` is off to save the time."""
-
-    apart = True
-
-
 def run(function: Callable[..., Any], **arguments: Any) -> Finished:
-    """Call a function of a module in a new process, or here where processes are off."""
-    if Processes.apart:
+    """Call a function of a module in a new process, or here where no care is taken."""
+    if Care.taken:
         return run_apart(function, **arguments)
     start = time.perf_counter()
     with warnings.catch_warnings():

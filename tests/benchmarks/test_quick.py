@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks import opening
 from benchmarks.__main__ import SUBJECTS, main
-from benchmarks.child import Processes, run
+from benchmarks.child import run
 from benchmarks.folders import files_of
-from benchmarks.harness import Report, Row, Target, Unequal, require_equal, take_turns
+from benchmarks.harness import Care, Report, Row, Target, Unequal, require_equal, take_turns
 from dbdicom_xr.testing import make_many
 
 # Not imported: in one process GDCM and SimpleITK, which brings its own, end in a crash.
@@ -22,7 +22,7 @@ if not all(importlib.util.find_spec(name) for name in ("gdcm", "SimpleITK", "psu
 
 @pytest.fixture(autouse=True)
 def _restore(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Processes, "apart", True)
+    monkeypatch.setattr(Care, "taken", True)
 
 
 @pytest.mark.filterwarnings("default")  # of other readers
