@@ -140,4 +140,5 @@ class Source:
         """Return bytes; fewer where the data set ends."""
         if self._data is not None:
             return self._data[offset : offset + count]
-        return pread(self._fd, count, offset)
+        # The system reserves all that is asked for, and a damaged length asks for gigabytes.
+        return pread(self._fd, max(0, min(count, self.size - offset)), offset)

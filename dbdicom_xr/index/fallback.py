@@ -5,6 +5,7 @@ Files without preamble or file meta information, with invented VRs, cut off insi
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
@@ -29,20 +30,18 @@ __all__ = ["read_with_pydicom"]
 # The first tag of a data set without preamble: group 0002 or 0008, in either byte order.
 _BARE_STARTS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 _IDENTIFYING = (
-    0x00020010, 0x00080016, 0x00080018, 0x00080060, 0x00100020, 0x0020000D, 0x0020000E, 0x00280010,
+    0x00080016, 0x00080018, 0x00080060, 0x00100020, 0x0020000D, 0x0020000E, 0x00280010,
 )  # fmt: skip
 _PIXELS = {0x7FE00008: 0x08, 0x7FE00009: 0x09, 0x7FE00010: 0x10}
 
 
-def read_with_pydicom(fd: int, size: int, path: str | os.PathLike[str], reason: str) -> Header:
+def read_with_pydicom(fd: int, size: int, reason: str) -> Header:
     """Return the header of a file as pydicom sees it.
 
     Parameters
     ----------
     fd, size : int
         Descriptor and length of the file.
-    path : path-like
-        Its name, for pydicom.
     reason : str
         What the walker met, for the message.
 
@@ -58,8 +57,8 @@ def read_with_pydicom(fd: int, size: int, path: str | os.PathLike[str], reason: 
     import pydicom
 
     try:
-        with without_warnings():
-            dataset = pydicom.dcmread(path, force=True, defer_size=LARGE)
+        with without_warnings(), _Bounded(io.FileIO(os.dup(fd)), size) as file:
+            dataset = pydicom.dcmread(file, force=True, defer_size=LARGE)
     except Exception as error:  # whatever a damaged file makes of the parser
         raise Malformed(f"{reason}; pydicom: {type(error).__name__}: {error}") from None
     implicit, little = dataset.original_encoding
@@ -90,6 +89,24 @@ def read_with_pydicom(fd: int, size: int, path: str | os.PathLike[str], reason: 
     return header
 
 
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more than it has: to ask reserves the memory."""
+
+    def __init__(self, raw: io.FileIO, size: int) -> None:
+        super().__init__(raw)
+        self._bytes = size
+        self.seek(0)
+
+    @property
+    def name(self) -> str:
+        """For the messages of pydicom; a descriptor has a number only."""
+        return "the file"
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self._bytes - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
 def _add(header: Header, source: Source, dataset: Any, tag: int, element: Any) -> None:
     from pydicom.dataelem import RawDataElement
 
@@ -118,17 +135,19 @@ def _add(header: Header, source: Source, dataset: Any, tag: int, element: Any) -
             header.elements[key + (vr.encode("ascii") if vr else b"\0\0")] = value
             return
     converted = dataset[tag] if not is_meta else dataset.file_meta[tag]
-    header.elements[key + str(converted.VR)[:2].encode("ascii")] = _encode(converted, header)
+    header.elements[key + str(converted.VR)[:2].encode("ascii")] = _encode(
+        converted, header.implicit and not is_meta, header.big_endian and not is_meta
+    )
 
 
-def _encode(element: Any, header: Header) -> bytes:
-    """Return the value bytes of a parsed element, in the file's own encoding."""
+def _encode(element: Any, implicit: bool, big_endian: bool) -> bytes:
+    """Return the value bytes of a parsed element."""
     from pydicom.filebase import DicomBytesIO
     from pydicom.filewriter import write_sequence, writers
 
     buffer = DicomBytesIO()
-    buffer.is_implicit_VR = header.implicit
-    buffer.is_little_endian = not header.big_endian
+    buffer.is_implicit_VR = implicit
+    buffer.is_little_endian = not big_endian
     if element.VR == "SQ":
         write_sequence(buffer, element, ["iso8859"])
         return buffer.getvalue()

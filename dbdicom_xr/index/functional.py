@@ -104,20 +104,24 @@ def _flatten(
             nested.append(value)
     for value in nested:
         items = _items(value, implicit, big)
-        if len(items) == 1:
+        if len(items) == 1 and not _is_code(items[0], big):
             for name, inner in _flatten(items[0], implicit, big, depth + 1).items():
                 result.setdefault(name, inner)
     return result
+
+
+def _is_code(item: bytes, big: bool) -> bool:
+    """Return whether an item is a code (PS3.3 8.8), which begins with its value."""
+    tag = int.from_bytes(item[:2], "big" if big else "little") << 16
+    tag |= int.from_bytes(item[2:4], "big" if big else "little")
+    return tag in (0x00080100, 0x00080119, 0x00080120)
 
 
 def _describes_frame(tag: int) -> bool:
     from pydicom.datadict import keyword_for_tag
 
     keyword = keyword_for_tag(tag)
-    return not (
-        keyword.endswith("CodeSequence")
-        or keyword.startswith(("Referenced", "Source", "Derivation", "Purpose"))
-    )
+    return not keyword.startswith(("Referenced", "Source", "Derivation", "Purpose"))
 
 
 def _items(value: bytes, implicit: bool, big: bool) -> list[bytes]:

@@ -61,7 +61,7 @@ def gather(paths: Sequence[str]) -> Findings:
             try:
                 header = walk(fd, status.st_size, hint, repeats)
             except Unusual as unusual:
-                header = read_with_pydicom(fd, status.st_size, path, str(unusual))
+                header = read_with_pydicom(fd, status.st_size, str(unusual))
             if header.contiguous:
                 hint = min(max(header.contiguous + 256, 4096), 65536)
             key = group_key(header)

@@ -36,6 +36,7 @@ def rich(number: int = 1) -> Dataset:
     made.AcquisitionTime = "120000.123456"
     made.AccessionNumber = ""
     made.FrameIncrementPointer = [0x00181063, 0x00540080]
+    made.PixelRepresentation = 0
     made.SmallestImagePixelValue = 3
     made.add_new(0x00089459, "FL", 12.5)  # a single float
     made.add_new(0x00189306, "FD", [0.1, -0.0])
