@@ -365,7 +365,14 @@ class Custom:
                 None if column is None or code < 0 else column.distinct[code]
                 for column, code in zip(columns, combination, strict=True)
             ]
-            distinct.append(self.read(*arguments))
+            try:
+                distinct.append(self.read(*arguments))
+            except Exception as error:
+                names = ", ".join(map(str, self.depends))
+                raise InvalidValue(
+                    f"The attribute {self.name!r} cannot be worked out from {names} = "
+                    f"{', '.join(map(repr, arguments))}: {type(error).__name__}: {error}"
+                ) from error
         return Values(distinct, codes.reshape(-1).astype(np.int32))
 
 

@@ -8,6 +8,7 @@ several values matches if any of them does. All filters must hold for one and th
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -18,7 +19,9 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.table import Table
+from dbdicom_xr.index.values import known_vr
 from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.dates import dicom_date
 
 __all__ = ["Filter", "parse_filters"]
 
@@ -82,6 +85,8 @@ def parse_filters(positional: tuple[Any, ...], keywords: Mapping[str, Any]) -> F
 
 
 def _test(attribute: Attribute, wanted: Any) -> Test:
+    if attribute.tag and not attribute.is_private and known_vr(attribute.tag) == "DA":
+        wanted = _as_dates(wanted)
     if callable(wanted) and not isinstance(wanted, type):
         return _predicate(attribute, wanted)
     if isinstance(wanted, slice):
@@ -90,6 +95,22 @@ def _test(attribute: Attribute, wanted: Any) -> Test:
         tests = [_test(attribute, member) for member in wanted]
         return lambda value: any(test(value) for test in tests)
     return _one(attribute, wanted)
+
+
+def _as_dates(wanted: Any) -> Any:
+    """Return dates in the form in which they stand in the files."""
+    if isinstance(wanted, slice):
+        ends = [
+            # A year, or year and month, bounds a range as it stands: "2024" <= "20240101".
+            end if isinstance(end, str) and re.fullmatch(r"\d{4}|\d{6}", end) else _as_dates(end)
+            for end in (wanted.start, wanted.stop)
+        ]
+        return slice(*ends, wanted.step)
+    if isinstance(wanted, datetime.date):
+        return dicom_date(wanted)
+    if isinstance(wanted, str) and not {"*", "?"} & set(wanted):
+        return dicom_date(wanted)
+    return wanted
 
 
 def _any_value(value: Any, test: Test) -> bool:

@@ -103,6 +103,8 @@ def pixel_header(
         raise InvalidValue(f"padding is {padding!r}; it can be None or 'nan'.")
     _refuse_mosaic(table, rows, describe)
     layouts, layout_of = _layouts(table, rows, describe)
+    if rescale is not False:
+        _refuse_palette(layouts, layout_of, rows, describe)
     scalings, scaling_of = _scalings(table, rows, rescale, padding, describe)
     pairs, kinds = np.unique(np.stack([layout_of, scaling_of], axis=1), axis=0, return_inverse=True)
     kind_layouts = [layouts[i] for i in pairs[:, 0].tolist()]
@@ -157,6 +159,21 @@ def _refuse_mosaic(table: Table, rows: npt.NDArray[Any], describe: Describe) -> 
             "as tiles of one image. This version cannot take them apart yet; "
             "instance.dataset().pixel_array gives the tiled image."
         )
+
+
+def _refuse_palette(
+    layouts: list[PixelLayout],
+    layout_of: npt.NDArray[np.int64],
+    rows: npt.NDArray[Any],
+    describe: Describe,
+) -> None:
+    for number, layout in enumerate(layouts):
+        if layout.photometric_interpretation == "PALETTE COLOR":
+            row = int(rows[np.flatnonzero(layout_of == number)[0]])
+            raise PixelError(
+                f"{describe(row)} is a PALETTE COLOR image, whose values number colours in a "
+                "table. This version cannot apply the table yet; rescale=False reads the numbers."
+            )
 
 
 def _layouts(
