@@ -66,6 +66,9 @@ def dataframe(tables: Sequence[tuple[Table, Rows]], keywords: Sequence[Name]) ->
             pieces.append((values if rows is None else values.take(rows)).as_objects())
         if not skip:
             joined = np.concatenate(pieces) if pieces else np.empty(0, object)
+            for i, value in enumerate(joined):
+                if isinstance(value, list):  # frames share it; each cell is the caller's own
+                    joined[i] = value.copy()
             columns[attribute.name] = pd.Series(joined, dtype=object).infer_objects()
     uids: list[str] = []
     frames: list[int] = []

@@ -217,6 +217,11 @@ def test_to_dataframe(tmp_path: Path) -> None:
         list(d.ImagePositionPatient) for d in made.datasets
     ]
     assert frame["(0031,xx05) MINE"].tolist() == [1.5, 2.5, 3.5]
+    frame["ImagePositionPatient"].iloc[0].clear()
+    frame["ImageOrientationPatient"].iloc[0][0] = 99.0
+    assert frame["ImageOrientationPatient"].iloc[1][0] == 1.0
+    assert database.ImageOrientationPatient == [[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]]
+    assert database.instances()[0].ImagePositionPatient == [-20.0, -30.0, 40.0]
     keywords = {e.keyword for e in made.datasets[0] if e.keyword and e.VR not in ("SQ", "OW")}
     assert keywords <= set(frame.columns)
     assert "ReferencedStudySequence" not in frame
