@@ -100,12 +100,12 @@ def _test(attribute: Attribute, wanted: Any) -> Test:
 def _as_dates(wanted: Any) -> Any:
     """Return dates in the form in which they stand in the files."""
     if isinstance(wanted, slice):
-        ends = [
+        low, high = (
             # A year, or year and month, bounds a range as it stands: "2024" <= "20240101".
             end if isinstance(end, str) and re.fullmatch(r"\d{4}|\d{6}", end) else _as_dates(end)
             for end in (wanted.start, wanted.stop)
-        ]
-        return slice(*ends, wanted.step)
+        )
+        return slice(low, high, wanted.step)
     if isinstance(wanted, datetime.date):
         return dicom_date(wanted)
     if isinstance(wanted, str) and not {"*", "?"} & set(wanted):
