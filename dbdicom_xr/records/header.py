@@ -201,7 +201,10 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         for table, cells, rows in self._where():
             values = attribute.values(table)
             if values is not None:
-                flat[cells] = values.take(rows).as_objects()
+                flat[cells] = [
+                    value.copy() if isinstance(value, list) else value
+                    for value in values.take(rows).as_objects().tolist()
+                ]
         return _as_numbers(flat).reshape(self.shape)
 
     def _where(self) -> list[tuple[Table, npt.NDArray[np.intp], npt.NDArray[np.intp]]]:

@@ -268,7 +268,7 @@ def test_frames_of_one_number_are_in_the_order_of_their_uids(tmp_path):
         assert orders[0][0] == sorted(orders[0][0])
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shuffle=st.integers(0, 1000), drop=st.sets(st.integers(0, 11), max_size=4), n=st.integers(1, 2)
 )

@@ -146,7 +146,7 @@ def test_rescale_false_gives_stored_values(tmp_path):
     np.testing.assert_array_equal(array, made.pixels)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     dtype=st.sampled_from(["uint8", "int8", "uint16", "int16", "int32"]),
     slope=st.floats(1e-4, 1e4).flatmap(lambda v: st.sampled_from([v, -v])),
@@ -259,6 +259,30 @@ def test_modality_lut(tmp_path, vr, syntax, first, dtype):
     np.testing.assert_array_equal(array[0].T, apply_modality_lut(dataset.pixel_array, dataset))
     stored, _ = series_of(tmp_path).array(rescale=False)
     np.testing.assert_array_equal(stored, pixels[0])
+
+
+def test_a_negative_first_entry_written_as_unsigned(tmp_path):
+    sequence = modality_lut(65536 - 3, 16, [10, 20, 30, 40, 50, 60])
+    pixels = np.array([-9, -3, -1, 2]).reshape(1, 1, 2, 2)
+    make_series(
+        tmp_path, keys={"SliceLocation": [0.0]}, pixels=pixels, dtype="int16", shape=(2, 2),
+        header={"ModalityLUTSequence": sequence},
+    )  # fmt: skip
+    array, _ = series_of(tmp_path).array()
+    assert array.values.ravel().tolist() == [10, 10, 30, 60]
+
+
+def test_a_lut_of_bytes(tmp_path):
+    sequence = modality_lut(0, 8, [0] * 6)
+    sequence[0].add_new("LUTData", "OW", bytes([5, 6, 7, 8, 9, 250]))
+    pixels = np.array([0, 1, 5, 6]).reshape(1, 1, 2, 2)
+    make_series(
+        tmp_path, keys={"SliceLocation": [0.0]}, pixels=pixels, shape=(2, 2),
+        header={"ModalityLUTSequence": sequence},
+    )  # fmt: skip
+    array, _ = series_of(tmp_path).array()
+    assert array.dtype == "uint8"
+    assert array.values.ravel().tolist() == [5, 6, 250, 250]
 
 
 def test_each_frame_has_its_own_modality_lut(tmp_path):
