@@ -22,7 +22,7 @@ FORMAT: Final = 2
 APPLICATION: Final = 0x44584442
 """What the header of the file calls it; tells an index from other SQLite files."""
 
-_WAIT_SECONDS: Final = 60.0
+WAIT_SECONDS: Final = 60.0
 
 _TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -40,7 +40,8 @@ CREATE TABLE file(
     UNIQUE(folder, name)
 );
 CREATE INDEX file_uid ON file(uid);
-CREATE TABLE retired(id INTEGER PRIMARY KEY, path);
+CREATE TABLE retired(id INTEGER PRIMARY KEY, path, uid INTEGER, size INTEGER, mtime INTEGER);
+CREATE INDEX retired_uid ON retired(uid);
 CREATE TABLE series(
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     patient_id TEXT NOT NULL,
@@ -121,7 +122,7 @@ class IndexFile:
         if self._connection is None:
             uri = f"{self.path.absolute().as_uri()}?mode={'rw' if self.writable else 'ro'}"
             connection = sqlite3.connect(
-                uri, uri=True, timeout=_WAIT_SECONDS, check_same_thread=False, isolation_level=None
+                uri, uri=True, timeout=WAIT_SECONDS, check_same_thread=False, isolation_level=None
             )
             # A rollback journal, since network file systems lack what WAL needs.
             connection.execute(
@@ -141,7 +142,7 @@ class IndexFile:
                 f"{self.path.parent} cannot be made: {error.strerror or error}; pass index= with "
                 "a place that can be written to"
             ) from error
-        connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
         try:
             connection.execute("PRAGMA page_size=8192")
             connection.execute("BEGIN EXCLUSIVE")  # two processes may come to the same idea
@@ -165,20 +166,25 @@ class IndexFile:
             if isinstance(error, sqlite3.OperationalError):
                 if "locked" in text or "busy" in text:
                     raise IndexBusy(
-                        f"Another process has kept {self.path} locked for {_WAIT_SECONDS:.0f} "
+                        f"Another process has kept {self.path} locked for {WAIT_SECONDS:.0f} "
                         "seconds. Is it scanning the same folder? Try again, or pass index= with "
                         "another place."
                     ) from error
-                if "readonly" in text or "disk is full" in text or not self.path.exists():
+                if "disk is full" in text or not self._may_be_written():
                     raise IndexNotWritable(
                         f"{self.path} cannot be written: {text}; pass index= with a place that "
                         "can be written to"
                     ) from error
             raise IndexDamaged(f"{self.path} is damaged: {text}") from error
+        except UnicodeDecodeError as error:  # what SQLite quotes of a damaged file
+            raise IndexDamaged(f"{self.path} is damaged: {error}") from error
         except IndexDamaged as error:
             if str(self.path) in str(error):
                 raise
             raise IndexDamaged(f"{self.path} is damaged: {error}") from error
+
+    def _may_be_written(self) -> bool:
+        return self.writable and self.path.exists() and os.access(self.path, os.W_OK)
 
     def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of a query; no statement stays open."""

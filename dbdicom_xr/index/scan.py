@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from dbdicom_xr.index.readers import batches
@@ -43,7 +43,6 @@ class Outcome:
 
     read: int = 0
     removed: int = 0
-    unreadable_folders: dict[str, str] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
@@ -77,7 +76,12 @@ def refresh(
         The index cannot be used.
     """
     outcome = Outcome()
-    listed = _listing(root, outcome)
+    own = {str(store.path), f"{store.path}-journal"}
+    listed = {
+        path: version
+        for path, version in _listing(root).items()
+        if f"{root}/{path}".replace("/", os.sep) not in own
+    }
     known = {row.path: row for row in store.files().values()}
     pending = [
         path
@@ -138,8 +142,11 @@ def _keeping(store: Store, again: list[str]) -> Iterator[Callable[[Batch], None]
         store_now()
 
 
-def _listing(root: str, outcome: Outcome) -> dict[str, tuple[int, int]]:
-    """Return size and modification time of each file below the folder, by relative path."""
+def _listing(root: str) -> dict[str, tuple[int, int]]:
+    """Return size and modification time of each file below the folder, by relative path.
+
+    A folder that cannot be listed stands for the files in it; reading it will tell why.
+    """
     files: dict[str, tuple[int, int]] = {}
     visited: set[tuple[int, int]] = set()
     folders = [("", root)]
@@ -166,8 +173,8 @@ def _listing(root: str, outcome: Outcome) -> dict[str, tuple[int, int]]:
                         files[name] = (status.st_size, status.st_mtime_ns)
                     except OSError:  # a link to nowhere, or gone since: reading it will tell
                         files[name] = (-1, -1)
-        except OSError as error:
+        except OSError:
             if not relative:
                 raise
-            outcome.unreadable_folders[relative] = error.strerror or str(error)
+            files[relative] = (-1, -1)
     return dict(sorted(files.items()))

@@ -89,6 +89,14 @@ class Store(IndexFile):
         """Return all series."""
         return self._all("series", _SERIES, series_row)
 
+    def one_series(self, series: int) -> SeriesRow:
+        """Return a series by its number."""
+        rows = self.query(f"{_SERIES} WHERE id=?", [series])
+        with self._errors():
+            if not rows:
+                raise IndexDamaged(f"the index has lost series {series}")
+            return series_row(rows[0])
+
     def _all(self, table: str, sql: str, parse: Callable[[Sequence[Any]], T]) -> list[T]:
         """Return all rows of a table, having checked that none is missing."""
         # One statement, so that no commit of another process comes in between.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from dbdicom_xr.errors import IndexDamaged
 from dbdicom_xr.index.blocks import Block, Findings, SeriesKey
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.merge import (
@@ -108,6 +109,8 @@ class _Update:
         self.duplicates: dict[str, str] = {}  # path -> UID that another file has too
         self.winners: dict[str, str] = {}  # UID -> path of an indexed file that keeps it
         self._folders: dict[str, int] = {}
+        self._keys: dict[int, SeriesKey] = {}
+        self._new: set[int] = set()  # series that are not in the index yet
         self._held: dict[int, dict[int, str]] = {}  # series -> file -> UID
         self._sums = {"file": 0, "series": 0}  # what changes in the sums of whole tables
 
@@ -117,15 +120,18 @@ class _Update:
         """Take files out of the index; duplicates of what they held may come in."""
         rows = self.store.files(numbers)
         self.leaving.update(rows)
-        hashes = self._delete(list(rows))
+        uids = self._delete(list(rows))
         if not retire:
             return
         self.connection.executemany(
-            "INSERT OR REPLACE INTO retired VALUES(?, ?)",
-            [(number, to_stored(row.path)) for number, row in rows.items()],
+            "INSERT OR REPLACE INTO retired VALUES(?, ?, ?, ?, ?)",
+            [
+                (number, to_stored(row.path), uids.get(number), row.size, row.mtime)
+                for number, row in rows.items()
+            ],
         )
         waiting: list[int] = []
-        for value in hashes:
+        for value in uids.values():
             found = self.connection.execute(
                 "SELECT file.id, folder.path, name FROM file JOIN folder ON folder.id=folder"
                 " WHERE uid=? AND series IS NULL",
@@ -136,17 +142,17 @@ class _Update:
         # Files that are not known are read, also when this scan does not come to it.
         self._delete(waiting)
 
-    def _delete(self, numbers: Sequence[int]) -> list[int]:
+    def _delete(self, numbers: Sequence[int]) -> dict[int, int]:
         """Delete rows of files, and return the hashes of the instances they held."""
-        hashes: list[int] = []
+        hashes: dict[int, int] = {}
         for part in batched(numbers, 500):
             marks = ",".join("?" * len(part))
-            for uid, series, total in self.connection.execute(
-                f"SELECT uid, series, sum FROM file WHERE id IN ({marks})", part
+            for number, uid, series, total in self.connection.execute(
+                f"SELECT id, uid, series, sum FROM file WHERE id IN ({marks})", part
             ).fetchall():
                 self._sums["file"] ^= total
                 if series is not None:
-                    hashes.append(uid)
+                    hashes[number] = uid
             self.connection.execute(f"DELETE FROM file WHERE id IN ({marks})", part)
         return hashes
 
@@ -182,12 +188,16 @@ class _Update:
                 continue
             uid = block.uids[row] = block.uids[row] or f"file:{path}"
             other = self.instances.get(uid)
-            if other is None or path < other[0]:
+            if other is None or self._rank(path) < self._rank(other[0]):
                 self.instances[uid] = (path, block, row)
                 if other is not None:
                     self.duplicates[other[0]] = uid
             else:
                 self.duplicates[path] = uid
+
+    def _rank(self, path: str) -> tuple[bool, str]:
+        """Return which of two files with one UID counts: a sound one, else the first by path."""
+        return self.files[path].note is not None, path
 
     def _known(self, paths: Sequence[str]) -> dict[str, tuple[int, int, int]]:
         by_folder: dict[str, set[str]] = {}
@@ -206,15 +216,15 @@ class _Update:
         return known
 
     def _settle_with_index(self) -> None:
-        """Decide between new files and indexed ones with the same UID: the first path counts."""
+        """Decide which of new files and indexed ones with the same UID counts: see ``_rank``."""
         if not self.connection.execute("SELECT 1 FROM file LIMIT 1").fetchall():
             return
         hashes = {uid_hash(uid): uid for uid in self.instances}
         losers: list[int] = []
         for part in batched(list(hashes), 500):
             marks = ",".join("?" * len(part))
-            for number, folder, name, value, series, size, mtime in self.connection.execute(
-                "SELECT file.id, folder.path, name, uid, series, size, mtime FROM file"
+            for number, folder, name, value, series, size, mtime, note in self.connection.execute(
+                "SELECT file.id, folder.path, name, uid, series, size, mtime, note FROM file"
                 " JOIN folder ON folder.id=folder"
                 f" WHERE uid IN ({marks}) AND series IS NOT NULL",
                 part,
@@ -223,7 +233,7 @@ class _Update:
                 path = join(folder, name)
                 if not self._holds(series, number, uid):
                     continue
-                if path < self.instances[uid][0]:
+                if (note is not None, path) < self._rank(self.instances[uid][0]):
                     self.duplicates[self.instances.pop(uid)[0]] = uid
                     self.winners[uid] = path
                 else:
@@ -290,6 +300,28 @@ class _Update:
     def _sum(self, table: str) -> int:
         return int(self.store.meta(f"{table}_sum") or 0)
 
+    def _find_again(self, uids: dict[str, str]) -> None:
+        """Give files that were moved the number that they had at their old place.
+
+        A file is the same if it holds the same instance and has the same size and time.
+        """
+        if not self.connection.execute("SELECT 1 FROM retired LIMIT 1").fetchall():
+            return
+        new = {path: uid_hash(uid) for path, uid in uids.items() if self.files[path].number is None}
+        gone: dict[tuple[int, int, int], int] = {}
+        for part in batched(list(new.values()), 500):
+            marks = ",".join("?" * len(part))
+            for number, *version in self.connection.execute(
+                f"SELECT id, uid, size, mtime FROM retired WHERE uid IN ({marks})", part
+            ).fetchall():
+                gone[version[0], version[1], version[2]] = number
+        for path, value in new.items():
+            file = self.files[path]
+            number = gone.pop((value, file.size, file.mtime), None)
+            if number is not None:
+                file.number = number
+                self.connection.execute("DELETE FROM retired WHERE id=?", [number])
+
     def _write_files(
         self, blocks: dict[int, tuple[Block, list[int]]], series_of: dict[int, int]
     ) -> dict[str, int]:
@@ -304,12 +336,14 @@ class _Update:
         )
         kept = {path: (uid, series) for _, _, uid, path, series in ordered}
         paths = [*kept, *[path for path in self.files if path not in kept]]
-        rows = self.connection.execute(
-            "SELECT seq FROM sqlite_sequence WHERE name='file'"
-        ).fetchall()
-        following = (rows[0][0] if rows else 0) + 1
+        (used,) = self.connection.execute(
+            "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name='file'),"
+            " (SELECT coalesce(max(id), 0) FROM file), (SELECT coalesce(max(id), 0) FROM retired))"
+        ).fetchone()
+        following = used + 1
         numbers = {}
         stored = []
+        self._find_again({path: uid for path, (uid, _) in kept.items()})
         for path in paths:
             file = self.files[path]
             if file.number is None:
@@ -338,6 +372,8 @@ class _Update:
             rows = self.connection.execute(
                 "SELECT id FROM folder WHERE path=?", [stored]
             ).fetchall()
+            if not rows:
+                raise IndexDamaged("the index does not find a folder")
             number = self._folders[path] = int(rows[0][0])
         return number
 
@@ -352,21 +388,25 @@ class _Update:
         where = "patient_id=? AND patient_name=? AND study_uid=? AND series_uid=?"
         rows = self.connection.execute(f"SELECT id FROM series WHERE {where}", key).fetchall()
         if rows:
+            self._keys[rows[0][0]] = key
             return int(rows[0][0])
         cursor = self.connection.execute(
             "INSERT INTO series(patient_id, patient_name, study_uid, series_uid, instances, frames,"
             " bytes, sum) VALUES(?,?,?,?,0,0,0,0)",
             key,
         )
-        return int(cursor.lastrowid or 0)
+        series = int(cursor.lastrowid or 0)
+        self._keys[series] = key
+        self._new.add(series)
+        return series
 
     def _load(self, series: int, gone: Sequence[int]) -> _Change:
         """Return what stays of a series."""
-        rows = self.connection.execute(
-            "SELECT instances, bytes FROM series WHERE id=?", [series]
-        ).fetchall()
-        if not rows or rows[0][0] == 0:
+        if series in self._new:
             return _Change()
+        row = self.store.one_series(series)
+        if self._keys.setdefault(series, row.key) != row.key:
+            raise IndexDamaged("the index has mixed up series")
         places = self.store.places(series)
         columns = self.store.columns(series, INSTANCE)
         frames = self.store.columns(series, FRAME)
@@ -374,7 +414,7 @@ class _Update:
         if gone:
             stay = np.flatnonzero(~np.isin(places["file"], np.array(gone, np.int64)))
             part = part.take(stay)
-        size = rows[0][1] - sum(self.leaving[number].size for number in gone)
+        size = row.bytes - sum(self.leaving[number].size for number in gone)
         return _Change(part if len(part.uids) else None, size)
 
     def _uids(self, columns: dict[Key, Column], places: npt.NDArray[np.void]) -> list[str]:
@@ -420,11 +460,7 @@ class _Update:
             int(merged.places["frames"].sum()),
             change.size,
         )
-        key = connection.execute(
-            "SELECT patient_id, patient_name, study_uid, series_uid FROM series WHERE id=?",
-            [series],
-        ).fetchall()[0]
-        total = checksum(series, *key, *told)
+        total = checksum(series, *self._keys[series], *told)
         self._sums["series"] ^= total
         connection.execute(
             "UPDATE series SET study_date=?, study_time=?, study_description=?, series_number=?,"
