@@ -77,9 +77,10 @@ def refresh(
     """
     outcome = Outcome()
     own = {str(store.path), f"{store.path}-journal"}
+    found, unreadable = _listing(root)
     listed = {
         path: version
-        for path, version in _listing(root).items()
+        for path, version in found.items()
         if f"{root}/{path}".replace("/", os.sep) not in own
     }
     known = {row.path: row for row in store.files().values()}
@@ -88,7 +89,11 @@ def refresh(
         for path, version in listed.items()
         if everything or (row := known.get(path)) is None or (row.size, row.mtime) != version
     ]
-    gone = [row.id for path, row in known.items() if path not in listed]
+    # What cannot be looked at is not gone.
+    hidden = tuple(f"{folder}/" for folder in unreadable)
+    gone = [
+        row.id for path, row in known.items() if path not in listed and not path.startswith(hidden)
+    ]
     if not pending and not gone:
         return outcome
     outcome.removed = len(gone)
@@ -102,8 +107,8 @@ def refresh(
             outcome.read += len(pending)
             times.update(pending)
             again: list[str] = []
-            with closing(batches(root, pending)) as found, _keeping(store, again) as keep:
-                for batch in found:
+            with closing(batches(root, pending)) as reading, _keeping(store, again) as keep:
+                for batch in reading:
                     keep(batch)
                     if progress is not None:
                         progress.advance(len(batch.paths))
@@ -142,12 +147,14 @@ def _keeping(store: Store, again: list[str]) -> Iterator[Callable[[Batch], None]
         store_now()
 
 
-def _listing(root: str) -> dict[str, tuple[int, int]]:
-    """Return size and modification time of each file below the folder, by relative path.
+def _listing(root: str) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """Return size and modification time of each file, and the folders that cannot be listed.
 
-    A folder that cannot be listed stands for the files in it; reading it will tell why.
+    All by path relative to the root. Such a folder stands among the files too, so that reading it
+    tells why.
     """
     files: dict[str, tuple[int, int]] = {}
+    unreadable: list[str] = []
     visited: set[tuple[int, int]] = set()
     folders = [("", root)]
     links: list[tuple[str, str]] = []  # after the real folders, so that those give the names
@@ -173,8 +180,10 @@ def _listing(root: str) -> dict[str, tuple[int, int]]:
                         files[name] = (status.st_size, status.st_mtime_ns)
                     except OSError:  # a link to nowhere, or gone since: reading it will tell
                         files[name] = (-1, -1)
-        except OSError:
+        except OSError as error:
             if not relative:
                 raise
-            files[relative] = (-1, -1)
-    return dict(sorted(files.items()))
+            if not isinstance(error, FileNotFoundError):
+                unreadable.append(relative)
+                files[relative] = (-1, -1)
+    return dict(sorted(files.items())), unreadable

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import dbdicom_xr as db
 from dbdicom_xr.index.blocks import Findings
 from dbdicom_xr.index.gather import gather
 from dbdicom_xr.index.store import Store
 from dbdicom_xr.index.update import Batch, apply
+from dbdicom_xr.testing import make_series
 from tests.index.made import content, dataset, fill, fresh, index, uids, update, write
 
 
@@ -339,3 +341,23 @@ def test_nothing_to_apply(tmp_path: Path) -> None:
     assert apply(store, []) == []
     assert apply(store, [Batch([], Findings())]) == []
     assert store.series() == []
+
+
+def test_a_sound_file_counts_before_a_damaged_one(tmp_path: Path) -> None:
+    made = make_series(tmp_path / "dicom", keys={"SliceLocation": [0.0]}, shape=(8, 6))
+    sound = Path(made.files[0])
+    (sound.parent / "0_first_by_path.dcm").write_bytes(sound.read_bytes()[:-20])
+    database = db.database(made.folder)
+    assert [instance.file for instance in database.instances()] == [str(sound)]
+    assert [problem.kept for problem in database.problems] == [False]
+    sound.unlink()
+    assert len(db.database(made.folder).instances()) == 1, "better than nothing"
+    sound.write_bytes((sound.parent / "0_first_by_path.dcm").read_bytes() + bytes(20))
+    assert [instance.file for instance in db.database(made.folder).instances()] == [str(sound)]
+
+
+def test_the_index_is_no_file_of_the_folder(tmp_path: Path) -> None:
+    made = make_series(tmp_path / "dicom", keys={"SliceLocation": [0.0]}, shape=(8, 6))
+    database = db.database(made.folder, index=Path(made.folder) / "my_index.sqlite")
+    assert database.problems == []
+    assert db.database(made.folder, index=Path(made.folder) / "my_index.sqlite").problems == []
