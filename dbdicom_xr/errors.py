@@ -79,10 +79,6 @@ class UndecodableValue(DicomWarning):
     """A header value that does not follow its value representation; the text is given as it is."""
 
 
-class ProblemFiles(DicomWarning):
-    """Some files of the folder could not be read; ``database.problems`` lists them."""
-
-
 class MissingFolder(DbdicomError, FileNotFoundError):
     """The folder to open does not exist."""
 

@@ -175,31 +175,25 @@ class Database(NodeRecord):
         return outcome
 
     def _report(self, outcome: Outcome) -> None:
-        if not outcome.changed and not outcome.unreadable_folders:
+        if not outcome.changed:
             return
-        passed_over = [problem for problem in self.problems if not problem.kept]
+        problems = self.problems
+        outside = sum(not problem.kept for problem in problems)
+        irregular = len(problems) - outside
         parts = []
-        if passed_over and not self._node.children:
+        if outside and not self._node.children:
+            parts.append(f"There are no DICOM files in {self._root}, but {outside} other files")
+        elif outside:
             parts.append(
-                f"There are no DICOM images in {self._root}, but {len(passed_over)} other files; "
-                "database.problems says what is wrong with each"
+                f"{outside} of the files in {self._root} {'is' if outside == 1 else 'are'} not in "
+                "the database"
             )
-        elif passed_over:
+        if irregular:
             parts.append(
-                f"{len(passed_over)} of the files in {self._root} "
-                f"{'is' if len(passed_over) == 1 else 'are'} not in the database; "
-                "database.problems says why"
-            )
-        if outcome.unreadable_folders:
-            first, reason = next(iter(outcome.unreadable_folders.items()))
-            count = len(outcome.unreadable_folders)
-            parts.append(
-                f"the folder {first} cannot be read: {reason}"
-                if count == 1
-                else f"{count} folders cannot be read, such as {first}: {reason}"
+                f"{irregular} {'file is' if irregular == 1 else 'files are'} damaged or irregular"
             )
         if parts:
-            self.message("; ".join(parts) + ".")
+            self.message(f"{'; '.join(parts)}. database.problems says why.")
 
     def scan(self) -> Database:
         """Read all files again, also those that seem unchanged.

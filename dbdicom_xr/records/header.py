@@ -18,6 +18,7 @@ from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Name, parse_name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.instance import frame_records
+from dbdicom_xr.records.record import own
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -201,10 +202,8 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         for table, cells, rows in self._where():
             values = attribute.values(table)
             if values is not None:
-                flat[cells] = [
-                    value.copy() if isinstance(value, list) else value
-                    for value in values.take(rows).as_objects().tolist()
-                ]
+                for cell, value in zip(cells, values.take(rows).as_objects(), strict=True):
+                    flat[cell] = own(value)
         return _as_numbers(flat).reshape(self.shape)
 
     def _where(self) -> list[tuple[Table, npt.NDArray[np.intp], npt.NDArray[np.intp]]]:

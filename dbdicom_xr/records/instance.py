@@ -104,6 +104,7 @@ class Instance(Record):
         return frame_records(self._database, self._series_key, table, rows)
 
     @property
+    @of_one_state
     def parent(self) -> Record:
         """The series; calling it gives it too."""
         from dbdicom_xr.records.levels import record_of

@@ -403,7 +403,7 @@ with use_front_end(ScriptedFrontEnd()) as person:
     database = db.database({str(made.folder)!r})
 print(len(database.instances()))
 print([problem.file for problem in database.problems])
-print([said.text for said in person.said if said.kind == "message"])
+print([problem.reason for problem in database.problems])
 """
     (made.folder / "closed").chmod(0)
     made.files[1].chmod(0)
@@ -413,9 +413,8 @@ print([said.text for said in person.said if said.kind == "message"])
         (made.folder / "closed").chmod(0o755)
         made.files[1].chmod(0o644)
     assert said[0] == "2"
-    assert said[1] == str([str(made.files[1])])
-    assert "closed" in said[2]
-    assert "ermission" in said[2]
+    assert said[1] == str([str(made.files[1]), str(made.folder / "closed")])
+    assert said[2].count("Permission denied") == 2
     assert count(db.database(made.folder)) == 3 + len(other.files)
 
 
