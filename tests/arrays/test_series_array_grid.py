@@ -268,6 +268,19 @@ def test_frames_of_one_number_are_in_the_order_of_their_uids(tmp_path):
         assert orders[0][0] == sorted(orders[0][0])
 
 
+def test_frames_of_one_number_that_came_one_by_one(tmp_path):
+    made = make_series(tmp_path / "data", n=4, header={"InstanceNumber": 7})
+    by_uid = sorted(range(12), key=lambda k: made.datasets[k].SOPInstanceUID, reverse=True)
+    for k in by_uid:
+        made.files[k].rename(tmp_path / f"{k}.dcm")
+    for k in by_uid:
+        (tmp_path / f"{k}.dcm").rename(made.files[k])
+        array, _ = series_of(made.folder).array()
+    uids = array.SOPInstanceUID.values.tolist()
+    assert len(uids) == 12
+    assert uids == sorted(uids)
+
+
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shuffle=st.integers(0, 1000), drop=st.sets(st.integers(0, 11), max_size=4), n=st.integers(1, 2)
