@@ -60,6 +60,12 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+        try:
+            _receive(cast(BinaryIO, self._process.stdout))
+        except Exception as error:
+            # It is not the fault of any file.
+            self.stop()
+            raise OSError(f"{sys.executable} does not start as a worker") from error
 
     def gather(self, paths: list[str]) -> Findings:
         """Return what ``gather`` finds.
@@ -94,6 +100,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
+    _send(answers, "ready")
     while True:
         try:
             paths = cast("list[str]", _receive(requests))
