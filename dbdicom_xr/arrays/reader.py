@@ -7,33 +7,20 @@ process. It reads a frame only if that file is still the version from which the 
 
 from __future__ import annotations
 
-import os
-import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dbdicom_xr.arrays.source import locator, open_files
 from dbdicom_xr.errors import (
-    DbdicomError,
-    IndexDamaged,
     InvalidValue,
     LayoutError,
     PixelError,
-    StaleArray,
 )
-from dbdicom_xr.index.columns import Column
-from dbdicom_xr.index.files import open_for_reading, pread
-from dbdicom_xr.index.gather import FRAGMENTS
-from dbdicom_xr.index.store import FileRow, Store
-from dbdicom_xr.index.walker import Malformed, inflated
-from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native
-from dbdicom_xr.pixels.fragments import fragments_of_frame
+from dbdicom_xr.index.walker import Malformed
 from dbdicom_xr.pixels.layout import PixelLayout
 from dbdicom_xr.pixels.rescale import modality_lut, rescale
 
@@ -197,9 +184,9 @@ class FrameReader:
         """Read frames, or a part of each, into ``block``, whose leading dimensions they have."""
         targets = block.reshape(files.size, *block.shape[files.ndim :])
         whole = np.empty(self._pixel_shape, self.dtype) if cut else None
-        places = _locator(self.index, self.identity)
+        places = locator(self.index, self.identity)
         places.prepare(files)
-        with _open_files(self.root, places) as source:
+        with open_files(self.root, places) as source:
             for cell, (file, frame, kind) in enumerate(
                 zip(
                     files.ravel().tolist(),
@@ -274,249 +261,3 @@ def _as_range(part: Any, size: int) -> slice:
 
 def _is_whole(part: Any, size: int) -> bool:
     return isinstance(part, slice) and part.indices(size) == (0, size, 1)
-
-
-# -- where the pixels are --------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    file: FileRow
-    offset: int
-    length: int
-    frames: int
-    deflated: bool
-    fragments: bytes | None
-
-
-class _Locator:
-    """What the index says of the files of one database, remembered per process."""
-
-    def __init__(self, index: str, identity: str) -> None:
-        try:
-            os.stat(index)  # a Store makes the index that it does not find
-            self.store = Store(Path(index), writable=False)
-        except Exception as error:
-            raise StaleArray(
-                f"The index {index} cannot be read: {error}. Can this process see the folder? "
-                "If the index was removed, open the database again and make the array anew."
-            ) from error
-        if self.store.identity != identity:
-            raise StaleArray(
-                f"The index {index} has been made anew since the array was made; make the array "
-                "again from its series."
-            )
-        self._places: dict[int, _Place] = {}
-        self._lock = threading.Lock()
-
-    def prepare(self, files: Ints) -> None:
-        """Look up files that are not known yet."""
-        wanted = {int(number) for number in files.ravel() if number >= 0}
-        if wanted <= self._places.keys():
-            return
-        with self._lock:
-            missing = wanted - self._places.keys()
-            while True:  # until all was read from one state of the index
-                state = self.store.generation()
-                try:
-                    found = self._look_up(missing)
-                except IndexDamaged:  # or gone while it was read
-                    if self.store.generation() == state:
-                        raise
-                    continue
-                if self.store.generation() == state:
-                    self._places.update(found)
-                    return
-
-    def _look_up(self, missing: set[int]) -> dict[int, _Place]:
-        rows = self.store.files(missing)
-        found: dict[int, _Place] = {}
-        for series in {row.series for row in rows.values()} - {None}:
-            found.update(self._of_series(int(series or 0), rows))
-        return found
-
-    def _of_series(self, series: int, rows: dict[int, FileRow]) -> dict[int, _Place]:
-        places = self.store.places(series)
-        order = np.argsort(places["file"], kind="stable")
-        ordered = places["file"][order]
-        left = set(ordered.tolist())
-        mine = [row for row in rows.values() if row.series == series and row.id in left]
-        found = {}
-        at = order[np.searchsorted(ordered, [row.id for row in mine])]
-        column: Column | None = self.store.column(series, FRAGMENTS)
-        for row, place in zip(mine, at.tolist(), strict=True):
-            item = places[place]
-            fragments = None
-            if column is not None and (code := column.code(place)) >= 0:
-                fragments = column.values[code]
-            found[row.id] = _Place(
-                row, int(item["offset"]), int(item["length"]), int(item["frames"]),
-                bool(item["deflated"]), fragments if isinstance(fragments, bytes) else None,
-            )  # fmt: skip
-        return found
-
-    def place(self, number: int) -> _Place:
-        """Return where a file is."""
-        found = self._places.get(number)
-        if found is None:
-            raise self.stale(number)
-        return found
-
-    def look_again(self, number: int) -> _Place:
-        """Return where a file is by now: a save may have moved it."""
-        with self._lock:
-            self._places.pop(number, None)
-        self.prepare(np.array([number]))
-        return self.place(number)
-
-    def stale(self, number: int) -> StaleArray:
-        path = self.store.retired_path(number)
-        if path is None:  # it is there, but not in a series any more: its twin now counts
-            path = next((row.path for row in self.store.files([number]).values()), None)
-        return StaleArray(
-            f"{path or 'A file of this array'} has changed or vanished since the array was made; "
-            "make the array again from its series."
-        )
-
-
-_locators: dict[tuple[str, str], _Locator] = {}
-_locators_lock = threading.Lock()
-
-
-def _forget() -> None:
-    global _locators_lock
-    _locators.clear()
-    _locators_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
-
-
-def _locator(index: str, identity: str) -> _Locator:
-    with _locators_lock:
-        found = _locators.get((index, identity))
-        if found is None:
-            found = _locators[index, identity] = _Locator(index, identity)
-        return found
-
-
-class _Files:
-    """The files of one block, each opened once while its frames are read in a row."""
-
-    def __init__(self, root: str, places: _Locator) -> None:
-        self._root = root
-        self._places = places
-        self._open: tuple[int, int, _Place, bytes | None] | None = None
-        self._buffer = bytearray()
-
-    @property
-    def current(self) -> str:
-        """The file that is read, or the folder."""
-        return self._root if self._open is None else self.path(self._open[0])
-
-    def path(self, file: int) -> str:
-        return f"{self._root}/{self._places.place(file).file.path}"
-
-    def close(self) -> None:
-        if self._open is not None:
-            os.close(self._open[1])
-            self._open = None
-
-    def _switch(self, file: int) -> tuple[int, int, _Place, bytes | None]:
-        self.close()
-        place = self._places.place(file)
-        fd = self._checked(place)
-        if fd is None:
-            moved = self._places.look_again(file)
-            fd = self._checked(moved) if moved.file != place.file else None
-            if fd is None:
-                raise StaleArray(
-                    f"{self._root}/{moved.file.path} has changed or vanished since the array was "
-                    "made. If that was meant, open the database again and make the array anew."
-                )
-            place = moved
-        try:
-            data = inflated(fd, place.file.size) if place.deflated else None
-        except BaseException:
-            os.close(fd)
-            raise
-        self._open = (file, fd, place, data)
-        return self._open
-
-    def _checked(self, place: _Place) -> int | None:
-        """Open a file if it is the version that was indexed."""
-        try:
-            fd = open_for_reading(f"{self._root}/{place.file.path}")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        status = os.fstat(fd)
-        if (status.st_size, status.st_mtime_ns) != (place.file.size, place.file.mtime):
-            os.close(fd)
-            return None
-        return fd
-
-    def frame(self, file: int, frame: int, layout: PixelLayout) -> npt.NDArray[Any]:
-        """Return the stored values of a frame; valid until the next call."""
-        opened = self._open
-        if opened is None or opened[0] != file:
-            opened = self._switch(file)
-        _, fd, place, data = opened
-        if place.fragments is None:
-            if layout.is_encapsulated:
-                raise PixelError(
-                    f"The pixel data are not in fragments, as the transfer syntax "
-                    f"{layout.transfer_syntax} wants; the file is malformed."
-                )
-            first, length, bit_offset = layout.frame_span(frame)
-            present = place.length - first
-            if present < length:
-                # An even number of bytes is written; a value may also be cut off.
-                length = max(present, 0)
-            return decode_native(
-                self._bytes(fd, data, length, place.offset + first), layout, bit_offset
-            )
-
-        def read(count: int, offset: int) -> bytes:
-            return bytes(self._bytes(fd, data, count, offset))
-
-        items = np.frombuffer(place.fragments, "<i8").reshape(-1, 2)
-        parts = fragments_of_frame(items, frame, place.frames, read)
-        return decode_encapsulated(
-            b"".join([read(length, offset) for offset, length in parts.tolist()]), layout
-        )
-
-    def _bytes(self, fd: int, data: bytes | None, count: int, offset: int) -> bytes | memoryview:
-        if data is not None:
-            return data[offset : offset + count]
-        if not _HAS_PREADV:
-            return pread(fd, count, offset)
-        # One buffer for all frames: a new one for each costs page faults, 30 us per 128 kB.
-        if len(self._buffer) < count:
-            self._buffer = bytearray(count)
-        view = memoryview(self._buffer)[:count]
-        got = os.preadv(fd, [view], offset)
-        while 0 < got < count:
-            more = os.preadv(fd, [view[got:]], offset + got)
-            if more == 0:
-                break
-            got += more
-        return view[:got]
-
-
-_HAS_PREADV = hasattr(os, "preadv")
-
-
-@contextmanager
-def _open_files(root: str, places: _Locator) -> Iterator[_Files]:
-    files = _Files(root, places)
-    try:
-        yield files
-    except OSError as error:
-        # A message of open names the file, one of read does not.
-        where = files.current if error.filename is None else str(error.filename)
-        raise DbdicomError(
-            f"Reading pixels of {where} failed: {error.strerror or error}"
-        ) from error
-    finally:
-        files.close()

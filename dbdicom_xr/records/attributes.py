@@ -211,7 +211,8 @@ def parse_name(name: Name) -> Attribute:
     ----------
     name : str, int, (int, int) or (str, int)
         A keyword, a custom attribute, the name of a private element in pydicom's dictionary,
-        ``"(0019,100c)"``, a tag, (group, element), or (private creator, element).
+        ``"(0019,100c)"``, a tag, (group, element), (private creator, element), or as a table of
+        the header names it ``"(0019,xx0c) SIEMENS MR HEADER"``.
 
     Raises
     ------
@@ -237,7 +238,7 @@ def parse_name(name: Name) -> Attribute:
             element, creator = int(second), first.strip()
             if element <= 0xFFFF:
                 element = _private_group(creator, element) << 16 | element & 0xFF
-            return Attribute(f"({first!r}, 0x{int(second):02x})", element, creator)
+            return private_attribute(element, creator)
         if isinstance(first, (int, np.integer)) and isinstance(second, (int, np.integer)):
             return _by_tag(int(first) << 16 | int(second))
     if isinstance(name, (int, np.integer)) and not isinstance(name, bool):
@@ -264,10 +265,19 @@ def _parse_text(name: str) -> Attribute:
     match = re.fullmatch(r"\(?([0-9a-fA-F]{4}),\s*([0-9a-fA-F]{4})\)?", name)
     if match:
         return _by_tag(int(match[1], 16) << 16 | int(match[2], 16))
+    match = re.fullmatch(r"\(([0-9a-fA-F]{4}),xx([0-9a-fA-F]{2})\) (.+)", name)
+    if match:
+        return private_attribute(int(match[1], 16) << 16 | int(match[2], 16), match[3].strip())
     private = _private_names().get(name.strip("[]"))
     if private is not None:
         return private
     raise UnknownKeyword(f"{name!r} is not a DICOM keyword.{suggestion(name)}")
+
+
+def private_attribute(tag: int, creator: str) -> Attribute:
+    """Return a private attribute by creator; its name is one that ``parse_name`` knows."""
+    name = f"({tag >> 16:04x},xx{tag & 0xFF:02x}) {creator}"
+    return Attribute(name, tag & 0xFFFF00FF, creator)
 
 
 def _by_tag(tag: int) -> Attribute:

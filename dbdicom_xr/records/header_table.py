@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dbdicom_xr.arrays.coordinates import attrs
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.attributes import Attribute, Name, parse_name, private_attribute
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,7 @@ def attribute_of(key: Key) -> Attribute:
     """Return the attribute of a column; its name for private ones tells the creator."""
     if not key.creator:
         return parse_name(key.tag)
-    name = f"({key.tag >> 16:04x},xx{key.tag & 0xFF:02x}) {key.creator}"
-    return Attribute(name, key.tag, key.creator)
+    return private_attribute(key.tag, key.creator)
 
 
 def _is_sequence(values: list[Any]) -> bool:

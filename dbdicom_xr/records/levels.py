@@ -178,8 +178,8 @@ class Series(_Keyed):
         pixels_first : bool
             Put ``x`` and ``y`` before the other dimensions.
         chunks : "auto", int, tuple or dict
-            How the array is cut into blocks, as in dask; "auto" makes blocks of 32 to 128 MiB that
-            hold whole images.
+            How the array is cut into blocks: a number of images, or sizes by dimension as in dask.
+            "auto" makes blocks of 32 to 128 MiB that hold whole images.
         rescale : bool or str
             True: real values, by the Modality LUT or RescaleSlope and RescaleIntercept of each
             frame. False: the stored values. Text: the real world value map of that label.

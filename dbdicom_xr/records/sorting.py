@@ -21,7 +21,7 @@ from dbdicom_xr.errors import GridError, InvalidValue
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import known_vr
-from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.attributes import Attribute, Name, parse_name, private_attribute
 from dbdicom_xr.records.slices import with_slice_locations
 
 if TYPE_CHECKING:
@@ -221,13 +221,10 @@ def varying_table(table: Table) -> pd.DataFrame:
     keys = _candidates(table, rows)
     for key in table.keys:
         if key.creator and not table.left_in_files(key):
-            name: Name = (key.creator, key.tag)
             try:
-                sort = sort_key(parse_name(name), table, rows)
+                keys.append(sort_key(private_attribute(key.tag, key.creator), table, rows))
             except (GridError, InvalidValue):
                 continue
-            label = f"({key.tag >> 16:04x},xx{key.tag & 0xFF:02x}) {key.creator}"
-            keys.append(SortKey(label, sort.values, sort.present, sort.tolerance, sort.decimals))
     found = varying(keys)
     return pd.DataFrame(
         {

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dbdicom_xr as db
-from dbdicom_xr.arrays import reader as reader_module
+from dbdicom_xr.arrays import source as source_module
 from dbdicom_xr.arrays.reader import FrameReader, squeeze, unsqueeze
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index import files as files_module
+from dbdicom_xr.pixels.layout import PixelLayout
 from dbdicom_xr.testing import make_enhanced, make_series
 from tests.arrays.opened import series_of
 
@@ -171,7 +172,7 @@ def big(grid, shape, dtype, pixels_first=False):
     """Return automatic chunks of a series too large to write."""
     from dbdicom_xr.records.series_array import _chunks
 
-    layout = reader_module.PixelLayout(shape[1], shape[0], 32, 32, 31)
+    layout = PixelLayout(shape[1], shape[0], 32, 32, 31)
     zeros = np.zeros(grid, np.int64)
     reader = FrameReader(
         "", "", "", zeros, zeros, zeros, [layout], [], np.dtype(dtype), 0, pixels_first
@@ -250,7 +251,7 @@ def test_many_threads_at_once(series, made):
         wait.wait()
         results[k] = reader[...]
 
-    reader_module._forget()
+    source_module._forget()
     threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
     for thread in threads:
         thread.start()
@@ -373,8 +374,8 @@ def test_numbers_are_squeezed_and_come_back(numbers, turned):
 @pytest.mark.parametrize("syntax", ["explicit", "big", "deflated", "rle"])
 def test_without_positioned_reads(tmp_path, monkeypatch, syntax):
     made = make_series(tmp_path, keys=KEYS, transfer_syntax=syntax, slope=2)
-    monkeypatch.setattr(reader_module, "_HAS_PREADV", False)
-    monkeypatch.setattr(reader_module, "pread", files_module._seek_and_read)
+    monkeypatch.setattr(source_module, "_HAS_PREADV", False)
+    monkeypatch.setattr(source_module, "pread", files_module._seek_and_read)
     monkeypatch.setattr(files_module, "pread", files_module._seek_and_read)
     array, _ = db.database(tmp_path).series()[0].array(list(KEYS), chunks=1)
     np.testing.assert_array_equal(array.compute(scheduler="threads"), made.values)

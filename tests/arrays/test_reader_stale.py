@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.arrays import reader as reader_module
+from dbdicom_xr.arrays import source as source_module
 from dbdicom_xr.errors import DbdicomError, StaleArray
 from dbdicom_xr.testing import make_series
 from tests.arrays.opened import series_of
@@ -122,13 +122,13 @@ def test_files_that_others_take_the_numbers_of(made, tmp_path):
     array, header = series_of(made.folder, index).array("SliceLocation")
     packed = pickle.dumps((array, header))
     index.unlink()
-    reader_module._forget()
+    source_module._forget()
     with pytest.raises(StaleArray, match=r"index\.sqlite cannot be read"):
         array.compute()
     for file in made.files[:2]:  # file numbers are dealt out in another order
         file.rename(file.with_name(f"z{file.name}"))
     series_of(made.folder, index)
-    reader_module._forget()
+    source_module._forget()
     with pytest.raises(StaleArray, match="made anew"):
         array.compute()
     with pytest.raises(DbdicomError, match="made anew"):
@@ -197,7 +197,7 @@ def test_a_file_that_cannot_be_opened_says_why(made, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(reader_module, "open_for_reading", refuse)
+    monkeypatch.setattr(source_module, "open_for_reading", refuse)
     with pytest.raises(DbdicomError, match=r"IM0001\.dcm failed: Permission denied") as caught:
         array.compute(scheduler="sync")
     assert not isinstance(caught.value, StaleArray)

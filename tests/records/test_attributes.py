@@ -613,3 +613,19 @@ def test_probing_does_not_confuse(database: db.Database) -> None:
         for name in ("__array_interface__", "__len__x", "_repr_png_", "_ipython_display_"):
             assert not hasattr(record, name)
     assert pickle.loads(pickle.dumps(database.Rows)) == [12]
+
+
+def test_names_that_tables_show_can_be_asked_for(tmp_path: Path) -> None:
+    make_series(tmp_path, header=_private_index)
+    series = db.database(tmp_path).series()[0]
+    label = "(0019,xx0c) DBX TEST"
+    assert label in series.varying().index
+    assert label in series.to_dataframe().columns
+    assert series[label] == [0, 1, 2]
+    array, _ = series.array(label)
+    assert array.dims[0] == label
+    assert array[label].values.tolist() == [0, 1, 2]
+
+
+def _private_index(dataset: pydicom.Dataset, index: tuple[int, ...]) -> None:
+    dataset.private_block(0x0019, "DBX TEST", create=True).add_new(0x0C, "IS", index[0])
