@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,7 +69,9 @@ class Column:
     rows : int
     """
 
-    __slots__ = ("_decoded", "codes", "key", "kind_of", "kinds", "rows", "values")
+    __slots__ = (
+        "_decoded", "_left", "codes", "key", "kind_of", "kinds", "rows", "values",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -86,14 +89,26 @@ class Column:
         self.codes = codes
         self.rows = rows
         self._decoded: list[Any] | None = None
+        self._left: bool | None = None
 
     def __repr__(self) -> str:
         return f"<Column {self.key} of {self.rows} rows, {len(self.values)} distinct>"
 
     # -- values ------------------------------------------------------------------------------
 
+    @property
+    def left_in_files(self) -> bool:
+        """Whether values are so long that they were left in the files."""
+        if self._left is None:
+            self._left = any(isinstance(value, External) for value in self.values)
+        return self._left
+
     def decoded(self) -> list[Any]:
         """Return the Python value of each distinct raw value; External ones as they are."""
+        if self._decoded is None and len(self.kinds) == 1 and not self.left_in_files:
+            raw: list[bytes] = self.values  # type: ignore[assignment]
+            tag, creator = self.key.dictionary_tag, self.key.creator
+            self._decoded = decode_all(tag, creator, self.kinds[0], raw)
         if self._decoded is None:
             result: list[Any] = [None] * len(self.values)
             for number, kind in enumerate(self.kinds):
@@ -213,15 +228,14 @@ class Column:
             position += 2 * n_values
         else:
             kind_of = [0] * n_values
-        values: list[bytes | External] = []
-        lengths = np.frombuffer(payload, "<u4", n_values, position).tolist()
+        lengths = np.frombuffer(payload, "<u4", n_values, position)
         position += 4 * n_values
-        for length in lengths:
-            external = length & _EXTERNAL
-            length &= ~_EXTERNAL
-            value = payload[position : position + length]
-            values.append(External(*struct.unpack("<qq", value)) if external else value)
-            position += length
+        ends = position + np.cumsum(lengths & ~np.uint32(_EXTERNAL), dtype=np.int64)
+        starts = [position, *ends.tolist()]
+        values: list[bytes | External] = [payload[a:b] for a, b in pairwise(starts)]
+        position = starts[-1]
+        for i in np.flatnonzero(lengths & np.uint32(_EXTERNAL)).tolist():
+            values[i] = External(*struct.unpack("<qq", payload[starts[i] : starts[i + 1]]))
         codes: Codes | None
         if flags & _CONSTANT:
             codes = None

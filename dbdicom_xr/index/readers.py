@@ -21,6 +21,7 @@ __all__ = ["batches"]
 _WORTH_A_WORKER: Final = 4000
 _MOST_WORKERS: Final = 8
 _CHUNK: Final = 500
+_ENDED: Final = "reading it ended the process that read it"
 
 
 def batches(root: str, paths: Sequence[str]) -> Generator[Batch, None, None]:
@@ -61,6 +62,7 @@ class _Helped:
         self._left = len(chunks)
         # Files of chunks whose reader died, one by one; this process does not touch them.
         self._suspects: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._suspected: set[str] = set()
         self._results: queue.SimpleQueue[tuple[Sequence[str], Findings | None]]
         self._results = queue.SimpleQueue()
         self._ending = threading.Event()
@@ -79,8 +81,9 @@ class _Helped:
                 if found is None:
                     continue
                 chunk, findings = found
-                if findings is None and len(chunk) > 1:
+                if findings is None and not self._suspected.issuperset(chunk):
                     self._left += len(chunk) - 1
+                    self._suspected.update(chunk)
                     for path in chunk:
                         self._suspects.put(path)
                     continue
@@ -107,12 +110,13 @@ class _Helped:
                 return self._results.get(timeout=0.1)
         elif self._results.empty() and not self._chunks:
             with suppress(queue.Empty):
-                return [self._suspects.get_nowait()], None  # no one is left who could try it
+                # No one is left who could try it. Without a version, the next scan does.
+                return [self._suspects.get_nowait()], Findings(problems={0: _ENDED})
         return None
 
     def _given_up(self, path: str) -> Findings:
         """Return findings that say that a file cannot be read, in its present version."""
-        findings = Findings(problems={0: "reading it ended the process that read it"})
+        findings = Findings(problems={0: _ENDED})
         with suppress(OSError):
             status = os.stat(f"{self._root}/{path}")
             findings.versions[0] = (status.st_size, status.st_mtime_ns)
@@ -124,21 +128,17 @@ class _Helped:
         """Give work to one worker, and start another where it dies."""
         try:
             while not self._ending.is_set():
+                # Started before it is given anything: it may not start at all.
+                worker = self._worker(place)
                 if (chunk := self._take()) is None:
                     continue
-                try:
-                    worker = self._worker(place)
-                except OSError:  # no process can be started (any more); others do the work
-                    if len(chunk) == 1:
-                        self._suspects.put(chunk[0])
-                    else:
-                        self._chunks.append(chunk)
-                    return
                 try:
                     self._results.put((chunk, worker.gather(_absolute(self._root, chunk))))
                 except WorkerDied:
                     self._workers.pop(place).stop()
                     self._results.put((chunk, None))
+        except OSError:  # no process can be started (any more); others do the work
+            return
         finally:
             if place in self._workers:
                 self._workers.pop(place).stop()
@@ -151,8 +151,10 @@ class _Helped:
         return None
 
     def _worker(self, place: int) -> Worker:
-        if place not in self._workers:
-            self._workers[place] = Worker()
+        worker = self._workers.get(place)
+        if worker is None:
+            worker = self._workers[place] = Worker()
             if self._ending.is_set():
-                self._workers[place].kill()
-        return self._workers[place]
+                worker.kill()
+            worker.wait()
+        return worker

@@ -218,7 +218,7 @@ class Table:
         if column is None:
             return None
         distinct, codes = column.decoded(), column.codes_of()
-        if any(isinstance(value, External) for value in distinct):
+        if column.left_in_files:
             # One place may hold different bytes in different files, so each row is read.
             rows = np.flatnonzero(codes >= 0)
             distinct = [self._inside(column, int(row)) for row in rows]
@@ -251,12 +251,7 @@ class Table:
     def left_in_files(self, key: Key) -> bool:
         """Return whether values of an attribute are so long that they were left in the files."""
         columns = (self.column(key, INSTANCE), self.column(key, FRAME))
-        return any(
-            isinstance(value, External)
-            for column in columns
-            if column is not None
-            for value in column.values
-        )
+        return any(column is not None and column.left_in_files for column in columns)
 
     def read(self, instance: int, place: External) -> bytes:
         """Return bytes of the file of an instance."""

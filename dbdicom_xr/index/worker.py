@@ -60,11 +60,18 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+
+    def wait(self) -> None:
+        """Wait until it is ready.
+
+        Raises
+        ------
+        OSError
+            It does not start, which is not the fault of any file.
+        """
         try:
             _receive(cast(BinaryIO, self._process.stdout))
         except Exception as error:
-            # It is not the fault of any file.
-            self.stop()
             raise OSError(f"{sys.executable} does not start as a worker") from error
 
     def gather(self, paths: list[str]) -> Findings:

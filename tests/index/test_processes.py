@@ -148,10 +148,25 @@ def test_where_no_process_can_be_started(
     assert content(store) == fresh(folder)
 
 
+def test_a_program_that_never_answers_does_not_hold_up_the_scan(
+    folder: Path, helped: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    silent = tmp_path / "python-silent"
+    silent.write_text("#!/bin/sh\nexec sleep 100\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    since = time.monotonic()
+    store = index(folder)
+    assert time.monotonic() - since < 30
+    monkeypatch.undo()
+    assert content(store) == fresh(folder)
+
+
 def test_the_worker_reads_what_stands_behind_its_path(tmp_path: Path) -> None:
     paths = [str(path) for path in fill(tmp_path, 3)]
     helper = Worker()
     try:
+        helper.wait()
         found = helper.gather(paths)
         assert found.blocks[0].uids == gather(paths).blocks[0].uids
         assert helper.gather(["missing"]).problems.keys() == {0}
@@ -320,7 +335,7 @@ def test_kill_9_at_any_moment(tmp_path: Path, folder: Path) -> None:
 def test_the_parent_killed_leaves_no_worker(tmp_path: Path) -> None:
     code = (
         "import sys; from dbdicom_xr.index.worker import Worker; w = Worker();"
-        "w.gather([]); print(w._process.pid, flush=True); sys.stdin.read()"
+        "w.wait(); w.gather([]); print(w._process.pid, flush=True); sys.stdin.read()"
     )
     run = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
