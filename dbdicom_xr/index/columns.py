@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -49,6 +50,7 @@ _HEAD = struct.Struct("<BBHII")  # flags, bytes per code, kinds, rows, values
 _KIND = struct.Struct("<2sBbH")
 _CONSTANT, _IDENTITY, _COMPRESSED, _WIDE_KINDS = 1, 2, 4, 8
 _EXTERNAL = 1 << 31
+_EXTERNAL_PLACE = struct.Struct("<qq")
 _COMPRESS_FROM = 256
 
 
@@ -176,27 +178,22 @@ class Column:
         else:
             size = 1 if len(self.values) < 255 else 2 if len(self.values) < 65535 else 4
             codes = (self.codes + 1).astype(f"<u{size}").tobytes()
-        kinds = b"".join(
-            _KIND.pack(
-                k.vr.encode("ascii"), k.implicit | k.big_endian << 1, k.signed, len(k.charset)
-            )
-            + k.charset
-            for k in self.kinds
-        )
-        lengths = np.empty(len(self.values), "<u4")
-        chunks = []
-        for i, value in enumerate(self.values):
-            if isinstance(value, External):
-                value = struct.pack("<qq", value.offset, value.length)
-                lengths[i] = len(value) | _EXTERNAL
-            else:
-                lengths[i] = len(value)
-            chunks.append(value)
+        kinds = b"".join([_packed_kind(kind) for kind in self.kinds])
+        chunks = [
+            _EXTERNAL_PLACE.pack(*value) if isinstance(value, External) else value
+            for value in self.values
+        ]
+        lengths = [
+            len(chunk) | (_EXTERNAL if isinstance(value, External) else 0)
+            for chunk, value in zip(chunks, self.values, strict=True)
+        ]
         kind_of = b""
         if len(self.kinds) > 1:
             flags |= _WIDE_KINDS
             kind_of = np.array(self.kind_of, "<u2").tobytes()
-        payload = kinds + kind_of + lengths.tobytes() + b"".join(chunks) + codes
+        payload = b"".join(
+            [kinds, kind_of, struct.pack(f"<{len(lengths)}I", *lengths), *chunks, codes]
+        )
         if len(payload) >= _COMPRESS_FROM:
             compressed = _zstd().encode(payload)
             if len(compressed) < 0.9 * len(payload):
@@ -245,6 +242,12 @@ class Column:
             stored = np.frombuffer(payload, f"<u{size}", rows, position)
             codes = stored.astype(np.int32) - 1
         return cls(key, kinds, values, kind_of, codes, rows)
+
+
+@lru_cache(maxsize=1024)
+def _packed_kind(kind: Kind) -> bytes:
+    flags = kind.implicit | kind.big_endian << 1
+    return _KIND.pack(kind.vr.encode("ascii"), flags, kind.signed, len(kind.charset)) + kind.charset
 
 
 _codec: Any = None

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
-import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from dbdicom_xr.errors import IndexDamaged
-from dbdicom_xr.index.blocks import Block, Findings, SeriesKey
-from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.blocks import Block, Findings
 from dbdicom_xr.index.merge import (
     SOP_INSTANCE_UID,
     Part,
     instance_numbers,
     instance_uids,
-    merge,
-    summary,
 )
+from dbdicom_xr.index.rewrite import Rewrite
 from dbdicom_xr.index.rows import (
     FileRow,
     batched,
     checksum,
     join,
-    seal,
     storable,
     to_stored,
     uid_hash,
 )
-from dbdicom_xr.index.store import FRAME, INSTANCE, Store
+from dbdicom_xr.index.store import Store
 
 __all__ = ["Batch", "apply"]
 
@@ -80,15 +74,6 @@ def apply(store: Store, batches: Sequence[Batch], removed: Iterable[int] = ()) -
 
 
 @dataclass(slots=True)
-class _Change:
-    """All that happens to one series."""
-
-    part: Part | None = None  # what stays of it
-    size: int = 0  # of the files that stay, in bytes
-    added: list[Part] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class _File:
     """A file that goes in."""
 
@@ -102,6 +87,7 @@ class _Update:
     def __init__(self, store: Store, connection: sqlite3.Connection) -> None:
         self.store = store
         self.connection = connection
+        self.series = Rewrite(store, connection)
         self.leaving: dict[int, FileRow] = {}
         self.to_read: list[str] = []
         self.files: dict[str, _File] = {}
@@ -109,10 +95,8 @@ class _Update:
         self.duplicates: dict[str, str] = {}  # path -> UID that another file has too
         self.winners: dict[str, str] = {}  # UID -> path of an indexed file that keeps it
         self._folders: dict[str, int] = {}
-        self._keys: dict[int, SeriesKey] = {}
-        self._new: set[int] = set()  # series that are not in the index yet
         self._held: dict[int, dict[int, str]] = {}  # series -> file -> UID
-        self._sums = {"file": 0, "series": 0}  # what changes in the sums of whole tables
+        self._sum = 0  # what changes in the sum of the table of files
 
     # -- files that leave --------------------------------------------------------------------
 
@@ -150,7 +134,7 @@ class _Update:
             for number, uid, series, total in self.connection.execute(
                 f"SELECT id, uid, series, sum FROM file WHERE id IN ({marks})", part
             ).fetchall():
-                self._sums["file"] ^= total
+                self._sum ^= total
                 if series is not None:
                     hashes[number] = uid
             self.connection.execute(f"DELETE FROM file WHERE id IN ({marks})", part)
@@ -272,10 +256,10 @@ class _Update:
         blocks: dict[int, tuple[Block, list[int]]] = {}
         for _, block, row in self.instances.values():
             blocks.setdefault(id(block), (block, []))[1].append(row)
-        series_of = {name: self._series(block.key) for name, (block, _) in blocks.items()}
+        series_of = {name: self.series.number(block.key) for name, (block, _) in blocks.items()}
         numbers = self._write_files(blocks, series_of)
 
-        changes = self._series_that_lose()
+        self.series.lose(self.leaving)
         paths = {name: [""] * len(block) for name, (block, _) in blocks.items()}
         for path, block, row in self.instances.values():
             paths[id(block)][row] = path
@@ -284,21 +268,15 @@ class _Update:
             part.places["file"] = [numbers[path] if path else -1 for path in paths[name]]
             if len(rows) < len(block):
                 part = part.take(np.array(sorted(rows), np.intp))
-            series = series_of[name]
-            if series not in changes:
-                changes[series] = self._load(series, [])
-            changes[series].added.append(part)
-            changes[series].size += sum(self.files[path].size for path in paths[name] if path)
-        for series, change in changes.items():
-            self._write_series(series, change)
-        for table, difference in self._sums.items():
+            size = sum(self.files[path].size for path in paths[name] if path)
+            self.series.add(series_of[name], part, size)
+        self.series.write()
+        for table, difference in (("file", self._sum), ("series", self.series.sum)):
+            before = int(self.store.meta(f"{table}_sum") or 0)
             self.connection.execute(
                 "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = ?",
-                [f"{table}_sum", difference, difference ^ self._sum(table)],
+                [f"{table}_sum", difference, difference ^ before],
             )
-
-    def _sum(self, table: str) -> int:
-        return int(self.store.meta(f"{table}_sum") or 0)
 
     def _find_again(self, uids: dict[str, str]) -> None:
         """Give files that were moved the number that they had at their old place.
@@ -359,7 +337,7 @@ class _Update:
             hashed = None if uid is None else uid_hash(uid)
             told = (to_stored(name), file.size, file.mtime, series, hashed, note)
             total = checksum(file.number, to_stored(folder), *told)
-            self._sums["file"] ^= total
+            self._sum ^= total
             stored.append((file.number, self._folder(folder), *told, total))
         self.connection.executemany("INSERT INTO file VALUES(?,?,?,?,?,?,?,?,?)", stored)
         return numbers
@@ -376,94 +354,3 @@ class _Update:
                 raise IndexDamaged("the index does not find a folder")
             number = self._folders[path] = int(rows[0][0])
         return number
-
-    def _series_that_lose(self) -> dict[int, _Change]:
-        gone: dict[int, list[int]] = {}
-        for row in self.leaving.values():
-            if row.series is not None:
-                gone.setdefault(row.series, []).append(row.id)
-        return {series: self._load(series, numbers) for series, numbers in gone.items()}
-
-    def _series(self, key: SeriesKey) -> int:
-        where = "patient_id=? AND patient_name=? AND study_uid=? AND series_uid=?"
-        rows = self.connection.execute(f"SELECT id FROM series WHERE {where}", key).fetchall()
-        if rows:
-            self._keys[rows[0][0]] = key
-            return int(rows[0][0])
-        cursor = self.connection.execute(
-            "INSERT INTO series(patient_id, patient_name, study_uid, series_uid, instances, frames,"
-            " bytes, sum) VALUES(?,?,?,?,0,0,0,0)",
-            key,
-        )
-        series = int(cursor.lastrowid or 0)
-        self._keys[series] = key
-        self._new.add(series)
-        return series
-
-    def _load(self, series: int, gone: Sequence[int]) -> _Change:
-        """Return what stays of a series."""
-        if series in self._new:
-            return _Change()
-        row = self.store.one_series(series)
-        if self._keys.setdefault(series, row.key) != row.key:
-            raise IndexDamaged("the index has mixed up series")
-        places = self.store.places(series)
-        columns = self.store.columns(series, INSTANCE)
-        frames = self.store.columns(series, FRAME)
-        part = Part(columns, frames, places, self._uids(columns, places))
-        if gone:
-            stay = np.flatnonzero(~np.isin(places["file"], np.array(gone, np.int64)))
-            part = part.take(stay)
-        size = row.bytes - sum(self.leaving[number].size for number in gone)
-        return _Change(part if len(part.uids) else None, size)
-
-    def _uids(self, columns: dict[Key, Column], places: npt.NDArray[np.void]) -> list[str]:
-        column = columns.get(SOP_INSTANCE_UID)
-        uids = instance_uids(column, len(places))
-        nameless = {int(places["file"][row]) for row, uid in enumerate(uids) if not uid}
-        if nameless:
-            files = self.store.files(nameless - self.leaving.keys())
-            files.update({number: self.leaving[number] for number in nameless - files.keys()})
-            numbers = places["file"].tolist()
-            uids = [uid or f"file:{files[numbers[row]].path}" for row, uid in enumerate(uids)]
-        return uids
-
-    def _write_series(self, series: int, change: _Change) -> None:
-        connection = self.connection
-        parts = ([change.part] if change.part is not None else []) + change.added
-        for (total,) in connection.execute("SELECT sum FROM series WHERE id=?", [series]):
-            self._sums["series"] ^= total
-        connection.execute("DELETE FROM header WHERE series=?", [series])
-        connection.execute("DELETE FROM place WHERE series=?", [series])
-        if not parts:
-            connection.execute("DELETE FROM series WHERE id=?", [series])
-            return
-        merged = merge(parts)
-        columns = [
-            (series, scope, *key, column)
-            for scope, layer in ((INSTANCE, merged.columns), (FRAME, merged.frames))
-            for key, column in sorted(layer.items())
-        ]
-        connection.executemany(
-            "INSERT INTO header VALUES(?,?,?,?,?)",
-            [(*names, seal(column.pack(), *names)) for *names, column in columns],
-        )
-        places = zlib.compress(merged.places.tobytes(), 1)
-        keys = zlib.compress(json.dumps([names for _, *names, _ in columns]).encode(), 1)
-        connection.execute(
-            "INSERT INTO place VALUES(?,?,?)",
-            [series, seal(places, "places", series), seal(keys, "keys", series)],
-        )
-        told = (
-            *summary(merged.columns),
-            len(merged.uids),
-            int(merged.places["frames"].sum()),
-            change.size,
-        )
-        total = checksum(series, *self._keys[series], *told)
-        self._sums["series"] ^= total
-        connection.execute(
-            "UPDATE series SET study_date=?, study_time=?, study_description=?, series_number=?,"
-            " series_description=?, modality=?, instances=?, frames=?, bytes=?, sum=? WHERE id=?",
-            [*told, total, series],
-        )
