@@ -111,9 +111,9 @@ class FrameReader:
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (
-            "dbdicom_xr.FrameReader", self.identity, squeeze(self.files), squeeze(self.frames),
-            squeeze(self.kinds), repr(self.layouts), repr(self.scalings), str(self.dtype),
-            repr(self.fill_value), self.pixels_first,
+            "dbdicom_xr.FrameReader", self.identity, self.files, self.frames, self.kinds,
+            repr(self.layouts), repr(self.scalings), str(self.dtype), repr(self.fill_value),
+            self.pixels_first,
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -221,21 +221,37 @@ def _scale(stored: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) ->
         out[(stored >= low) & (stored <= high)] = np.nan
 
 
-def squeeze(numbers: Ints) -> tuple[tuple[int, ...], bytes]:
-    """Return integers in few bytes; those of a regular series are nearly all 1 apart."""
+Squeezed = tuple[tuple[int, ...], bytes, str, bytes]
+
+
+def squeeze(numbers: Ints) -> Squeezed:
+    """Return integers in few bytes, as those of frames can be.
+
+    Sorted, they are nearly all 1 apart. Their order is told by runs: places where, going through
+    the sorted numbers, the position turns back. A grid in any regular order has few runs, or runs
+    that repeat, and files that were numbered in several portions have as many as portions.
+    """
     flat = np.ascontiguousarray(numbers, np.int64).ravel()
-    steps = np.diff(flat, prepend=np.int64(0))
-    # Of a grid in another order than the files, the steps repeat, and their differences vanish.
-    return numbers.shape, zlib.compress(
-        np.diff(steps, prepend=np.int64(0)).astype("<i8").tobytes(), 6
+    order = np.argsort(flat, kind="stable")
+    runs = np.zeros(flat.size, np.int64)
+    runs[order[1:]] = np.cumsum(np.diff(order) < 0)
+    kind = np.min_scalar_type(int(runs.max(initial=0))).newbyteorder("<")
+    steps = np.diff(flat[order], prepend=np.int64(0))
+    return (
+        numbers.shape,
+        zlib.compress(steps.astype("<i8").tobytes(), 6),
+        kind.str,
+        zlib.compress(runs.astype(kind).tobytes(), 6),
     )
 
 
-def unsqueeze(data: tuple[tuple[int, ...], bytes]) -> Ints:
+def unsqueeze(data: Squeezed) -> Ints:
     """Return the array that ``squeeze`` was given."""
-    shape, packed = data
-    steps = np.cumsum(np.frombuffer(zlib.decompress(packed), "<i8"))
-    return np.asarray(np.cumsum(steps).reshape(shape), np.int64)
+    shape, steps, kind, runs = data
+    order = np.argsort(np.frombuffer(zlib.decompress(runs), kind), kind="stable")
+    flat = np.empty(len(order), np.int64)
+    flat[order] = np.cumsum(np.frombuffer(zlib.decompress(steps), "<i8"))
+    return flat.reshape(shape)
 
 
 def _complete(key: Any, ndim: int) -> tuple[Any, ...]:

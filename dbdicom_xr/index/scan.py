@@ -124,21 +124,28 @@ def refresh(
 def _keeping(store: Store, again: list[str]) -> Iterator[Callable[[Batch], None]]:
     """Collect batches and store them now and then, and also when interrupted."""
     waiting: list[Batch] = []
-    count = 0
+    count = kept = 0
     since = time.monotonic()
+    took = 0.0
 
     def store_now() -> None:
-        nonlocal count, since
+        nonlocal count, kept, since, took
+        start = time.monotonic()
         if waiting:
             again.extend(apply(store, waiting))
             waiting.clear()
+        kept += count
         count, since = 0, time.monotonic()
+        took = since - start
 
     def keep(batch: Batch) -> None:
         nonlocal count
         waiting.append(batch)
         count += len(batch.paths)
-        if count >= _KEEP_AFTER_FILES or time.monotonic() - since > _KEEP_AFTER_SECONDS:
+        # A series is written anew each time, so the more there is, the less often.
+        if count >= max(_KEEP_AFTER_FILES, kept) or time.monotonic() - since > max(
+            _KEEP_AFTER_SECONDS, 4 * took
+        ):
             store_now()
 
     try:

@@ -17,7 +17,7 @@ from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Name, parse_name
 from dbdicom_xr.records.current import of_one_state
-from dbdicom_xr.records.instance import frame_records
+from dbdicom_xr.records.instance import Frame, frame_records
 from dbdicom_xr.records.record import own
 
 if TYPE_CHECKING:
@@ -69,10 +69,9 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         flat = rows.ravel()
         filled = np.flatnonzero(flat >= 0)
         records = frame_records(database, series_key, table, flat[filled])
-        objects = np.empty(len(filled), object)
-        objects[:] = records
         pool = np.full(rows.size, None, object)
-        pool[filled] = objects
+        # Not pool[filled] = records: numpy would look into each record for a sequence.
+        pool[filled] = np.fromiter(records, object, len(records))
         header = pool.reshape(rows.shape).view(cls)
         header.dims = dims
         header.coords = dict(coords)
@@ -213,7 +212,7 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
             if record is None:
                 continue
             table, row = record._locate()
-            number = getattr(record, "number", 1)
+            number = record.number if isinstance(record, Frame) else 1
             entry = found.setdefault(id(table), (table, [], []))
             entry[1].append(cell)
             entry[2].append(row if table.is_classic else int(table.first_frames[row]) + number - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -263,14 +264,22 @@ def frame_records(
     owners = table.instance_of[frames].tolist()
     result: list[Instance] = []
     if table.is_classic:
+        # 100,000 of them: __init__ would double the time, and so would the garbage collector, which
+        # looks through all objects again and again while none can be garbage.
         new = Instance.__new__
-        for row in owners:
-            instance = new(Instance)  # 100,000 of them: __init__ would double the time
-            instance._database = database
-            instance._series_key = series_key
-            instance._uid = uids[row]
-            instance._at = (table, row)
-            result.append(instance)
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for row in owners:
+                instance = new(Instance)
+                instance._database = database
+                instance._series_key = series_key
+                instance._uid = uids[row]
+                instance._at = (table, row)
+                result.append(instance)
+        finally:
+            if collecting:
+                gc.enable()
         return result
     several = table.places["frames"] > 1
     for row, number in zip(owners, table.frame_numbers[frames].tolist(), strict=True):

@@ -265,7 +265,8 @@ def _data_array(
     variables["y"] = ("y", pixels.y, pixels.axis_attrs("row"))
     if channel:
         variables["channel"] = ("channel", np.array(["R", "G", "B"]))
-    return xr.DataArray(data, dims=all_dims, coords=variables)
+    # Not through coords=, which copies text one by one: 60 ms for 100,000 UIDs.
+    return xr.DataArray(data, dims=all_dims).assign_coords(variables)
 
 
 def _chunks(
