@@ -116,6 +116,10 @@ class Folders:
         return str(folder)
 
 
+# Where a folder keeps its index.
+INDEX = Path(".dbdicom_xr", "index.sqlite")
+
+
 def files_of(folder: str) -> list[str]:
     """Return the files of a folder by name."""
     return sorted(str(path) for path in Path(folder).rglob("*.dcm"))

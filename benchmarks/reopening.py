@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.child import run
-from benchmarks.folders import Folders
+from benchmarks.folders import INDEX, Folders
 from benchmarks.harness import (
     Report,
     Row,
@@ -17,6 +17,7 @@ from benchmarks.harness import (
     stopwatch,
     take_turns,
 )
+from dbdicom_xr.testing.index import make_index
 
 
 def reopen(report: Report, folders: Folders) -> None:
@@ -39,13 +40,10 @@ def reopen(report: Report, folders: Folders) -> None:
 
 def million(report: Report, folders: Folders) -> None:
     """An index of a million instances, without their files: open and print."""
-    try:
-        from dbdicom_xr.testing.index import make_index
-    except ImportError:
-        report.note("skipped: an index of a million instances needs dbdicom_xr.testing.index")
-        return
     n = folders.sizes.million
-    folder = folders.once(f"million-{n}", lambda home: make_index(home, n))
+    folder = folders.once(
+        f"million-{n}", lambda home: make_index(home / INDEX, n, series=max(1, n // 100))
+    )
     turns = [run(open_and_print, folder=folder).result for _ in range(folders.sizes.turns)]
     if any(turn["instances"] != n for turn in turns):
         raise Unequal(f"the index of {n:,} instances opens with {turns[0]['instances']:,}")
