@@ -63,19 +63,23 @@ def group_key(header: Header) -> tuple[object, ...]:
     Raises
     ------
     Malformed
-        The file is a DICOMDIR.
+        The file is a DICOMDIR, or ends before its data set.
     """
+    last = next(reversed(header.elements), b"")
+    if last[:2] in (b"", b"\2\0") and header.pixels is None:
+        raise Malformed("nothing stands behind the file meta information")
     sop_class = _find(header, _SOP_CLASS) or header.elements.get(_MEDIA_STORAGE)
     if isinstance(sop_class, bytes) and sop_class.rstrip(b"\0 ") == _DICOMDIR:
         raise Malformed(
             "a DICOMDIR, which holds no images; the files that it lists are read themselves"
         )
+    identity = [_find(header, names) for _, _, names in _IDENTITY]
     return (
         header.implicit,
         header.big_endian,
         _find(header, _CHARSET),
         _find(header, _PIXEL_REPRESENTATION) if header.implicit else None,
-        *[_find(header, names) for _, _, names in _IDENTITY],
+        *identity,
     )
 
 

@@ -17,6 +17,7 @@ from dbdicom_xr.index.store import Store
 from dbdicom_xr.index.update import Batch, apply
 from dbdicom_xr.testing import make_series
 from tests.index.made import content, dataset, fill, fresh, index, uids, update, write
+from tests.index.test_values import element
 
 
 @pytest.fixture
@@ -263,10 +264,19 @@ def test_many_twins(tmp_path: Path) -> None:
 
 def test_a_uid_written_in_odd_ways_is_one_uid(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    raw = write(folder / "a", dataset(1, uid="1.2.3.45")).read_bytes()
-    (folder / "b").write_bytes(raw.replace(b"\x08\x00\x18\x00UI", b"\x08\x00\x18\x00LO"))
-    (folder / "c").write_bytes(raw.replace(b"1.2.3.45", b"1.2.3.45"))
-    assert uids(index(folder)).keys() <= {"a", "b"}
+    raw = write(folder / "a", dataset(1, uid="1.2.3.4567")).read_bytes()
+    usual = element(0x00080018, "UI", b"1.2.3.4567")
+    assert raw.count(usual) == 1
+    for name, odd in {
+        "b": element(0x00080018, "UN", b"1.2.3.4567"),
+        "c": element(0x00080018, "UI", b"1.2.3.4567  "),
+        "d": element(0x00080018, "UI", b"1.2.3.4567\0\0"),
+    }.items():
+        (folder / name).write_bytes(raw.replace(usual, odd))
+    (folder / "e").write_bytes(raw.replace(usual, element(0x00080018, "UI", b"1.2.3.4568")))
+    store = index(folder)
+    assert uids(store) == {"a": "1.2.3.4567", "e": "1.2.3.4568"}
+    assert [row.path for row in store.problems()] == ["b", "c", "d"]
 
 
 def test_without_a_uid_each_file_is_its_own(tmp_path: Path) -> None:
