@@ -71,6 +71,14 @@ class AlignedByOrder(DicomWarning):
     """Frames were put on a grid by their order, because their values differ from row to row."""
 
 
+class LeftOut(DicomWarning):
+    """Objects without pixels stand among the images of a series, and are not in its array."""
+
+
+class MixedGeometry(DicomWarning):
+    """The frames of an array are not parallel, or have pixels of several sizes."""
+
+
 class IndexRebuilt(DicomWarning):
     """The index was of another version, or damaged, and has been made anew."""
 

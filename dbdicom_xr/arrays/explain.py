@@ -27,8 +27,8 @@ def lacking(name: str, rows: Ints, n: int, describe: Describe | None) -> str:
     absent = f"{name}=None" if name.isidentifier() else f"**{{{name!r}: None}}"
     return (
         f"{_count(rows, n)} no {name}{_examples(rows, describe)}. Every frame needs a value of "
-        f"each tag in sortby. Leave {name} out of sortby, or split the series: the filter {absent} "
-        f"selects the frames without it, as in series.subseries({absent})."
+        f"each tag in sortby. Leave {name} out of sortby; series.frames({absent}) lists the frames "
+        f"without it."
     )
 
 
@@ -74,7 +74,7 @@ def no_grid(
         f"{by_value} cells ({100 * filled / by_value:.2g} %), aligned by order {filled} of "
         f"{math.prod(at.most)}.\n{_table(names, values, at)}{_ways_out(suggestions)}\n"
         f'align="value" keeps the gaps; align="order" aligns the values by their order, with gaps '
-        f"at the end; series.subseries(...) takes a part of the frames."
+        f"at the end."
     )
 
 

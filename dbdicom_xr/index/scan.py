@@ -7,11 +7,14 @@ several processes where there are many. What has been read is kept whenever the 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Final, Protocol
 
 from dbdicom_xr.index.readers import batches
@@ -121,6 +124,26 @@ def refresh(
 
 
 @contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block: what is not stored whole is lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where signals do not arrive
+        return
+    pressed: list[tuple[int, FrameType | None]] = []
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            before(*pressed[0])
+
+
+@contextmanager
 def _keeping(store: Store, again: list[str]) -> Iterator[Callable[[Batch], None]]:
     """Collect batches and store them now and then, and also when interrupted."""
     waiting: list[Batch] = []
@@ -132,8 +155,9 @@ def _keeping(store: Store, again: list[str]) -> Iterator[Callable[[Batch], None]
         nonlocal count, kept, since, took
         start = time.monotonic()
         if waiting:
-            again.extend(apply(store, waiting))
-            waiting.clear()
+            with _uninterrupted():
+                again.extend(apply(store, waiting))
+                waiting.clear()
         kept += count
         count, since = 0, time.monotonic()
         took = since - start

@@ -36,7 +36,6 @@ from dbdicom_xr.index.rows import (
 __all__ = ["APPLICATION", "FORMAT", "FRAME", "INSTANCE", "FileRow", "SeriesRow", "Store"]
 
 T = TypeVar("T")
-_APPLICATION = APPLICATION
 
 INSTANCE: Final = 0
 """Scope of the columns that have a row per instance."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dbdicom_xr.geometry.affine import plane_affine
 from dbdicom_xr.records.attributes import add_custom
 
 __all__: list[str] = []
@@ -50,16 +49,6 @@ def _window(centre: Any, width: Any) -> list[float] | None:
     return [float(value) for value in first]
 
 
-def _affine(position: Any, orientation: Any, spacing: Any, between: Any, thickness: Any) -> Any:
-    for value, length in ((position, 3), (orientation, 6), (spacing, 2)):
-        if not isinstance(value, list) or len(value) != length or None in value:
-            return None
-    distance = next(
-        (float(v) for v in (between, thickness) if isinstance(v, (int, float)) and v > 0), 1.0
-    )
-    return plane_affine(position, orientation, spacing, distance)
-
-
 add_custom(
     "image_type",
     _image_type,
@@ -71,16 +60,4 @@ add_custom(
     _window,
     ["WindowCenter", "WindowWidth"],
     "centre and width of the first window",
-)
-add_custom(
-    "affine",
-    _affine,
-    [
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "PixelSpacing",
-        "SpacingBetweenSlices",
-        "SliceThickness",
-    ],
-    "4x4, from (x, y, slice) to patient coordinates (LPS) in mm",
 )

@@ -7,8 +7,8 @@ import uuid
 from hashlib import blake2b
 from pathlib import Path
 
+from dbdicom_xr.index.connection import APPLICATION
 from dbdicom_xr.index.scan import FOLDER_NAME
-from dbdicom_xr.index.store import _APPLICATION
 
 __all__ = ["INDEX_NAME", "index_path", "may_be_replaced"]
 
@@ -48,7 +48,7 @@ def may_be_replaced(path: Path, root: str) -> bool:
     with open(path, "rb") as file:
         head = file.read(72)
     # The header of an SQLite file: sqlite.org/fileformat.html, 1.3.
-    return head[:16] == b"SQLite format 3\0" and head[68:] == _APPLICATION.to_bytes(4, "big")
+    return head[:16] == b"SQLite format 3\0" and head[68:] == APPLICATION.to_bytes(4, "big")
 
 
 def _in_cache(root: str) -> Path:

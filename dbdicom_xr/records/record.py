@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import UnknownKeyword
+from dbdicom_xr.errors import DbdicomError, UnknownKeyword
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Talk, Voice
 from dbdicom_xr.records.attributes import (
@@ -53,6 +53,8 @@ class Distinct(list[Any]):
         ValueError
             There are several values, or none.
         """
+        if not self:
+            raise ValueError("there is no value to return: no frame has one")
         if len(self) != 1:
             raise ValueError(
                 f"there is not one value but {len(self)}"
@@ -184,6 +186,9 @@ class Record(Talk, Mapping[str, "Record"]):
         if isinstance(name, str) and not is_attribute_name(name):
             return self._descendant(name)
         return self._value(parse_name(name))
+
+    def __setitem__(self, name: Any, value: Any) -> None:
+        raise DbdicomError(f"{name!r} cannot be set: this version reads, and changes nothing.")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._child_names())
@@ -369,12 +374,12 @@ class Record(Talk, Mapping[str, "Record"]):
     # -- tables and files --------------------------------------------------------------------
 
     @of_one_state
-    def to_dataframe(self, *keywords: Name) -> pd.DataFrame:
+    def to_dataframe(self, *keywords: Name | list[Name]) -> pd.DataFrame:
         """Return the header as a table with one row per frame.
 
         Parameters
         ----------
-        *keywords : name
+        *keywords : name, or a list of them
             The attributes that make the columns; by default all but sequences and values that
             were left in the files because of their length.
 
@@ -385,7 +390,8 @@ class Record(Talk, Mapping[str, "Record"]):
         """
         from dbdicom_xr.records.header_table import dataframe
 
-        return dataframe(self._tables(), keywords)
+        names = [n for part in keywords for n in (part if isinstance(part, list) else [part])]
+        return dataframe(self._tables(), names)
 
     @of_one_state
     def files(self) -> list[str]:

@@ -13,12 +13,22 @@ import numpy.typing as npt
 from dbdicom_xr.arrays.coordinates import attrs
 from dbdicom_xr.arrays.grid import Grid, build_grid
 from dbdicom_xr.arrays.reader import FrameReader
-from dbdicom_xr.errors import AlignedByOrder, GridError, InvalidValue, PixelError
+from dbdicom_xr.errors import (
+    AlignedByOrder,
+    DicomWarning,
+    GridError,
+    InvalidValue,
+    LeftOut,
+    MixedGeometry,
+    PixelError,
+)
+from dbdicom_xr.geometry.planes import are_parallel
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, Name, parse_name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.header import Header, provenance
 from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
+from dbdicom_xr.records.slices import orientations
 from dbdicom_xr.records.sorting import best_grids, requested, sort_key
 
 if TYPE_CHECKING:
@@ -48,6 +58,7 @@ def series_array(
     padding: str | None,
 ) -> tuple[xr.DataArray, Header]:
     """Return the images of a series and their header. See :meth:`Series.array`."""
+    _check(pixels_first, rescale, fill_value)
     table = series._own_table
     rows = _image_rows(series, table)
     pixels = pixel_header(table, rows, rescale, padding, describe=_describer(table))
@@ -61,10 +72,66 @@ def series_array(
         array[name].attrs.update(_about(name, chosen, table))
     array.name = _name(series)
     array.attrs.update(_reference(series))
+    left_out = len(table) - len(rows)
+    if left_out:
+        objects = "object has" if left_out == 1 else "objects have"
+        has = table.places["offset"][table.instance_of] >= 0
+        example = _describer(table)(int(np.flatnonzero(~has)[0]))
+        _warn(f"{series!r}: {left_out} {objects} no pixels, such as {example}, and "
+              f"{'is' if left_out == 1 else 'are'} not in the array.", LeftOut)  # fmt: skip
+    _warn_of_geometry(series, table, rows, pixels, grid)
     # Who asks for the order knows of it; but not of frames that are missing in it.
     if grid.notice is not None and (align != "order" or bool((grid.index < 0).any())):
-        warnings.warn(grid.notice, AlignedByOrder, stacklevel=4)
+        _warn(grid.notice, AlignedByOrder)
     return array, header
+
+
+def _real_number(fill_value: Any) -> None:
+    value = np.asarray(fill_value)
+    if value.dtype.kind not in "biuf" or value.ndim:
+        raise InvalidValue(f"fill_value is {fill_value!r}; it has to be a real number.")
+
+
+def _warn(text: str, kind: type[DicomWarning]) -> None:
+    # Of the line of the user: above this are series_array, its repetition, and Series.array.
+    warnings.warn(text, kind, stacklevel=5)
+
+
+def _check(pixels_first: Any, rescale: Any, fill_value: Any) -> None:
+    if not isinstance(pixels_first, (bool, np.bool_)):
+        raise InvalidValue(
+            f"pixels_first is {pixels_first!r}; it is True or False. To sort by several attributes "
+            "give them in a list: series.array(['SliceLocation', 'EchoTime'])."
+        )
+    if not isinstance(rescale, (bool, np.bool_, str)):
+        raise InvalidValue(
+            f"rescale is {rescale!r}; it is True, False, or the label of a real world value map."
+        )
+    _real_number(fill_value)
+
+
+def _warn_of_geometry(
+    series: Series,
+    table: Table,
+    rows: npt.NDArray[np.intp],
+    pixels: PixelHeader,
+    grid: Grid,
+) -> None:
+    """Tell that labels in mm do not mean what they seem to."""
+    directions = orientations(table, rows)
+    if "SliceLocation" in grid.dims and directions is not None and not are_parallel(directions):
+        _warn(
+            f"{series!r} has frames of several orientations. SliceLocation counts along the normal "
+            "of each plane, so that its values do not compare between them; "
+            "series.ImageOrientationPatient lists them.",
+            MixedGeometry,
+        )
+    if not pixels.in_mm and len(spacings := series.PixelSpacing) > 1:
+        _warn(
+            f"{series!r} has several PixelSpacing: {', '.join(map(str, spacings[:4]))}. The "
+            "coordinates x and y count pixels, and are not in mm.",
+            MixedGeometry,
+        )
 
 
 @of_one_state
@@ -98,21 +165,16 @@ def _describer(table: Table) -> Any:
 
 
 def _image_rows(series: Series, table: Table) -> npt.NDArray[np.intp]:
-    """Return the frames that have pixels; an error where only some have."""
+    """Return the frames that have pixels."""
     has = table.places["offset"][table.instance_of] >= 0
     if has.all():
         return np.arange(len(table))
     if not has.any():
         kinds = series.SOPClassUID
         raise PixelError(
-            f"{series!r} holds no images: {len(table.places)} objects of the kind "
-            f"{_kinds(kinds)}. Read them with instance.dataset()."
+            f"{series!r} holds no images, but {_kinds(kinds)}. Read them with instance.dataset()."
         )
-    raise GridError(
-        f"{int((~has).sum())} of the {len(has)} objects of {series!r} have no pixels, such as "
-        f"{_describer(table)(int(np.flatnonzero(~has)[0]))}. Put them in a series of their own, or "
-        "read the images one by one with instance.array()."
-    )
+    return np.flatnonzero(has)
 
 
 def _kinds(uids: Sequence[str]) -> str:
@@ -221,8 +283,6 @@ def _reader(
 def _with_gaps(dtype: np.dtype[Any], fill_value: Any) -> tuple[np.dtype[Any], Any]:
     """Return the type that holds pixels and gaps, promoted as xarray does for missing values."""
     value = np.asarray(fill_value)
-    if value.dtype.kind not in "biuf" or value.ndim:
-        raise InvalidValue(f"fill_value is {fill_value!r}; it has to be a real number.")
     if dtype.kind in "iu" and value.dtype.kind == "f":
         if np.isnan(value):
             # xarray: integers of up to 16 bits become float32, wider ones float64.
@@ -253,9 +313,22 @@ def _data_array(
     depth = len(dims)
     channel = ("channel",) if len(reader._pixel_shape) == 3 else ()
     all_dims = ("x", "y", *dims, *channel) if pixels_first else (*dims, "x", "y", *channel)
+    wanted = _chunks(reader, depth, chunks, all_dims, pixels_first)
+    try:
+        sizes = da.core.normalize_chunks(  # type: ignore[no-untyped-call]
+            wanted, reader.shape, dtype=reader.dtype
+        )
+        if any(size <= 0 for dim in sizes for size in dim) and reader.size:
+            raise ValueError("a block has at least one element along each dimension")
+    except (ValueError, TypeError, ZeroDivisionError, NotImplementedError) as error:
+        shape = dict(zip(all_dims, reader.shape, strict=True))
+        raise InvalidValue(
+            f"chunks is {chunks!r}, which does not cut an array of {shape} into blocks: {error}. "
+            "Use 'auto', a number of images, or a dict by dimension."
+        ) from error
     data = da.from_array(  # type: ignore[no-untyped-call]
         reader,
-        chunks=_chunks(reader, depth, chunks, all_dims, pixels_first),
+        chunks=sizes,
         asarray=False,
         meta=np.empty((0,) * reader.ndim, reader.dtype),
         name=None,

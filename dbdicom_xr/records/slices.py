@@ -7,11 +7,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from dbdicom_xr.geometry.planes import positions_along_normal
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.store import FRAME
 from dbdicom_xr.index.table import Table, Values
 
-__all__ = ["slice_locations", "with_slice_locations"]
+__all__ = ["orientations", "slice_locations", "with_slice_locations"]
 
 _LOCATION: Final = Key(0x00201041)
 _POSITION: Final = Key(0x00200032)
@@ -62,27 +63,27 @@ def slice_locations(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[np.floa
     -------
     ndarray of float64, shape (rows,), or None
         None where a frame lacks ImagePositionPatient or ImageOrientationPatient, or where the
-        planes are not parallel: their positions do not compare then (PS3.3 C.7.6.2.1.1).
+        planes are not parallel.
     """
-    columns = [table.values(_POSITION), table.values(_ORIENTATION)]
-    arrays = []
-    for column, width in zip(columns, (3, 6), strict=True):
-        if column is None:
-            return None
-        pool = np.full((len(column.distinct) + 1, width), np.nan)
-        for i, value in enumerate(column.distinct):
-            if isinstance(value, list) and len(value) == width and None not in value:
-                pool[i] = value
-        arrays.append(pool[column.codes[rows]])
-    position, orientation = arrays
-    if not np.isfinite(position).all() or not np.isfinite(orientation).all():
+    position, orientation = _vectors(table, rows, _POSITION, 3), orientations(table, rows)
+    if position is None or orientation is None:
         return None
-    if len(orientation) and np.ptp(orientation, axis=0).max() > 1e-3:
+    return positions_along_normal(position, orientation)
+
+
+def orientations(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+    """Return ImageOrientationPatient of each frame, shape (rows, 6); None where no frame has it."""
+    return _vectors(table, rows, _ORIENTATION, 6)
+
+
+def _vectors(
+    table: Table, rows: npt.NDArray[Any], key: Key, width: int
+) -> npt.NDArray[np.float64] | None:
+    column = table.values(key)
+    if column is None:
         return None
-    # One normal for all, so that rounding of the direction cosines does not scatter positions.
-    typical = np.median(orientation, axis=0) if len(orientation) else np.zeros(6)
-    normal = np.cross(typical[:3], typical[3:])
-    length = np.linalg.norm(normal)
-    if not length > 1e-6:
-        return None
-    return np.asarray(np.round(position @ (normal / length), 6) + 0.0)
+    pool = np.full((len(column.distinct) + 1, width), np.nan)
+    for i, value in enumerate(column.distinct):
+        if isinstance(value, list) and len(value) == width and None not in value:
+            pool[i] = value
+    return np.asarray(pool[column.codes[rows]])

@@ -94,12 +94,18 @@ def sort_key(
     if isinstance(tolerance, Mapping):
         for name, wanted in tolerance.items():
             if parse_name(name) == attribute:
-                chosen = float(wanted)
+                chosen = _number(wanted)
     elif tolerance is not None:
-        chosen = float(tolerance)
+        chosen = _number(tolerance)
     if pool.dtype == object:
         chosen = 0.0
     return SortKey(attribute.name, pool[codes], present, chosen, default_decimals(attribute.name))
+
+
+def _number(tolerance: Any) -> float:
+    if isinstance(tolerance, (int, float, np.number)) and 0 <= tolerance < np.inf:
+        return float(tolerance)
+    raise InvalidValue(f"tolerance is {tolerance!r}; it is a number from 0, or a dict of numbers.")
 
 
 def _pool(attribute: Attribute, table: Table, distinct: list[Any]) -> npt.NDArray[Any]:
@@ -240,6 +246,8 @@ def _shown(value: Any) -> Any:
     """Return a value as a table shows it: times as text, for a timedelta would be nanoseconds."""
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return text_of(value)
+    if isinstance(value, str) and len(value) > 40:
+        return f"{value[:39]}…"
     return value
 
 

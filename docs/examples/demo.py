@@ -18,7 +18,12 @@ from dbdicom_xr.testing import arterial_input, arterial_integral, make_dce
 
 output = Path(sys.argv[1] if len(sys.argv) > 1 else "demo_output")
 folder = output / "dicom"
+mark = output / "made_by_the_demo"
+if folder.exists() and not mark.exists():
+    sys.exit(f"{folder} exists, and was not made by this demo; give it another folder.")
 shutil.rmtree(folder, ignore_errors=True)
+folder.mkdir(parents=True)
+mark.touch()
 
 # Real files of several scanners come with pydicom; they show what a folder looks like.
 scanners = Path(pydicom.data.__file__).parent / "test_files"

@@ -374,7 +374,7 @@ def test_frames_without_the_tag_are_named():
         grid_of(key("A", range(20)), echo, describe=lambda row: f"IM_{row:02d}")
     message = str(error.value)
     assert "7 of 20 frames have no EchoTime (IM_13, IM_14, IM_15, IM_16, IM_17, ...)" in message
-    assert "series.subseries(EchoTime=None)" in message
+    assert "series.frames(EchoTime=None)" in message
     assert "IM_18" not in message
 
 

@@ -9,7 +9,14 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dbdicom_xr.errors import AlignedByOrder, GridError, InvalidValue, UnknownKeyword
+from dbdicom_xr.errors import (
+    AlignedByOrder,
+    GridError,
+    InvalidValue,
+    LeftOut,
+    MixedGeometry,
+    UnknownKeyword,
+)
 from dbdicom_xr.testing import make_dce, make_enhanced, make_series
 from tests.arrays.opened import by_order, series_of
 
@@ -351,8 +358,53 @@ def test_images_and_other_objects(tmp_path):
     made = make_series(tmp_path)
     del made.datasets[1].PixelData
     made.datasets[1].save_as(made.files[1])
-    with pytest.raises(GridError, match=r"1 of the 3 objects of .* no pixels, such as .*IM0002"):
-        series_of(tmp_path).array()
+    with pytest.warns(LeftOut, match=r"1 object has no pixels, such as .*IM0002.*not in the array"):
+        array, header = series_of(tmp_path).array("SliceLocation")
+    np.testing.assert_array_equal(array, made.pixels[[0, 2]])
+    assert [h.InstanceNumber for h in header[:, 0]] == [1, 3]
+
+
+def test_planes_that_are_not_parallel(tmp_path):
+    def header(dataset, at):
+        dataset.ImageOrientationPatient = [[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]][at[0] % 2]
+
+    made = make_series(tmp_path, header=header)
+    with pytest.warns(MixedGeometry, match="several orientations"):
+        array, _ = series_of(tmp_path).array("SliceLocation")
+    np.testing.assert_array_equal(array, made.pixels)
+    series_of(tmp_path).array()  # no labels in mm, no warning
+
+
+def test_pixels_of_several_sizes(tmp_path):
+    def header(dataset, at):
+        dataset.PixelSpacing = [1.0 + at[0], 1.0]
+
+    make_series(tmp_path, header=header)
+    with pytest.warns(MixedGeometry, match="several PixelSpacing"):
+        array, _ = series_of(tmp_path).array()
+    assert array.x.attrs["units"] == "pixel"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pixels_first": "EchoTime"},
+        {"pixels_first": "yes"},
+        {"chunks": 0},
+        {"chunks": -5},
+        {"chunks": "lots"},
+        {"chunks": {"SliceLocation": 0}},
+        {"tolerance": "a"},
+        {"tolerance": -1},
+        {"rescale": None},
+        {"fill_value": "nan"},
+    ],
+    ids=str,
+)
+def test_arguments_that_mean_nothing(tmp_path, wrong):
+    make_series(tmp_path)
+    with pytest.raises(InvalidValue, match=next(iter(wrong))):
+        series_of(tmp_path).array("SliceLocation", **wrong)
 
 
 @pytest.mark.parametrize(

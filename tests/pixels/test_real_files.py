@@ -26,7 +26,7 @@ TWINS = {
 }
 
 ROOT = testdata_folder()
-FOLDERS = sorted(p.name for p in ROOT.iterdir() if p.is_dir()) if ROOT else []
+FOLDERS = sorted(p.name for p in ROOT.iterdir() if p.is_dir() and p.name[0] != ".") if ROOT else []
 
 pytestmark = [
     pytest.mark.realdata,

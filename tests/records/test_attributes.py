@@ -252,17 +252,16 @@ def test_distinct_values_are_sorted_and_alone_have_an_item(tmp_path: Path) -> No
     assert database.SliceLocation == [0.0, 5.0]
     assert database.PatientID == ["DBX-0001", "DBX-0002", "DBX-0003"]
     assert database.Rows.item() == 12
-    for several in (database.PatientID, database.FrameTime):
-        with pytest.raises(ValueError, match="not one value but"):
-            several.item()
+    with pytest.raises(ValueError, match="not one value but 3"):
+        database.PatientID.item()
+    with pytest.raises(ValueError, match="no frame has one"):
+        database.FrameTime.item()
     uids = sorted(str(d.SOPInstanceUID) for one in made.series for d in one.datasets)
     assert database.SOPInstanceUID == uids
     # What cannot be hashed is distinct too, over all series.
     assert len(database.ReferencedStudySequence) == len(
         {str(one.datasets[0].ReferencedStudySequence) for one in made.series}
     )
-    assert len(database.affine) == 2
-    assert all(np.shape(a) == (4, 4) for a in database.affine)
 
 
 def test_equal_sequences_of_two_series_are_one(tmp_path: Path) -> None:
@@ -285,12 +284,10 @@ def test_what_is_read_is_the_callers_own(made: MadeSeries) -> None:
         inner[0] = 99.0
         inner.append(5.0)
         value.clear()
-        change.affine.fill(0) if change is first else change.affine[0].fill(0)
         sequence = change.ProcedureCodeSequence
         (sequence if change is first else sequence[0])[0].CodeValue = "changed"
     for instance in (first, second):
         assert instance.ImageOrientationPatient == orientation
-        assert instance.affine[3, 3] == 1.0
     assert first.ProcedureCodeSequence[0].CodeValue == "C0"
     assert database.ImageOrientationPatient == [orientation]
 
@@ -322,7 +319,6 @@ def test_frames_and_instance_of_an_enhanced_file(tmp_path: Path) -> None:
     assert instance.InversionTime is None
     assert instance.series().FlipAngle == [2.0, 15.0]
     assert instance["3"].series().FlipAngle == [2.0, 15.0]
-    assert instance["1"].affine[:3, 3].tolist() == instance["1"].ImagePositionPatient
 
 
 # -- against pydicom -----------------------------------------------------------------------------
@@ -446,7 +442,7 @@ for record in database.subtree:
     str(record), repr(record), record._repr_html_(), record.files()
 for series in database.series():
     series.to_dataframe(), series.header, series.varying()
-    series.instances(Rows=12), series.image_type, series.affine
+    series.instances(Rows=12), series.image_type, series.window
 assert not opened, opened[:5]
 open(os.path.join(root, "mark")).close()
 assert opened, "the hook works"
@@ -590,12 +586,6 @@ def test_image_type(tmp_path: Path, header: dict[str, Any], expected: str | None
     make_series(tmp_path, keys={"SliceLocation": [0.0]}, header=edit)
     (instance,) = db.database(tmp_path).instances()
     assert instance.image_type == expected
-
-
-def test_affine_is_that_of_the_maker(tmp_path: Path) -> None:
-    made = make_series(tmp_path)
-    affine = db.database(tmp_path).instances()[0].affine
-    np.testing.assert_allclose(affine, made.affine, atol=1e-6)
 
 
 # -- what tools ask ------------------------------------------------------------------------------
