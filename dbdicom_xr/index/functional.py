@@ -2,14 +2,16 @@
 
 The shared and per-frame groups (PS3.3 C.7.6.16) are flattened: the echo time of frame 7 stands
 under ``EffectiveEchoTime``, whichever macro and nested item it was found in, and each group
-sequence stands under its own tag too. References and code sequences are kept whole, since their
-inner attributes say nothing about the frame itself.
+sequence stands under its own tag too. References, icons and code sequences are kept whole, since
+their inner attributes say nothing about the frame itself; of private sequences only private
+attributes count, since vendors keep copies of other headers there. What identifies the instance,
+and how its pixels lie, is never an attribute of a frame.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -23,7 +25,30 @@ __all__ = ["PER_FRAME", "SHARED", "frame_columns"]
 SHARED: Final = 0x52009229
 PER_FRAME: Final = 0x52009230
 
+_ICON: Final = 0x00880200
+_TRANSFORMATION: Final = 0x00289145
+_RESCALE: Final = frozenset((0x00281052, 0x00281053, 0x00281054))
+_IDENTITY: Final = frozenset(
+    (0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00200010, 0x00200011)
+)
+_LAYOUT: Final = frozenset(
+    0x00280000 | element
+    for element in (
+        0x0002, 0x0003, 0x0004, 0x0006, 0x0008, 0x0010, 0x0011, 0x0014, 0x0034,
+        0x0100, 0x0101, 0x0102, 0x0103, 0x1101, 0x1102, 0x1103, 0x1199, 0x1201, 0x1202, 0x1203,
+    )
+)  # fmt: skip
+_OF_THE_INSTANCE: Final = frozenset((0x0002, 0x0010, 0x7FE0))  # groups
+
 Element = tuple[int, str, bytes]  # tag, VR, value
+
+
+class _Found(NamedTuple):
+    """A value, and how deep below its functional group it was found."""
+
+    vr: str
+    value: bytes
+    depth: int
 
 
 def frame_columns(
@@ -46,7 +71,7 @@ def frame_columns(
         The sequences are damaged.
     """
     big = kind.big_endian
-    common: dict[tuple[Key, str], bytes] = {}
+    common: dict[Key, _Found] = {}
     if shared:
         for item in _items(shared, kind.implicit, big)[:1]:
             common = _flatten(item, kind.implicit, big)
@@ -54,21 +79,20 @@ def frame_columns(
         _flatten(item, kind.implicit, big)
         for item in (_items(per_frame, kind.implicit, big)[:frames] if per_frame else [])
     ]
-    by_key: dict[Key, dict[str, None]] = {}
-    for part in (common, *rows):
-        for key, vr in part:
-            by_key.setdefault(key, {})[vr] = None
     result = {}
-    for key, vrs in by_key.items():
+    for key in dict.fromkeys(key for part in (common, *rows) for key in part):
+        vrs: dict[str, int] = {}
         numbers: dict[tuple[int, bytes], int] = {}
         codes = np.full(frames, -1, np.int32)
-        for number, vr in enumerate(vrs):
-            name = key, vr
-            if (default := common.get(name)) is not None:
-                codes[codes < 0] = numbers.setdefault((number, default), len(numbers))
-            for i, row in enumerate(rows):
-                if (value := row.get(name)) is not None:
-                    codes[i] = numbers.setdefault((number, value), len(numbers))
+        if (default := common.get(key)) is not None:
+            codes[:] = numbers.setdefault((vrs.setdefault(default.vr, 0), default.value), 0)
+        for i, row in enumerate(rows):
+            found = row.get(key)
+            # What a macro of the shared groups says is not for some deeper attribute to change.
+            if found is None or (default is not None and default.depth < found.depth):
+                continue
+            number = vrs.setdefault(found.vr, len(vrs))
+            codes[i] = numbers.setdefault((number, found.value), len(numbers))
         result[key] = tidy(
             key,
             [Kind(vr, kind.implicit, big, kind.charset, kind.signed) for vr in vrs],
@@ -79,17 +103,30 @@ def frame_columns(
     return result
 
 
-def _flatten(
-    item: bytes, implicit: bool, big: bool, depth: int = 0
-) -> dict[tuple[Key, str], bytes]:
-    """Return the attributes of an item and of the single items nested in it, first one wins."""
-    if depth > 16:
-        raise Malformed("functional groups nested deeper than 16")
+def _flatten(item: bytes, implicit: bool, big: bool) -> dict[Key, _Found]:
+    """Return the attributes of an item and of the single items nested in it, the outermost wins."""
+    result: dict[Key, _Found] = {}
+    level = [(item, implicit, 0)]  # with the tag of the sequence that holds it
+    depth = 0
+    while level:
+        if depth > 16:
+            raise Malformed("functional groups nested deeper than 16")
+        inner = []
+        for part, is_implicit, parent in level:
+            inner += _read_item(part, is_implicit, big, depth, parent, result)
+        level = inner
+        depth += 1
+    return result
+
+
+def _read_item(
+    item: bytes, implicit: bool, big: bool, depth: int, parent: int, result: dict[Key, _Found]
+) -> list[tuple[bytes, bool, int]]:
+    """Note the attributes of one item, and return the items in which there are more."""
     # Items of a sequence of unknown VR are implicit in an explicit file (PS3.5 6.2.2, note 2).
     implicit = implicit or not (item[4:6].isalpha() and item[4:6].isupper())
-    result: dict[tuple[Key, str], bytes] = {}
     creators: dict[int, str] = {}
-    nested = []
+    inner = []
     for tag, vr, value in _elements(item, implicit, big):
         group, element = tag >> 16, tag & 0xFFFF
         key = Key(tag)
@@ -98,16 +135,25 @@ def _flatten(
                 creators[group << 8 | element] = value.decode("ascii", "replace").strip(" \0")
             elif creator := creators.get(group << 8 | element >> 8, ""):
                 key = Key(group << 16 | element & 0xFF, creator)
-        result.setdefault((key, vr), value)
+        elif not _of_a_frame(tag, depth, parent):
+            continue
+        # Depths 0 and 1 are one: an attribute stands in a macro, or carelessly beside it.
+        result.setdefault(key, _Found(vr, value, max(depth, 1)))
         known = vr or known_vr(key.dictionary_tag, key.creator)
         if known == "SQ" and _describes_frame(tag):
-            nested.append(value)
-    for value in nested:
-        items = _items(value, implicit, big)
-        if len(items) == 1 and not _is_code(items[0], big):
-            for name, inner in _flatten(items[0], implicit, big, depth + 1).items():
-                result.setdefault(name, inner)
-    return result
+            items = _items(value, implicit, big)
+            if len(items) == 1 and not _is_code(items[0], big):
+                inner.append((items[0], implicit, tag))
+    return inner
+
+
+def _of_a_frame(tag: int, depth: int, parent: int) -> bool:
+    """Return whether a standard attribute, found in the sequence ``parent``, is one of a frame."""
+    if parent >> 16 & 1:  # a vendor's copy of some header
+        return False
+    if tag in _RESCALE:
+        return depth == 1 and parent == _TRANSFORMATION
+    return tag not in _LAYOUT and tag not in _IDENTITY and tag >> 16 not in _OF_THE_INSTANCE
 
 
 def _is_code(item: bytes, big: bool) -> bool:
@@ -120,6 +166,8 @@ def _is_code(item: bytes, big: bool) -> bool:
 def _describes_frame(tag: int) -> bool:
     from pydicom.datadict import keyword_for_tag
 
+    if tag == _ICON:
+        return False
     keyword = keyword_for_tag(tag)
     return not keyword.startswith(("Referenced", "Source", "Derivation", "Purpose"))
 
