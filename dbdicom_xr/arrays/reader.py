@@ -61,6 +61,9 @@ class FrameReader:
         The index file, and what tells it from another one at the same place.
     root : str
         The folder that file names count from.
+    rows : ndarray of int64
+        For each cell its row in the header of the series, by which the order of the cells is
+        pickled: it is regular where the numbers of the files are not. -1 in gaps.
     files, frames : ndarray of int64
         Number of the file in the index and of the frame in it (from 0), for each cell of the grid;
         -1 in gaps.
@@ -79,6 +82,7 @@ class FrameReader:
     index: str
     identity: str
     root: str
+    rows: Ints
     files: Ints
     frames: Ints
     kinds: Ints
@@ -118,13 +122,19 @@ class FrameReader:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
+        order = np.argsort(self.rows, axis=None, kind="stable")
         for name in ("files", "frames", "kinds"):
-            state[name] = squeeze(state[name])
+            state[name] = squeeze(state[name].ravel()[order])
+        state["rows"] = squeeze(self.rows)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        rows = state["rows"] = unsqueeze(state["rows"])
+        order = np.argsort(rows, axis=None, kind="stable")
         for name in ("files", "frames", "kinds"):
-            state[name] = unsqueeze(state[name])
+            flat = np.empty(rows.size, np.int64)
+            flat[order] = unsqueeze(state[name])
+            state[name] = flat.reshape(rows.shape)
         self.__dict__.update(state)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:

@@ -16,6 +16,7 @@ from keyword import iskeyword
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from dbdicom_xr.errors import InvalidValue, UnknownKeyword
@@ -149,10 +150,13 @@ class Attribute:
                 owner = table.values(block)
                 if owner is None:
                     continue
-                mine = np.array([v == key.creator for v in owner.distinct] + [False])
-                values = Values(
-                    values.distinct, np.where(mine[owner.codes], values.codes, -1).astype(np.int32)
-                )
+                mine = _is(owner, key.creator)
+                # A creator with two blocks in a file: what stands under it is of the first.
+                for other in range(0x10, block.tag & 0xFF):
+                    earlier = table.values(Key(block.tag & 0xFFFFFF00 | other))
+                    if earlier is not None:
+                        mine &= ~_is(earlier, key.creator)
+                values = Values(values.distinct, np.where(mine, values.codes, -1).astype(np.int32))
             parts.append(values)
         if not parts:
             return None
@@ -162,6 +166,11 @@ class Attribute:
             codes = np.where(result.codes >= 0, result.codes, behind).astype(np.int32)
             result = Values([*result.distinct, *part.distinct], codes)
         return result
+
+
+def _is(values: Values, wanted: str) -> npt.NDArray[np.bool_]:
+    """Return for each frame whether it has this value."""
+    return np.array([value == wanted for value in values.distinct] + [False])[values.codes]
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,7 @@
-"""What is read of a folder that changes meanwhile is read again, from its new state."""
+"""What is read of a folder that changes meanwhile is read again, from its new state.
+
+So it is where the index turns out to be damaged, once it has been made anew.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from dbdicom_xr.errors import DatabaseChanged
+from dbdicom_xr.errors import DatabaseChanged, IndexDamaged
 
 __all__ = ["of_one_state"]
 
@@ -25,14 +28,19 @@ def of_one_state(
 
     @wraps(method)
     def repeated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        rebuilt = False
         for _ in range(_TRIES):
             try:
                 return method(self, *args, **kwargs)
-            except DatabaseChanged:
+            except (DatabaseChanged, IndexDamaged) as error:
                 database: Any = getattr(self, "database", None)
-                if database is None:
+                if database is None or rebuilt:
                     raise
-                database._look_again()
+                if isinstance(error, IndexDamaged):
+                    database._rebuild(error)
+                    rebuilt = True
+                else:
+                    database._look_again()
         return method(self, *args, **kwargs)
 
     return repeated

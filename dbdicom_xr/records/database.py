@@ -13,6 +13,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dbdicom_xr.arrays.source import forget
 from dbdicom_xr.errors import (
     DatabaseChanged,
     DbdicomError,
@@ -22,6 +23,7 @@ from dbdicom_xr.errors import (
     MissingFolder,
     NotAFolder,
 )
+from dbdicom_xr.index.rows import from_stored, to_stored
 from dbdicom_xr.index.scan import Outcome, refresh
 from dbdicom_xr.index.store import SeriesRow, Store
 from dbdicom_xr.index.table import Table
@@ -73,6 +75,7 @@ class Database(NodeRecord):
         self._known = -1  # generation of the index
         self._last_look = 0.0
         self._store = self._open_store()
+        self._check_owner()
 
     # -- the index ---------------------------------------------------------------------------
 
@@ -104,7 +107,35 @@ class Database(NodeRecord):
         )
         for name in (self._index, Path(f"{self._index}-journal")):
             name.unlink(missing_ok=True)
+        self._tree_cache = None
+        self._table_cache.clear()
+        self._known = -1
         return Store(self._index)
+
+    def _rebuild(self, reason: IndexDamaged) -> None:
+        """Make the index anew, which has turned out to be damaged."""
+        self._store.close()
+        self._store = self._replace_store(reason)
+        self._refresh(everything=True)
+
+    def _check_owner(self) -> None:
+        """Make sure that an index that lies elsewhere is that of this folder."""
+        if Path(self._root) in self._index.parents:
+            return
+        owner = self._store.meta("root")
+        if owner is not None and from_stored(owner) != self._root:
+            self._store.close()
+            raise DbdicomError(
+                f"{self._index} is the index of {from_stored(owner)}, not of {self._root}. Pass "
+                "another index=, or remove the file if that folder was moved here."
+            )
+
+    def _own(self) -> None:
+        if self._store.meta("root") is None:
+            with self._store.transaction() as connection:
+                connection.execute(
+                    "INSERT OR IGNORE INTO meta VALUES('root', ?)", [to_stored(self._root)]
+                )
 
     def _look_again(self) -> None:
         """Ask the index for its state at the next use, however recently that was done."""
@@ -122,7 +153,12 @@ class Database(NodeRecord):
         tree = self._tree_cache
         if tree is None or tree.generation != generation:
             with self._lock:
-                tree = self._tree_cache = Tree(self._store.series(), generation)
+                try:
+                    rows = self._store.series()
+                except IndexDamaged as error:
+                    self._rebuild(error)
+                    generation, rows = self._generation(), self._store.series()
+                tree = self._tree_cache = Tree(rows, generation)
         return tree
 
     def _table(self, series: SeriesRow) -> Table:
@@ -158,6 +194,7 @@ class Database(NodeRecord):
     def _refresh(self, *, everything: bool = False) -> Outcome:
         progress = _ScanProgress(self._own_voice, self._root)
         try:
+            self._own()
             outcome = refresh(self._store, self._root, everything=everything, progress=progress)
         except IndexDamaged as error:
             self._store.close()
@@ -217,6 +254,7 @@ class Database(NodeRecord):
     def close(self) -> None:
         """Close the index file. The database can still be used: it opens it again."""
         self._store.close()
+        forget(str(self._store.path))
 
     def __enter__(self) -> Database:
         return self
@@ -254,7 +292,7 @@ class Database(NodeRecord):
         return (self._root,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._root, str(self._index), os.getpid())
+        return reopened, (self._root, str(self._index))
 
 
 class _ScanProgress:
@@ -386,8 +424,11 @@ _opened: dict[tuple[str, str], Database] = {}
 _opened_lock = threading.Lock()
 
 
-def _reopen(root: str, index: str, process: int) -> Database:
-    """Return the database of a pickled record; one per folder in each process."""
+def reopened(root: str, index: str) -> Database:
+    """Return the database that a record was pickled with, or an array read from.
+
+    One per index in each process. No file of the folder is looked at.
+    """
     with _opened_lock:
         found = _opened.get((root, index))
         if found is None:

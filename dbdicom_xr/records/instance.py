@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import NotInDatabase, StaleArray
+from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, parse_name
 from dbdicom_xr.records.current import of_one_state
@@ -166,7 +167,7 @@ class Instance(Record):
             status = os.stat(path)
         except OSError as error:
             raise StaleArray(f"{path} cannot be read any more: {error.strerror}") from error
-        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime):
+        if version_of(status) != (file.size, file.mtime):
             raise StaleArray(f"{path} has changed since it was indexed; database.scan() reads it.")
         return reader.dcmread(path, force=True)
 

@@ -24,7 +24,7 @@ from dbdicom_xr.errors import (
 )
 from dbdicom_xr.geometry.planes import are_parallel
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.attributes import SLICE_LOCATION, Attribute, Name, parse_name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.header import Header, provenance
 from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
@@ -80,6 +80,7 @@ def series_array(
         _warn(f"{series!r}: {left_out} {objects} no pixels, such as {example}, and "
               f"{'is' if left_out == 1 else 'are'} not in the array.", LeftOut)  # fmt: skip
     _warn_of_geometry(series, table, rows, pixels, grid)
+    _warn_of_locations(series, table, rows, grid)
     # Who asks for the order knows of it; but not of frames that are missing in it.
     if grid.notice is not None and (align != "order" or bool((grid.index < 0).any())):
         _warn(grid.notice, AlignedByOrder)
@@ -162,6 +163,24 @@ def _describer(table: Table) -> Any:
         return f"{path}, frame {int(table.frame_numbers[row])}" if several else path
 
     return describe
+
+
+def _warn_of_locations(
+    series: Series, table: Table, rows: npt.NDArray[np.intp], grid: Grid
+) -> None:
+    """Tell that positions were worked out for all frames, since some have none."""
+    written = table.values(SLICE_LOCATION) if "SliceLocation" in grid.dims else None
+    if written is None or not table.is_classic:
+        return
+    filled = np.array([value is not None for value in written.distinct] + [False])
+    missing = int((~filled[written.codes[rows]]).sum())
+    if 0 < missing < len(rows):
+        _warn(
+            f"{series!r}: {missing} of {len(rows)} frames have no SliceLocation. The positions in "
+            "the array are worked out from the geometry for all frames, and may be counted from "
+            "another origin than those in the header.",
+            MixedGeometry,
+        )
 
 
 def _image_rows(series: Series, table: Table) -> npt.NDArray[np.intp]:
@@ -269,6 +288,7 @@ def _reader(
         index=str(table.store.path),
         identity=table.store.identity,
         root=table.root,
+        rows=np.asarray(cells, np.int64),
         files=files,
         frames=frames,
         kinds=kinds,
@@ -392,4 +412,5 @@ def _reference(series: Series) -> dict[str, str]:
         "SeriesInstanceUID": node.uid,
         "StudyInstanceUID": node.parent.uid if node.parent is not None else "",
         "database": os.fspath(series.database.path_on_disk),
+        "index": str(series.database._store.path),
     }

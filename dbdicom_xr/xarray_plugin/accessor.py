@@ -7,7 +7,7 @@ import xarray as xr
 
 from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.database import Database, database
+from dbdicom_xr.records.database import Database, reopened
 from dbdicom_xr.records.header import Header
 from dbdicom_xr.records.tree import Node
 
@@ -58,7 +58,7 @@ class DicomAccessor:
         for cell, (uid, number) in enumerate(
             zip(uids.to_numpy().ravel(), numbers.to_numpy().ravel(), strict=True)
         ):
-            if not uid:
+            if not isinstance(uid, str) or not uid:  # a gap, also one that reindex or pad made
                 continue
             row = table.row_of.get(str(uid))
             if row is None or not 1 <= int(number) <= int(table.places["frames"][row]):
@@ -73,16 +73,18 @@ class DicomAccessor:
         return Header.of_frames(opened, node.key, table, rows.reshape(uids.shape), dims, coords)
 
     def _database(self) -> Database:
-        folder = self._array.attrs.get("database")
-        if not folder:
+        folder, index = (self._array.attrs.get(name) for name in ("database", "index"))
+        if not folder or not index:
             raise NotInDatabase(
-                "This array does not tell the folder it was read from: its attribute 'database' is "
-                "missing. xr.set_options(keep_attrs=True) keeps it through arithmetic."
+                "This array does not tell the folder it was read from: its attributes 'database' "
+                "and 'index' are missing. xr.set_options(keep_attrs=True) keeps them through "
+                "arithmetic."
             )
-        return database(str(folder), refresh=False)
+        return reopened(str(folder), str(index))
 
     def _series(self, opened: Database, uids: xr.DataArray) -> tuple[Node, Table]:
-        first = next((str(uid) for uid in uids.to_numpy().ravel() if uid), None)
+        flat = uids.to_numpy().ravel()
+        first = next((uid for uid in flat if isinstance(uid, str) and uid), None)
         if first is None:
             raise NotInDatabase("This array holds no frames, only gaps.")
         found = opened._find(first)

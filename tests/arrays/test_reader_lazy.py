@@ -175,7 +175,7 @@ def big(grid, shape, dtype, pixels_first=False):
     layout = PixelLayout(shape[1], shape[0], 32, 32, 31)
     zeros = np.zeros(grid, np.int64)
     reader = FrameReader(
-        "", "", "", zeros, zeros, zeros, [layout], [], np.dtype(dtype), 0, pixels_first
+        "", "", "", zeros, zeros, zeros, zeros, [layout], [], np.dtype(dtype), 0, pixels_first
     )
     depth = len(grid)
     dims = (*(f"d{i}" for i in range(depth)), "x", "y")
