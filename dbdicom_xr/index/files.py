@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 
-__all__ = ["open_for_reading", "pread"]
+__all__ = ["open_for_reading", "pread", "version_of"]
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 # A named pipe that stands in a folder must not block the scan: opening it for reading without
@@ -17,6 +17,22 @@ _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 _seek_lock = threading.Lock()
+
+_LARGEST = (1 << 63) - 1  # of the integers of SQLite
+
+
+def version_of(status: os.stat_result) -> tuple[int, int]:
+    """Return size and modification time, in nanoseconds, by which a changed file is known.
+
+    Times beyond the years 1678 to 2262, which damaged disks and archives bring along, are those
+    of the nearest end.
+
+    Examples
+    --------
+    >>> version_of(os.stat_result((0,) * 6 + (12, 0, 0, 0)))
+    (12, 0)
+    """
+    return status.st_size, max(-_LARGEST, min(status.st_mtime_ns, _LARGEST))
 
 
 def open_for_reading(path: str | os.PathLike[str]) -> int:

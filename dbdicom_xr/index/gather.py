@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dbdicom_xr.index.blocks import FRAGMENTS, PLACE, Block, Findings, SeriesKey
 from dbdicom_xr.index.elements import Malformed, Unusual
 from dbdicom_xr.index.fallback import read_with_pydicom
-from dbdicom_xr.index.files import open_for_reading
+from dbdicom_xr.index.files import open_for_reading, version_of
 from dbdicom_xr.index.group import Group, group_key
 from dbdicom_xr.index.repeats import Repeats
 from dbdicom_xr.index.walker import walk
@@ -53,7 +53,7 @@ def gather(paths: Sequence[str]) -> Findings:
             continue
         try:
             status = os.fstat(fd)
-            findings.versions[number] = (status.st_size, status.st_mtime_ns)
+            findings.versions[number] = version_of(status)
             if not stat.S_ISREG(status.st_mode):
                 raise Malformed("not a regular file")
             if status.st_size == 0:

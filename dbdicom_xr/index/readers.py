@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from dbdicom_xr.index.blocks import Findings
+from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.gather import gather
 from dbdicom_xr.index.update import Batch
 from dbdicom_xr.index.worker import Worker, WorkerDied, can_start
@@ -119,7 +120,7 @@ class _Helped:
         findings = Findings(problems={0: _ENDED})
         with suppress(OSError):
             status = os.stat(f"{self._root}/{path}")
-            findings.versions[0] = (status.st_size, status.st_mtime_ns)
+            findings.versions[0] = version_of(status)
         return findings
 
     # -- in threads --------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
 
+from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.readers import batches
 from dbdicom_xr.index.store import Store
 from dbdicom_xr.index.update import Batch, apply
@@ -208,7 +209,7 @@ def _listing(root: str) -> tuple[dict[str, tuple[int, int]], list[str]]:
                                 )
                             continue
                         status = entry.stat()
-                        files[name] = (status.st_size, status.st_mtime_ns)
+                        files[name] = version_of(status)
                     except OSError:  # a link to nowhere, or gone since: reading it will tell
                         files[name] = (-1, -1)
         except OSError as error:

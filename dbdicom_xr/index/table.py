@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dbdicom_xr.errors import DatabaseChanged, IndexDamaged, StaleArray
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import External
-from dbdicom_xr.index.files import open_for_reading, pread
+from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.merge import SOP_INSTANCE_UID, instance_uids
 from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow, Store
 
@@ -261,7 +261,10 @@ class Table:
     def file(self, instance: int) -> FileRow:
         """Return the file of an instance."""
         number = int(self.places["file"][instance])
-        return self._checked(self.store.files([number]))[number]
+        found = self._checked(self.store.files([number])).get(number)
+        if found is None:
+            raise IndexDamaged(f"{self.store.path} has lost file {number}")
+        return found
 
 
 def read_version(root: str, file: FileRow, offset: int, length: int) -> bytes:
@@ -279,7 +282,7 @@ def read_version(root: str, file: FileRow, offset: int, length: int) -> bytes:
         raise StaleArray(f"{path} cannot be read any more: {error.strerror or error}") from error
     try:
         status = os.fstat(fd)
-        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime):
+        if version_of(status) != (file.size, file.mtime):
             raise StaleArray(
                 f"{path} has changed since it was indexed; database.scan() reads it again"
             )

@@ -371,3 +371,22 @@ def test_the_index_is_no_file_of_the_folder(tmp_path: Path) -> None:
     database = db.database(made.folder, index=Path(made.folder) / "my_index.sqlite")
     assert database.problems == []
     assert db.database(made.folder, index=Path(made.folder) / "my_index.sqlite").problems == []
+
+
+@pytest.mark.parametrize("seconds", [10**10, -(10**10), -5])
+def test_times_that_no_clock_shows(tmp_path: Path, seconds: int) -> None:
+    first, _ = fill(tmp_path / "d", 2)
+    made = make_series(tmp_path / "d" / "images", keys={"SliceLocation": [0, 1]})
+    for path in (first, *made.files):
+        os.utime(path, (seconds, seconds))
+    (tmp_path / "d" / "notes.txt").write_text("x")
+    os.utime(tmp_path / "d" / "notes.txt", (seconds, seconds))
+    store = index(tmp_path / "d")
+    assert len(store.problems()) == 1
+    assert update(store, tmp_path / "d").read == 0
+    data = db.database(tmp_path / "d")
+    assert data.series(SeriesDescription="series 1")[0].instances()[0].dataset().InstanceNumber == 1
+    (images,) = data.series(SeriesInstanceUID=made.datasets[0].SeriesInstanceUID)
+    assert images.array()[0].compute().size == 2 * made.datasets[0].pixel_array.size
+    os.utime(first, (0, 0))
+    assert update(store, tmp_path / "d").read == 1
