@@ -16,7 +16,7 @@ from dbdicom_xr.errors import IndexBusy, IndexDamaged, IndexNotWritable
 
 __all__ = ["APPLICATION", "FORMAT", "IndexFile", "remove_index"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the tables below; an index of another version is rebuilt."""
 
 APPLICATION: Final = 0x44584442
@@ -170,7 +170,10 @@ class IndexFile:
                         "seconds. Is it scanning the same folder? Try again, or pass index= with "
                         "another place."
                     ) from error
-                if "disk is full" in text or not self._may_be_written():
+                # Of a quota, of a limit on the size of files, or of the disk itself; what was
+                # committed before is still there.
+                failed = "disk is full" in text or "disk I/O error" in text
+                if failed or not self._may_be_written():
                     raise IndexNotWritable(
                         f"{self.path} cannot be written: {text}; pass index= with a place that "
                         "can be written to"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -416,6 +417,28 @@ def test_a_full_disk_says_so(folder: Path) -> None:
         update(store, folder)
     assert len(store.series()) == 2
     store.close()
+    update(store, folder)
+    assert content(store) == fresh(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_quota_says_so_and_the_index_stays(folder: Path) -> None:
+    import resource
+
+    store = index(folder)
+    identity = store.identity
+    fill(folder / "more", 300)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    caught = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (store.path.stat().st_size + 4096, limits[1]))
+        with pytest.raises(IndexNotWritable, match="index="):
+            update(store, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, caught)
+    store.close()
+    assert store.identity == identity
     update(store, folder)
     assert content(store) == fresh(folder)
 
