@@ -22,6 +22,9 @@ from dbdicom_xr.index.values import Kind, decode, instance_uid, kind_for
 
 __all__ = ["Group", "group_key"]
 
+_MOST_FRAMES: Final = 1 << 22
+"""Of one instance: each costs memory in every column, and a file of zeros can claim any number."""
+
 _NUMBER: Final = Kind("IS")
 _DICOMDIR: Final = b"1.2.840.10008.1.3.10"
 
@@ -189,7 +192,10 @@ class Group:
             header.notes.append(f"NumberOfFrames is {raw!r}; read as one frame")
             return 1, None
         frames = _possible_frames(declared, header, header.pixels)
-        if frames != declared:
+        if frames > _MOST_FRAMES:
+            frames = _MOST_FRAMES
+            header.notes.append(f"NumberOfFrames is {declared}; {frames} are read, the most")
+        elif frames != declared:
             header.notes.append(
                 f"NumberOfFrames is {declared}, the pixel data hold {frames}; {frames} are read"
             )

@@ -232,6 +232,19 @@ def test_pixel_data_that_declare_more_than_there_is(tmp_path: Path, bounded: Non
     assert "are cut off" in findings.notes[0]
 
 
+def test_more_frames_than_anyone_has(tmp_path: Path, bounded: None) -> None:
+    made = dataset(NumberOfFrames=2**31 - 1)
+    made.Rows = made.Columns = 1
+    made.BitsAllocated = 1
+    made.SharedFunctionalGroupsSequence = Sequence([dataset(EchoTime=1)])
+    head = write(tmp_path / "a", made).read_bytes()
+    length = 1 << 20
+    raw = head + b"\xe0\x7f\x10\x00OB\0\0" + length.to_bytes(4, "little") + bytes(length)
+    findings = read(raw, tmp_path / "x")
+    assert int(findings.blocks[0].places["frames"][0]) == 1 << 22
+    assert findings.notes == {0: "NumberOfFrames is 2147483647; 4194304 are read, the most"}
+
+
 def test_millions_of_empty_fragments(tmp_path: Path, bounded: None) -> None:
     made = dataset(NumberOfFrames=5)
     head = write(tmp_path / "a", made).read_bytes()
