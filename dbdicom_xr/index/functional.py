@@ -53,8 +53,8 @@ class _Found(NamedTuple):
 
 def frame_columns(
     shared: bytes | None, per_frame: bytes | None, frames: int, kind: Kind
-) -> dict[Key, Column]:
-    """Return the attributes of the frames of one instance.
+) -> tuple[dict[Key, Column], int | None]:
+    """Return the attributes of the frames of one instance, and how many per-frame items there are.
 
     Parameters
     ----------
@@ -75,10 +75,8 @@ def frame_columns(
     if shared:
         for item in _items(shared, kind.implicit, big)[:1]:
             common = _flatten(item, kind.implicit, big)
-    rows = [
-        _flatten(item, kind.implicit, big)
-        for item in (_items(per_frame, kind.implicit, big)[:frames] if per_frame else [])
-    ]
+    items = _items(per_frame, kind.implicit, big) if per_frame else []
+    rows = [_flatten(item, kind.implicit, big) for item in items[:frames]]
     result = {}
     for key in dict.fromkeys(key for part in (common, *rows) for key in part):
         vrs: dict[str, int] = {}
@@ -100,7 +98,7 @@ def frame_columns(
             [number for number, _ in numbers],
             codes,
         )
-    return result
+    return result, None if per_frame is None else len(items)
 
 
 def _flatten(item: bytes, implicit: bool, big: bool) -> dict[Key, _Found]:

@@ -51,6 +51,9 @@ _PIXEL_REPRESENTATION = _names(0x00280103, "US")
 _FRAMES = _names(0x00280008, "IS")
 _SHARED = _names(SHARED, "SQ")
 _PER_FRAME = _names(PER_FRAME, "SQ")
+_SIZE = tuple(
+    _names(tag, "US") for tag in (0x00280010, 0x00280011, 0x00280002, 0x00280100)
+)  # Rows, Columns, SamplesPerPixel, BitsAllocated
 _IDENTITY = tuple(
     (tag, vr, _names(tag, vr))
     for tag, vr in (
@@ -185,12 +188,17 @@ class Group:
     def _frames(self, fd: int, header: Header) -> tuple[int, dict[Key, Column] | None]:
         """Return the number of frames and the attributes of each."""
         raw = _find(header, _FRAMES)
-        if not isinstance(raw, bytes) or header.pixels is None:
+        if header.pixels is None:
+            return 1, None
+        if not isinstance(raw, bytes):
+            _note_hidden_frames(header, header.pixels)
             return 1, None
         declared = decode(0x00280008, "", _NUMBER, raw, quiet=True) if raw else 1
         if not isinstance(declared, int):
             header.notes.append(f"NumberOfFrames is {raw!r}; read as one frame")
             return 1, None
+        if declared == 1:
+            _note_hidden_frames(header, header.pixels)
         frames = _possible_frames(declared, header, header.pixels)
         if frames > _MOST_FRAMES:
             frames = _MOST_FRAMES
@@ -208,10 +216,16 @@ class Group:
         if groups == [None, None]:
             return frames, None
         try:
-            return frames, frame_columns(groups[0], groups[1], frames, self._kind)
+            columns, items = frame_columns(groups[0], groups[1], frames, self._kind)
         except Exception as error:  # the instance stays, without its frames' attributes
             header.notes.append(f"the functional groups cannot be read: {error}")
             return frames, None
+        if items is not None and items != declared:
+            header.notes.append(
+                f"NumberOfFrames is {declared}, but the per-frame functional groups describe "
+                f"{items}; their attributes may stand at the wrong frames"
+            )
+        return frames, columns
 
     def block(self) -> Block:
         """Return all that was added."""
@@ -328,3 +342,23 @@ def _possible_frames(declared: int, header: Header, pixels: PixelPlace) -> int:
         if raw is not None and len(raw) == 2:
             bits *= max(1, int.from_bytes(raw, order))
     return max(1, min(declared, pixels.present * 8 // bits))
+
+
+def _note_hidden_frames(header: Header, pixels: PixelPlace) -> None:
+    """Note that native pixel data hold more than the one frame that is declared."""
+    if pixels.fragments is not None:
+        return
+    order: Literal["big", "little"] = "big" if header.big_endian else "little"
+    bits = 1
+    for names in _SIZE:
+        raw = _find(header, names)
+        if not isinstance(raw, bytes) or len(raw) != 2:
+            return
+        bits *= int.from_bytes(raw, order)
+    # A byte may fill them up to an even length.
+    count = pixels.present * 8 // bits if bits else 0
+    if count >= 2 and pixels.present > 2:
+        header.notes.append(
+            f"the pixel data hold {count} times as much as one frame, and NumberOfFrames does not "
+            "say so; one frame is read"
+        )

@@ -245,6 +245,25 @@ def test_more_frames_than_anyone_has(tmp_path: Path, bounded: None) -> None:
     assert findings.notes == {0: "NumberOfFrames is 2147483647; 4194304 are read, the most"}
 
 
+@pytest.mark.parametrize("frames", [None, 1, 2])
+@pytest.mark.parametrize("size", [32, 34, 63, 64, 65, 96])
+def test_more_pixels_than_frames_explain(tmp_path: Path, frames: int | None, size: int) -> None:
+    made = dataset(Rows=4, Columns=4, SamplesPerPixel=1, BitsAllocated=16)
+    if frames is not None:
+        made.NumberOfFrames = frames
+    made.add_new(0x7FE00010, "OW", bytes(size + size % 2))
+    notes = gather([str(write(tmp_path / "a", made))]).notes
+    hidden = frames != 2 and size >= 63
+    assert ("NumberOfFrames does not say so" in notes.get(0, "")) == hidden
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big"])
+def test_a_filled_up_byte_is_no_frame(tmp_path: Path, syntax: str) -> None:
+    made = dataset(Rows=1, Columns=1, SamplesPerPixel=1, BitsAllocated=8)
+    made.add_new(0x7FE00010, "OW", bytes(2))
+    assert gather([str(write(tmp_path / "a", made, syntax))]).notes == {}
+
+
 def test_millions_of_empty_fragments(tmp_path: Path, bounded: None) -> None:
     made = dataset(NumberOfFrames=5)
     head = write(tmp_path / "a", made).read_bytes()

@@ -153,9 +153,19 @@ def test_made_files(tmp_path: Path, syntax: str, of_undefined_length: bool) -> N
 
 def test_fewer_items_than_frames(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(make_enhanced(tmp_path, shape=(4, 4)).files[0])
-    del dataset.PerFrameFunctionalGroupsSequence[3:]
+    del dataset.PerFrameFunctionalGroupsSequence[2:]
     dataset.save_as(tmp_path / "x")
     assert check(tmp_path / "x") > 40
+    assert "per-frame functional groups describe 2" in gather([str(tmp_path / "x")]).notes[0]
+
+
+def test_more_items_than_frames(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(make_enhanced(tmp_path, shape=(4, 4)).files[0])
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    groups.append(groups[0])
+    dataset.save_as(tmp_path / "x")
+    assert check(tmp_path / "x") > 40
+    assert f"describe {len(groups)}" in gather([str(tmp_path / "x")]).notes[0]
 
 
 def test_frames_of_several_files_in_one_block(tmp_path: Path) -> None:
