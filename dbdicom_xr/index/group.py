@@ -84,7 +84,7 @@ def group_key(header: Header) -> tuple[object, ...]:
         header.implicit,
         header.big_endian,
         _find(header, _CHARSET),
-        _find(header, _PIXEL_REPRESENTATION) if header.implicit else None,
+        _find(header, _PIXEL_REPRESENTATION),
         *identity,
     )
 
@@ -105,7 +105,9 @@ class Group:
             header.implicit,
             header.big_endian,
             charset if isinstance(charset, bytes) and len(charset) < 65536 else b"",
-            signed[0] & 1 if header.implicit and isinstance(signed, bytes) and signed else -1,
+            signed[-1 if header.big_endian else 0] & 1
+            if isinstance(signed, bytes) and signed
+            else -1,
         )
         self._key = SeriesKey(
             *[self._text(tag, vr, _find(header, names)) for tag, vr, names in _IDENTITY]

@@ -78,12 +78,13 @@ def kind_for(tag: int, vr: str, encoding: Kind) -> Kind:
     """Return the encoding with only what matters to this tag, so that equal values stay equal."""
     known = vr or known_vr(tag)
     nested = vr in NESTED and known in ("SQ", "UN", "")
+    ambiguous = vr in ("", "UN") and known_vr(tag) == AMBIGUOUS
     return Kind(
         vr,
         encoding.implicit if nested or not vr else False,
         encoding.big_endian,
         encoding.charset if known in TEXT or nested else b"",
-        encoding.signed if nested or known == AMBIGUOUS else -1,
+        encoding.signed if ambiguous or (nested and encoding.implicit) else -1,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydicom
 import pytest
@@ -410,3 +410,20 @@ def test_no_group_of_file_meta_but_a_syntax(tmp_path: Path) -> None:
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made.save_as(tmp_path / "b")
     assert differences([tmp_path / "b"]) == []
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("big", [False, True])
+def test_unknown_vr_of_what_follows_the_pixels(tmp_path: Path, signed: int, big: bool) -> None:
+    order: Literal["big", "little"] = "big" if big else "little"
+    for name, representation in (("a", signed), ("b", 1 - signed)):
+        made = dataset(uid=f"1.2.{name == 'a':d}", PixelRepresentation=representation)
+        made.add_new(0x00280106, "UN", (64536).to_bytes(2, order))
+        write(tmp_path / name, made, "big" if big else "explicit")
+    findings = gather([str(tmp_path / "a"), str(tmp_path / "b")])
+    found = [
+        block.columns[Key(0x00280106)].value(row)
+        for block in findings.blocks
+        for row in range(len(block.uids))
+    ]
+    assert found == [-1000 if one else 64536 for one in (signed, 1 - signed)]
