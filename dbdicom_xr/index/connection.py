@@ -104,6 +104,11 @@ class IndexFile:
             if self.writable and (not self.path.exists() or self.path.stat().st_size == 0):
                 self._create()
             application = self.query("PRAGMA application_id")[0][0]
+            if self.writable and application == 0 and self.path.stat().st_size == 0:
+                # That reading rolled back what a process that was killed had begun to make.
+                self.close()
+                self._create()
+                application = self.query("PRAGMA application_id")[0][0]
             version = self.query("PRAGMA user_version")[0][0]
             if application != APPLICATION:
                 raise IndexDamaged(f"{self.path} is not an index of dbdicom_xr")

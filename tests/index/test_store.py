@@ -115,6 +115,27 @@ def test_an_empty_file_becomes_an_index(tmp_path: Path, folder: Path, empty: boo
     assert content(index(folder, path)) == fresh(folder)
 
 
+_KILLED = """
+import os, sqlite3, sys
+made = sqlite3.connect(sys.argv[1], isolation_level=None)
+for pragma in ("page_size=8192", "cache_size=1", "cache_spill=1"):
+    made.execute("PRAGMA " + pragma)
+made.execute("BEGIN EXCLUSIVE")
+made.execute("CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID")
+for number in range(200):
+    made.execute("INSERT INTO meta VALUES(?, ?)", [number, "x" * 2000])
+os._exit(0)
+"""
+
+
+def test_what_a_killed_process_began_is_completed(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    subprocess.run([sys.executable, "-c", _KILLED, path], check=True)
+    assert path.stat().st_size > 0
+    assert Path(f"{path}-journal").exists()
+    assert content(index(folder, path)) == fresh(folder)
+
+
 def test_another_version(tmp_path: Path) -> None:
     path = tmp_path / "index.sqlite"
     Store(path).close()
