@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import DbdicomError, IndexDamaged, PixelError, StaleArray
 from dbdicom_xr.index.columns import Column
-from dbdicom_xr.index.files import open_for_reading, pread
+from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.gather import FRAGMENTS
 from dbdicom_xr.index.store import FileRow, Store
 from dbdicom_xr.index.walker import inflated
@@ -27,7 +27,7 @@ from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native
 from dbdicom_xr.pixels.fragments import fragments_of_frame
 from dbdicom_xr.pixels.layout import PixelLayout
 
-__all__ = ["Files", "Locator", "locator", "open_files"]
+__all__ = ["Files", "Locator", "forget", "locator", "open_files"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -133,6 +133,7 @@ class Locator:
         )
 
 
+_MOST_OPEN = 32
 _locators: dict[tuple[str, str], Locator] = {}
 _locators_lock = threading.Lock()
 
@@ -150,10 +151,20 @@ if hasattr(os, "register_at_fork"):
 def locator(index: str, identity: str) -> Locator:
     """Return what this process knows of an index, beginning to remember it if it is new."""
     with _locators_lock:
-        found = _locators.get((index, identity))
+        found = _locators.pop((index, identity), None)
         if found is None:
-            found = _locators[index, identity] = Locator(index, identity)
+            found = Locator(index, identity)
+        _locators[index, identity] = found  # the last one used stands last
+        while len(_locators) > _MOST_OPEN:
+            _locators.pop(next(iter(_locators))).store.close()
         return found
+
+
+def forget(index: str) -> None:
+    """Close what this process has open of an index; the next read opens it again."""
+    with _locators_lock:
+        for key in [key for key in _locators if key[0] == index]:
+            _locators.pop(key).store.close()
 
 
 class Files:
@@ -208,7 +219,7 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return None
         status = os.fstat(fd)
-        if (status.st_size, status.st_mtime_ns) != (place.file.size, place.file.mtime):
+        if version_of(status) != (place.file.size, place.file.mtime):
             os.close(fd)
             return None
         return fd
