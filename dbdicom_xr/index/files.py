@@ -29,8 +29,11 @@ def version_of(status: os.stat_result) -> tuple[int, int]:
 
     Examples
     --------
-    >>> version_of(os.stat_result((0,) * 6 + (12, 0, 0, 0)))
-    (12, 0)
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     os.utime(file.name, ns=(0, 7000))
+    ...     version_of(os.stat(file.name))
+    (0, 7000)
     """
     return status.st_size, max(-_LARGEST, min(status.st_mtime_ns, _LARGEST))
 
