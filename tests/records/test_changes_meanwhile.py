@@ -1,5 +1,8 @@
 """The index changes under a database that another process, or another object, keeps up to date."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +81,28 @@ def test_arrays_made_before_read_the_right_pixels(folder: Path) -> None:
     db.database(folder)
     np.testing.assert_array_equal(array[:, 0].values, truth)
     assert [h.EchoTime for h in header[:, 0]] == [10.0, 11.0, 12.0, 13.0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT to a process on Windows")
+def test_ctrl_c_waits_for_what_is_being_stored(tmp_path: Path) -> None:
+    made = make_series(tmp_path / "dicom", shape=(8, 6))
+    code = f"""
+import os, signal
+import dbdicom_xr as db
+from dbdicom_xr.index import scan
+store = scan.apply
+def interrupted(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    return store(*arguments)
+scan.apply = interrupted
+try:
+    db.database({str(made.folder)!r})
+except KeyboardInterrupt:
+    print("interrupted")
+scan.apply = store
+print(len(db.database({str(made.folder)!r}, refresh=False).instances()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split() == ["interrupted", "3"]
