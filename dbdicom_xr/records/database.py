@@ -23,6 +23,7 @@ from dbdicom_xr.errors import (
     MissingFolder,
     NotAFolder,
 )
+from dbdicom_xr.index.connection import remove_index
 from dbdicom_xr.index.rows import from_stored, to_stored
 from dbdicom_xr.index.scan import Outcome, refresh
 from dbdicom_xr.index.store import SeriesRow, Store
@@ -105,8 +106,7 @@ class Database(NodeRecord):
             IndexRebuilt,
             stacklevel=_levels_to_user(),
         )
-        for name in (self._index, Path(f"{self._index}-journal")):
-            name.unlink(missing_ok=True)
+        remove_index(self._index)
         self._tree_cache = None
         self._table_cache.clear()
         self._known = -1
