@@ -59,6 +59,22 @@ class IndexNotWritable(DbdicomError, OSError):
     """The index cannot be written: no permission, or no space left."""
 
 
+class Locked(DbdicomError, RuntimeError):
+    """Another process is changing the database; one at a time can."""
+
+
+class StagingDamaged(DbdicomError, RuntimeError):
+    """The file that holds what is staged cannot be read."""
+
+
+class StagingNotWritable(DbdicomError, OSError):
+    """What was to be staged cannot be kept: no permission, or no space left."""
+
+
+class SaveFailed(DbdicomError, OSError):
+    """A save was stopped by an error, and all files are as they were before."""
+
+
 class NoPerson(DbdicomError, RuntimeError):
     """A question was asked where no person can answer; an argument decides instead."""
 
@@ -81,6 +97,14 @@ class MixedGeometry(DicomWarning):
 
 class IndexRebuilt(DicomWarning):
     """The index was of another version, or damaged, and has been made anew."""
+
+
+class NotSaved(DicomWarning):
+    """A database was closed with changes that are staged, and not saved."""
+
+
+class SaveRecovered(DicomWarning):
+    """A save that was interrupted has been completed, or undone."""
 
 
 class UndecodableValue(DicomWarning):

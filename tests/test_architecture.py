@@ -14,12 +14,16 @@ PACKAGE = Path(dbdicom_xr.__file__).parent
 MAY_IMPORT = {
     "interact": set(),
     "index": set(),
+    "staging": {"index"},
     "pixels": {"index"},
     "arrays": {"pixels", "index"},
     "geometry": {"pixels", "index"},
-    "records": {"arrays", "geometry", "pixels", "index", "interact"},
-    "xarray_plugin": {"records", "arrays", "geometry", "pixels", "index", "interact"},
-}
+    "formats": {"arrays", "geometry", "pixels", "index"},
+    "records": {"formats", "arrays", "geometry", "pixels", "staging", "index", "interact"},
+    "xarray_plugin": {
+        "records", "formats", "arrays", "geometry", "pixels", "staging", "index", "interact",
+    },
+}  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 

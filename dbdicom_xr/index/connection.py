@@ -1,4 +1,4 @@
-"""The index as an SQLite file: made, opened, locked, by threads, forked processes and others."""
+"""SQLite files: made, opened, locked, by threads, forked processes and others; the index is one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from dbdicom_xr.errors import IndexBusy, IndexDamaged, IndexNotWritable
 
-__all__ = ["APPLICATION", "FORMAT", "IndexFile", "remove_index"]
+__all__ = ["APPLICATION", "FORMAT", "IndexFile", "SqliteFile", "remove_index"]
 
 FORMAT: Final = 3
 """Version of the tables below; an index of another version is rebuilt."""
@@ -72,12 +72,22 @@ CREATE TABLE header(
 """
 
 
-class IndexFile:
-    """An open index file, usable from any thread, and in a process that was forked.
+class SqliteFile:
+    """An open SQLite file, usable from any thread, and in a process that was forked.
 
-    Parameters and exceptions are those of :class:`~dbdicom_xr.index.store.Store`, which knows
-    what the tables mean.
+    Parameters
+    ----------
+    path : Path
+        The file; made where it is missing.
+    writable : bool
+        Whether changes are allowed.
     """
+
+    tables: ClassVar[str]
+    format: ClassVar[int]
+    application: ClassVar[int]
+    synchronous: ClassVar[str] = "NORMAL"
+    noun: ClassVar[str] = "index"
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         self.path = path
@@ -110,12 +120,12 @@ class IndexFile:
                 self._create()
                 application = self.query("PRAGMA application_id")[0][0]
             version = self.query("PRAGMA user_version")[0][0]
-            if application != APPLICATION:
-                raise IndexDamaged(f"{self.path} is not an index of dbdicom_xr")
-            if version != FORMAT:
+            if application != self.application:
+                raise IndexDamaged(f"{self.path} is not an {self.noun} of dbdicom_xr")
+            if version != self.format:
                 raise IndexDamaged(
-                    f"{self.path} is an index of version {version}; "
-                    f"this dbdicom_xr writes version {FORMAT}"
+                    f"{self.path} is an {self.noun} of version {version}; "
+                    f"this dbdicom_xr writes version {self.format}"
                 )
             identity = self.meta("identity")
             if not isinstance(identity, str):
@@ -133,7 +143,7 @@ class IndexFile:
             connection.execute(
                 "PRAGMA journal_mode=DELETE" if self.writable else "PRAGMA query_only=1"
             )
-            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA synchronous={self.synchronous}")
             connection.execute("PRAGMA temp_store=MEMORY")
             connection.execute("PRAGMA cell_size_check=1")
             self._connection = connection
@@ -152,10 +162,10 @@ class IndexFile:
             connection.execute("PRAGMA page_size=8192")
             connection.execute("BEGIN EXCLUSIVE")  # two processes may come to the same idea
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _TABLES.split(";\n"):
+                for statement in self.tables.split(";\n"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA application_id={APPLICATION}")
-                connection.execute(f"PRAGMA user_version={FORMAT}")
+                connection.execute(f"PRAGMA application_id={self.application}")
+                connection.execute(f"PRAGMA user_version={self.format}")
                 connection.execute("INSERT INTO meta VALUES('identity', ?)", [uuid.uuid4().hex])
             connection.execute("COMMIT")
         finally:
@@ -249,6 +259,14 @@ class IndexFile:
         return value
 
 
+class IndexFile(SqliteFile):
+    """An open index file; :class:`~dbdicom_xr.index.store.Store` knows what its tables mean."""
+
+    tables = _TABLES
+    format = FORMAT
+    application = APPLICATION
+
+
 def remove_index(path: Path) -> None:
     """Remove an index file, so that it can be made anew.
 
@@ -266,8 +284,8 @@ def remove_index(path: Path) -> None:
         ) from error
 
 
-_files: weakref.WeakSet[IndexFile] = weakref.WeakSet()
-_held: list[IndexFile] = []
+_files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
+_held: list[SqliteFile] = []
 
 
 def _before_fork() -> None:
