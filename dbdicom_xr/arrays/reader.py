@@ -22,6 +22,7 @@ from dbdicom_xr.errors import (
 )
 from dbdicom_xr.index.walker import Malformed
 from dbdicom_xr.pixels.layout import PixelLayout
+from dbdicom_xr.pixels.palette import Palette
 from dbdicom_xr.pixels.rescale import modality_lut, rescale
 
 # What bytes, or what the header says of them, can be wrong in.
@@ -43,12 +44,15 @@ class Scaling:
         First value, bits per entry and entries of a Modality LUT; then there is no slope.
     padding : (int, int), optional
         Stored values from the first to the second become NaN.
+    palette : Palette, optional
+        The colours that the values number; then there is nothing else.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
     lut: tuple[int, int, npt.NDArray[Any]] | None = None
     padding: tuple[float, float] | None = None
+    palette: Palette | None = None
 
 
 @dataclass(eq=False)
@@ -95,6 +99,8 @@ class FrameReader:
 
     def __post_init__(self) -> None:
         rows, columns, *channels = self.layouts[0].frame_shape
+        if self.scalings[0].palette is not None:
+            channels = [3]
         self._pixel_shape = (columns, rows, *channels)
 
     @property
@@ -222,6 +228,9 @@ class FrameReader:
 
 
 def _scale(stored: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) -> None:
+    if scaling.palette is not None:
+        out[...] = scaling.palette.apply(stored)
+        return
     if scaling.lut is not None:
         out[...] = modality_lut(stored, *scaling.lut)
     else:

@@ -95,6 +95,11 @@ class PixelLayout:
         return self.keyword in _FLOAT_BITS
 
     @property
+    def has_palette(self) -> bool:
+        """Whether the values number the colours of a palette."""
+        return self.photometric_interpretation == "PALETTE COLOR" and self.samples_per_pixel == 1
+
+    @property
     def swaps_byte_pairs(self) -> bool:
         """Whether 8-bit samples stand in big endian 16-bit words (PS3.5 8.1.2)."""
         return (

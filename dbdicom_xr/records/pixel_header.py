@@ -13,6 +13,7 @@ from dbdicom_xr.arrays.reader import Scaling
 from dbdicom_xr.errors import GridError, InvalidValue, LayoutError, PixelError
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.pixels.layout import PixelLayout
+from dbdicom_xr.pixels.palette import Palette, make_palette
 from dbdicom_xr.pixels.rescale import rescaled_dtype
 from dbdicom_xr.records.attributes import parse_name
 
@@ -34,6 +35,14 @@ _PADDING: Final = (
     "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit",
     "DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit",
 )  # fmt: skip
+_COLOURS: Final = ("Red", "Green", "Blue")
+_PALETTE: Final = (
+    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in _COLOURS),
+    *(f"{colour}PaletteColorLookupTableData" for colour in _COLOURS),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
+    "PixelRepresentation", "TransferSyntaxUID",
+)  # fmt: skip
+LABEL_MAP: Final = "1.2.840.10008.5.1.4.1.1.66.7"
 RT_DOSE: Final = "1.2.840.10008.5.1.4.1.1.481.2"
 IMPLICIT: Final = "1.2.840.10008.1.2"
 BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
@@ -103,9 +112,13 @@ def pixel_header(
         raise InvalidValue(f"padding is {padding!r}; it can be None or 'nan'.")
     _refuse_mosaic(table, rows, describe)
     layouts, layout_of = _layouts(table, rows, describe)
-    if rescale is not False:
-        _refuse_palette(layouts, layout_of, rows, describe)
     scalings, scaling_of = _scalings(table, rows, rescale, padding, describe)
+    if (
+        rescale is True
+        and any(layout.has_palette for layout in layouts)
+        and not _labels(table, rows)
+    ):
+        scalings, scaling_of = _palettes(table, rows, layouts, layout_of, describe)
     pairs, kinds = np.unique(np.stack([layout_of, scaling_of], axis=1), axis=0, return_inverse=True)
     kind_layouts = [layouts[i] for i in pairs[:, 0].tolist()]
     kind_scalings = [scalings[i] for i in pairs[:, 1].tolist()]
@@ -161,19 +174,60 @@ def _refuse_mosaic(table: Table, rows: npt.NDArray[Any], describe: Describe) -> 
         )
 
 
-def _refuse_palette(
+def _labels(table: Table, rows: npt.NDArray[Any]) -> bool:
+    """Return whether the values number segments; how to colour these is not what they mean."""
+    classes, _ = _columns(table, rows, ("SOPClassUID",))
+    return classes == [(LABEL_MAP,)]
+
+
+def _palettes(
+    table: Table,
+    rows: npt.NDArray[Any],
     layouts: list[PixelLayout],
     layout_of: npt.NDArray[np.int64],
-    rows: npt.NDArray[Any],
     describe: Describe,
-) -> None:
-    for number, layout in enumerate(layouts):
-        if layout.photometric_interpretation == "PALETTE COLOR":
-            row = int(rows[np.flatnonzero(layout_of == number)[0]])
+) -> tuple[list[Scaling], npt.NDArray[np.int64]]:
+    """Return the colours of the frames, all of which number those of a palette."""
+    has = np.array([layout.has_palette for layout in layouts])[layout_of]
+    if not has.all():
+        raise GridError(
+            f"{int(has.sum())} of {len(rows)} frames number the colours of a palette, the others "
+            "do not. One array holds one kind: rescale=False reads the stored values, or choose "
+            "with series.instances(PhotometricInterpretation='PALETTE COLOR') and read each with "
+            "instance.array()."
+        )
+    combinations, codes = _columns(table, rows, _PALETTE)
+    scalings: list[Scaling] = []
+    numbers: dict[str, int] = {}  # large tables stay in the files, and so come once per file
+    kinds = []
+    for number, values in enumerate(combinations):
+        try:
+            palette = _palette(dict(zip(_PALETTE, values, strict=True)))
+        except PixelError as error:
+            row = int(rows[np.flatnonzero(codes == number)[0]])
             raise PixelError(
-                f"{describe(row)} is a PALETTE COLOR image, whose values number colours in a "
-                "table. This version cannot apply the table yet; rescale=False reads the numbers."
+                f"{describe(row)}: {error} rescale=False reads the numbers of the colours."
+            ) from error
+        kinds.append(numbers.setdefault(repr(palette), len(numbers)))
+        if kinds[-1] == len(scalings):
+            scalings.append(Scaling(palette=palette))
+    return scalings, np.array(kinds, np.int64)[codes]
+
+
+def _palette(named: dict[str, Any]) -> Palette:
+    """Return the palette of a header (PS3.3 C.7.6.3.1.5)."""
+    descriptors = [named[f"{colour}PaletteColorLookupTableDescriptor"] for colour in _COLOURS]
+    for segmented, prefix in ((False, ""), (True, "Segmented")):
+        tables = [named[f"{prefix}{colour}PaletteColorLookupTableData"] for colour in _COLOURS]
+        if None not in descriptors and all(isinstance(table, bytes) for table in tables):
+            return make_palette(
+                descriptors,
+                tables,
+                segmented=segmented,
+                big_endian=named["TransferSyntaxUID"] == BIG_ENDIAN,
+                signed=named["PixelRepresentation"] == 1,
             )
+    raise PixelError("It is a PALETTE COLOR image, but its header does not hold the palette.")
 
 
 def _layouts(
@@ -377,6 +431,10 @@ def _dtype(layouts: list[PixelLayout], scalings: list[Scaling]) -> np.dtype[Any]
     for layout, scaling in zip(layouts, scalings, strict=True):
         by_layout.setdefault(layout, []).append(scaling)
     for layout, group in by_layout.items():
+        palettes = [scaling.palette for scaling in group if scaling.palette is not None]
+        types += [palette.dtype for palette in palettes]
+        if palettes:
+            continue
         linear = [scaling for scaling in group if scaling.lut is None]
         if linear:
             types.append(
