@@ -21,7 +21,7 @@ from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import known_vr
 from dbdicom_xr.records.attributes import Attribute, Name, parse_name
-from dbdicom_xr.records.dates import dicom_date
+from dbdicom_xr.staging.dates import dicom_date
 
 __all__ = ["Filter", "parse_filters"]
 

@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.records.dates import dicom_date
+from dbdicom_xr.staging.dates import dicom_date
 
 
 @pytest.mark.parametrize(
