@@ -99,7 +99,7 @@ class FrameReader:
 
     def __post_init__(self) -> None:
         rows, columns, *channels = self.layouts[0].frame_shape
-        if self.scalings[0].palette is not None:
+        if self.scalings and self.scalings[0].palette is not None:
             channels = [3]
         self._pixel_shape = (columns, rows, *channels)
 

@@ -16,7 +16,7 @@ from dbdicom_xr.errors import IndexBusy, IndexDamaged, IndexNotWritable
 
 __all__ = ["APPLICATION", "FORMAT", "IndexFile", "SqliteFile", "remove_index"]
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Version of the tables below; an index of another version is rebuilt."""
 
 APPLICATION: Final = 0x44584442

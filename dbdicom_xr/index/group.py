@@ -16,9 +16,11 @@ from dbdicom_xr.index.blocks import FRAGMENTS, PLACE, Block, SeriesKey
 from dbdicom_xr.index.columns import Column, Key, concatenate, tidy
 from dbdicom_xr.index.elements import External, Header, Malformed, PixelPlace, tag_bytes
 from dbdicom_xr.index.files import pread
+from dbdicom_xr.index.fragments import pack_fragments
 from dbdicom_xr.index.functional import PER_FRAME, SHARED, frame_columns
 from dbdicom_xr.index.repeats import Run
 from dbdicom_xr.index.values import Kind, decode, instance_uid, kind_for
+from dbdicom_xr.index.vectors import vector_columns
 
 __all__ = ["Group", "group_key"]
 
@@ -147,7 +149,7 @@ class Group:
         self._fragments.append(
             None
             if pixels is None or pixels.fragments is None
-            else np.array(pixels.fragments, "<i8").reshape(-1, 2).tobytes()
+            else pack_fragments(fd, header, pixels.fragments, frames)
         )
         self._uids.append(instance_uid(uid) if isinstance(uid, bytes) else "")
         self._frame_columns.append(columns)
@@ -215,19 +217,20 @@ class Group:
             if isinstance(value, External):
                 value = pread(fd, value.length, value.offset)
             groups.append(value)
+        vectors = vector_columns(fd, header, frames, self._kind) if frames > 1 else {}
         if groups == [None, None]:
-            return frames, None
+            return frames, vectors or None
         try:
             columns, items = frame_columns(groups[0], groups[1], frames, self._kind)
         except Exception as error:  # the instance stays, without its frames' attributes
             header.notes.append(f"the functional groups cannot be read: {error}")
-            return frames, None
+            return frames, vectors or None
         if items is not None and items != declared:
             header.notes.append(
                 f"NumberOfFrames is {declared}, but the per-frame functional groups describe "
                 f"{items}; their attributes may stand at the wrong frames"
             )
-        return frames, columns
+        return frames, {**vectors, **columns}
 
     def block(self) -> Block:
         """Return all that was added."""

@@ -45,7 +45,7 @@ class Palette:
 
     def __post_init__(self) -> None:
         data = np.ascontiguousarray(self.colours)
-        object.__setattr__(self, "digest", hashlib.sha256(data).hexdigest()[:16])
+        object.__setattr__(self, "digest", hashlib.sha256(data.tobytes()).hexdigest()[:16])
 
     def __repr__(self) -> str:  # dask tells arrays apart by it
         return f"Palette({self.first}, {len(self.colours)} of {self.dtype}, {self.digest})"
@@ -189,7 +189,8 @@ def expand_segments(table: bytes, count: int, bits: int, *, big_endian: bool = F
         raise PixelError(
             f"The segments of the palette give {len(entries)} entries, its descriptor says {count}."
         )
-    return np.array(entries, np.uint8 if bits == 8 else np.uint16)
+    values: Entries = np.array(entries, np.uint8) if bits == 8 else np.array(entries, np.uint16)
+    return values
 
 
 def _segment(data: list[int], position: int, entries: list[int]) -> int:
