@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from keyword import iskeyword
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -365,12 +366,20 @@ class Custom:
     """An attribute that is worked out from others."""
 
     name: str
-    depends: tuple[Attribute, ...]
+    depends: tuple[Attribute, ...] | None  # None: `read` takes the table
     read: Callable[..., Any]
     description: str
 
     def values(self, table: Table) -> Values | None:
+        """Return the attribute frame by frame, worked out once for each table."""
+        known = _worked_out.setdefault(table, {})
+        if self not in known:
+            known[self] = self.read(table) if self.depends is None else self._of_depends(table)
+        return known[self]
+
+    def _of_depends(self, table: Table) -> Values | None:
         """Return the attribute frame by frame; each combination of values is worked out once."""
+        assert self.depends is not None
         columns = [attribute.values(table) for attribute in self.depends]
         if all(column is None for column in columns):
             return None
@@ -396,6 +405,8 @@ class Custom:
 
 
 _customs: dict[str, Custom] = {}
+# Tables never change: so that a loop over frames does not work out the whole column for each.
+_worked_out: WeakKeyDictionary[Table, dict[Custom, Values | None]] = WeakKeyDictionary()
 
 
 @lru_cache(maxsize=1)
@@ -445,10 +456,13 @@ def register_attribute(
 
 
 def add_custom(
-    name: str, read: Callable[..., Any], depends: Sequence[Name], description: str
+    name: str, read: Callable[..., Any], depends: Sequence[Name] | None, description: str
 ) -> None:
-    """Add a custom attribute whose name is known to be good."""
-    parsed = tuple(parse_name(other) for other in depends)
+    """Add a custom attribute whose name is known to be good.
+
+    Without `depends`, `read` takes the table of a series and returns the values of all frames.
+    """
+    parsed = None if depends is None else tuple(parse_name(other) for other in depends)
     _customs[name] = Custom(name, parsed, read, description)
     _parse_text.cache_clear()
     _close_keywords.cache_clear()

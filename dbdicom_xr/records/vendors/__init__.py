@@ -1,0 +1,1 @@
+"""What every vendor spells in its own way, worked out from the columns of a series."""

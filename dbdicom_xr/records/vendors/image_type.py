@@ -1,0 +1,114 @@
+"""What the pixels of an image are: a component of the complex signal, water or fat, a map.
+
+The standard has ComplexImageComponent in enhanced images (PS3.3 C.8.13.3.1.1). In classic ones it
+is left to value 3 and on of ImageType (PS3.3 C.8.3.1.1.1), which every vendor fills in his own way,
+or to private elements.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.vendors.columns import first_number, private, work_out
+
+__all__ = ["image_types"]
+
+# Words of ImageType and FrameType from the third on, of all vendors.
+_MAPS: Final = {
+    "ADC": "ADC", "EADC": "EADC", "FA": "FA", "DIFFUSION_ANISO": "DIFFUSION_ANISO",
+    "TRACEW": "TRACE", "TRACE": "TRACE", "TENSOR": "TENSOR", "TENSOR_B0": "TENSOR_B0",
+    "FAT_FRACTION": "FAT_FRACTION", "WATER_FRACTION": "WATER_FRACTION",
+    "PERFUSION_FFE": "PERFUSION",
+}  # fmt: skip
+_CHEMICAL: Final = {
+    "WATER": "WATER", "FAT": "FAT",
+    "IN_PHASE": "IN_PHASE", "IP": "IN_PHASE",
+    "OUT_PHASE": "OUT_OF_PHASE", "OUT_OF_PHASE": "OUT_OF_PHASE", "OPP_PHASE": "OUT_OF_PHASE",
+    "OPPOSED_PHASE": "OUT_OF_PHASE", "OP": "OUT_OF_PHASE",
+}  # fmt: skip
+_COMPONENTS: Final = {
+    "MAG": "MAGNITUDE", "MAGNITUDE": "MAGNITUDE",
+    "PHASE": "PHASE", "PHASE MAP": "PHASE", "VELOCITY MAP": "PHASE",
+    "REAL": "REAL", "IMAGINARY": "IMAGINARY",
+    **{
+        f"{letter}_{sequence}": component
+        for letter, component in zip(
+            "MPRI", ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY"), strict=True
+        )
+        for sequence in ("FFE", "SE", "IR", "PCA", "B0", "B1", "TSE")
+    },
+}  # fmt: skip
+# In images of other modalities a letter may mean anything.
+_MR_CHEMICAL: Final = {"W": "WATER", "F": "FAT"}
+_MR_COMPONENTS: Final = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINARY"}
+_STANDARD: Final = frozenset(_MR_COMPONENTS.values())
+_GE: Final[dict[float | None, str]] = {0: "MAGNITUDE", 1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
+# Philips (2005,xx11): the words of ImageType may be contrasts, these are not.
+_PHILIPS: Final = {
+    **_MR_CHEMICAL, **_MR_COMPONENTS, **_CHEMICAL,
+    "T1": "T1_MAP", "T2": "T2_MAP", "T2_STAR": "T2_STAR_MAP", "R2": "R2_MAP",
+    "R2_STAR": "R2_STAR_MAP", "B0": "B0_MAP", "B1": "B1_MAP",
+    **{word: word for word in ("ADC", "EADC", "FA", "PERFUSION", "RCBF", "RCBV", "MTT", "TTP")},
+}  # fmt: skip
+_FAT_AND_WATER: Final = frozenset(_CHEMICAL.values())
+
+
+def image_types(table: Table) -> Values | None:
+    """Return for each frame what its pixels are, None where a series does not tell.
+
+    Parameters
+    ----------
+    table : Table
+    """
+    columns = [
+        parse_name("ComplexImageComponent").values(table),
+        parse_name("ImageType").values(table),
+        private(table, "GEMS_PARM_01", 0x0043102F, "GE"),
+        private(table, "Philips MR Imaging DD 001", 0x20051011, "PHILIPS"),
+    ]
+    if all(column is None for column in columns):
+        return None
+    columns.append(parse_name("Modality").values(table))
+    return work_out(columns, len(table), _of_frame)
+
+
+def _of_frame(component: Any, image_type: Any, ge: Any, philips: Any, modality: Any) -> str | None:
+    """Return what pixels are: a map, else water or fat, else a component of the complex signal."""
+    is_mr = modality in (None, "MR")
+    words = image_type[2:] if isinstance(image_type, list) else []
+    words = [word for word in words if isinstance(word, str) and word]
+    private_kind = _PHILIPS.get(philips.strip()) if isinstance(philips, str) else None
+    maps = [kind for word in words if (kind := _map(word)) is not None]
+    chemical = [_CHEMICAL[word] for word in words if word in _CHEMICAL]
+    components = [_COMPONENTS[word] for word in words if word in _COMPONENTS]
+    if is_mr:
+        chemical += [_MR_CHEMICAL[word] for word in words if word in _MR_CHEMICAL]
+        components += [_MR_COMPONENTS[word] for word in words if word in _MR_COMPONENTS]
+    if private_kind is not None and private_kind not in _STANDARD | _FAT_AND_WATER:
+        return private_kind
+    if maps:
+        return maps[0]
+    if private_kind in _FAT_AND_WATER:
+        return private_kind
+    if chemical:
+        return chemical[0]
+    if component in _STANDARD:
+        return str(component)
+    if (number := first_number(ge)) in _GE:
+        return _GE[number]
+    if private_kind is not None:
+        return private_kind
+    if components:
+        return components[0]
+    # GDC tells that gradient distortion was corrected; enhanced twins of such images say MAGNITUDE.
+    if words == ["GDC"] and is_mr:
+        return "MAGNITUDE"
+    return words[0] if words else None
+
+
+def _map(word: str) -> str | None:
+    if word.endswith(" MAP") and word not in _COMPONENTS:
+        return word.replace(" ", "_")
+    return _MAPS.get(word)
