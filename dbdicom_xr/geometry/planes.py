@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["are_parallel", "positions_along_normal"]
+__all__ = ["Floats", "Planes", "are_parallel", "normal_of", "positions_along_normal"]
+
+Floats = npt.NDArray[np.float64]
 
 # Of direction cosines; writers round them to 6 digits, and a degree is 0.017.
 _PARALLEL = 1e-3
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What the headers of frames say of their place in space; NaN where they do not.
+
+    Parameters
+    ----------
+    position : ndarray of float64, shape (planes, 3)
+        ImagePositionPatient, the centre of the first pixel, mm.
+    orientation : ndarray of float64, shape (planes, 6)
+        ImageOrientationPatient: the direction in which columns are counted, then that of rows.
+    pixel_spacing : ndarray of float64, shape (planes, 2)
+        PixelSpacing: the distance of rows, then that of columns, mm.
+    step : ndarray of float64, shape (planes,)
+        SpacingBetweenSlices, else SliceThickness, mm: how far apart slices would be, for planes
+        without neighbours.
+    """
+
+    position: Floats
+    orientation: Floats
+    pixel_spacing: Floats
+    step: Floats
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def take(self, planes: Any) -> Planes:
+        """Return some of the planes."""
+        return Planes(
+            self.position[planes],
+            self.orientation[planes],
+            self.pixel_spacing[planes],
+            self.step[planes],
+        )
 
 
 def are_parallel(orientation: npt.ArrayLike) -> bool:
@@ -30,9 +68,26 @@ def are_parallel(orientation: npt.ArrayLike) -> bool:
     return len(directions) < 2 or float(np.ptp(directions, axis=0).max()) <= _PARALLEL
 
 
-def positions_along_normal(
-    position: npt.ArrayLike, orientation: npt.ArrayLike
-) -> npt.NDArray[np.float64] | None:
+def normal_of(orientation: npt.ArrayLike) -> Floats | None:
+    """Return the unit normal of a plane, row direction x column direction; None where it has none.
+
+    Parameters
+    ----------
+    orientation : array_like of float, shape (6,)
+        ImageOrientationPatient.
+
+    Examples
+    --------
+    >>> normal_of([1, 0, 0, 0, 0, -1])
+    array([0., 1., 0.])
+    """
+    directions = np.asarray(orientation, np.float64)
+    normal = np.cross(directions[:3], directions[3:])
+    length = np.linalg.norm(normal)
+    return np.asarray(normal / length + 0.0) if length > 1e-6 else None
+
+
+def positions_along_normal(position: npt.ArrayLike, orientation: npt.ArrayLike) -> Floats | None:
     """Return where parallel planes lie along their normal.
 
     Parameters
@@ -60,9 +115,7 @@ def positions_along_normal(
     if len(directions) == 0 or not are_parallel(directions):
         return None
     # One normal for all, so that rounding of the direction cosines does not scatter positions.
-    typical = np.median(directions, axis=0)
-    normal = np.cross(typical[:3], typical[3:])
-    length = np.linalg.norm(normal)
-    if not length > 1e-6:
+    normal = normal_of(np.median(directions, axis=0))
+    if normal is None:
         return None
-    return np.asarray(np.round(places @ (normal / length), 6) + 0.0)
+    return np.asarray(np.round(places @ normal, 6) + 0.0)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
-from dbdicom_xr.errors import NotInDatabase
-from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.database import Database, reopened
+from dbdicom_xr.geometry.affine import (
+    Orientation,
+    Vector,
+    in_space,
+    orientation_of,
+    spacing_of,
+    tilt_of,
+)
+from dbdicom_xr.geometry.planes import Floats
+from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.header import Header
-from dbdicom_xr.records.tree import Node
+from dbdicom_xr.xarray_plugin.provenance import database_of, source_of
+from dbdicom_xr.xarray_plugin.space import Placed, placed, warn_of_tilt
 
 __all__ = ["DicomAccessor"]
 
@@ -34,6 +42,12 @@ class DicomAccessor:
         self._array = array
 
     @property
+    def database(self) -> Database:
+        """The database that the array was read from."""
+        return database_of(self._array)
+
+    @property
+    @of_one_state
     def header(self) -> Header:
         """The frames of the array, found by its ``SOPInstanceUID`` and ``frame`` coordinates.
 
@@ -43,51 +57,135 @@ class DicomAccessor:
             The array does not tell which frames it was made from, or they are not there any more.
         """
         array = self._array
-        missing = [name for name in ("SOPInstanceUID", "frame") if name not in array.coords]
-        if missing:
-            raise NotInDatabase(
-                f"This array has no coordinate {' and no '.join(missing)}, which tells its frames. "
-                "A mean, maximum or other reduction removes it, since no single frame is its "
-                "source: keep the header that series.array() gave, and select from it."
-            )
-        uids = array.coords["SOPInstanceUID"]
-        numbers = array.coords["frame"].broadcast_like(uids).transpose(*uids.dims)
-        opened = self._database()
-        node, table = self._series(opened, uids)
-        rows = np.full(uids.size, -1, np.int64)
-        for cell, (uid, number) in enumerate(
-            zip(uids.to_numpy().ravel(), numbers.to_numpy().ravel(), strict=True)
-        ):
-            if not isinstance(uid, str) or not uid:  # a gap, also one that reindex or pad made
-                continue
-            row = table.row_of.get(str(uid))
-            if row is None or not 1 <= int(number) <= int(table.places["frames"][row]):
-                raise NotInDatabase(f"The frame {number} of {uid} is not in {opened!r} any more.")
-            rows[cell] = table.first_frames[row] + int(number) - 1
-        dims = tuple(map(str, uids.dims))
+        source = source_of(array)
         coords = {
             str(name): (tuple(map(str, coord.dims)), coord.to_numpy())
             for name, coord in array.coords.items()
-            if set(coord.dims) <= set(uids.dims)
+            if set(coord.dims) <= set(source.dims)
         }
-        return Header.of_frames(opened, node.key, table, rows.reshape(uids.shape), dims, coords)
+        return Header.of_frames(
+            source.database, source.node.key, source.table, source.rows, source.dims, coords
+        )
 
-    def _database(self) -> Database:
-        folder, index = (self._array.attrs.get(name) for name in ("database", "index"))
-        if not folder or not index:
-            raise NotInDatabase(
-                "This array does not tell the folder it was read from: its attributes 'database' "
-                "and 'index' are missing. xr.set_options(keep_attrs=True) keeps them through "
-                "arithmetic."
-            )
-        return reopened(str(folder), str(index))
+    # -- in space ----------------------------------------------------------------------------
 
-    def _series(self, opened: Database, uids: xr.DataArray) -> tuple[Node, Table]:
-        flat = uids.to_numpy().ravel()
-        first = next((uid for uid in flat if isinstance(uid, str) and uid), None)
-        if first is None:
-            raise NotInDatabase("This array holds no frames, only gaps.")
-        found = opened._find(first)
-        if found is not None:
-            return found[0], found[1]
-        raise NotInDatabase(f"The instance {first} of this array is not in {opened!r} any more.")
+    @of_one_state
+    def _placed(self, header: Header | None = None) -> Placed:
+        return placed(self._array, header)
+
+    @property
+    def affine(self) -> Floats:
+        """From voxel indices to patient coordinates (LPS, mm): ``get_affine()``."""
+        affine = self._placed().affine
+        warn_of_tilt(affine, stacklevel=2)
+        return affine
+
+    def get_affine(self, space: str = "LPS", *, header: Header | None = None) -> Floats:
+        """Return the matrix from voxel indices to patient coordinates (PS3.3 C.7.6.2.1.1).
+
+        The order of the dimensions of the array plays no part, and others than these three none
+        either. Selections, steps, flips and coarsening along ``x`` and ``y`` are followed by the
+        coordinates of these names.
+
+        Parameters
+        ----------
+        space : {"LPS", "RAS"}
+            DICOM's patient coordinates, or those of NIfTI and nibabel.
+        header : Header, optional
+            The frames of the array, where it does not tell them itself: after a reduction, or for
+            a result of several series.
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (4, 4)
+            From ``(x, y, slice, 1)``, indices counted from 0, to mm. Where there is a single
+            slice, the third column is SpacingBetweenSlices, else SliceThickness, along the normal.
+
+        Raises
+        ------
+        GridError
+            No single affine describes the array: several orientations, uneven steps, frames that
+            moved; or what is known of its place is ambiguous.
+        NotInDatabase
+            The array does not tell where it is from.
+
+        Warns
+        -----
+        MixedGeometry
+            The slices are shifted against each other, as by a tilted gantry.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_series
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_series(folder)
+        >>> array, _ = db.database(folder).series()[0].array("SliceLocation")
+        >>> array.isel(x=slice(2, None), SliceLocation=slice(None, None, -1)).dicom.get_affine()
+        array([[  1.5 ,   0.  ,   0.  , -17.  ],
+               [  0.  ,   1.25,   0.  , -30.  ],
+               [  0.  ,   0.  ,  -5.  ,  50.  ],
+               [  0.  ,   0.  ,   0.  ,   1.  ]])
+        """
+        affine = in_space(self._placed(header).affine, space)
+        warn_of_tilt(affine, stacklevel=2)
+        return affine
+
+    @property
+    def spacing(self) -> Vector:
+        """The distance of neighbouring voxels along x, y and slice, mm."""
+        return spacing_of(self._placed().affine)
+
+    @property
+    def orientation(self) -> Orientation:
+        """The directions of x, y and slice in the patient, and the plane nearest to the images."""
+        return orientation_of(self._placed().affine)
+
+    @property
+    def tilt(self) -> float:
+        """The angle between the direction of the slices and the normal of the images, degrees."""
+        return tilt_of(self._placed().affine)
+
+    @property
+    def slice_dim(self) -> str | None:
+        """The dimension along which the images lie behind each other; None for a single one."""
+        return self._placed().slice_dim
+
+    def assign_affine(self, *, header: Header | None = None) -> xr.DataArray:
+        """Return the array with patient coordinates ``X``, ``Y`` and ``Z`` (LPS, mm) of each voxel.
+
+        They follow from the affine by xarray's ``CoordinateTransformIndex``: nothing is computed
+        until it is asked for.
+
+        Parameters
+        ----------
+        header : Header, optional
+            As in :meth:`get_affine`.
+
+        Returns
+        -------
+        xarray.DataArray
+            ``sel(X=..., Y=..., Z=..., method="nearest")`` gives the voxel that holds a point, or
+            for ``DataArray`` of points those that hold them, and raises KeyError outside.
+
+        Raises
+        ------
+        GridError, NotInDatabase
+            As :meth:`get_affine`.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_series
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_series(folder)
+        >>> array, _ = db.database(folder).series()[0].array("SliceLocation")
+        >>> voxel = array.dicom.assign_affine().sel(X=-17.1, Y=-30, Z=44.9, method="nearest")
+        >>> float(voxel.x), float(voxel.SliceLocation)
+        (3.0, 5.0)
+        """
+        from dbdicom_xr.xarray_plugin.patient import with_patient_coordinates
+
+        place = self._placed(header)
+        warn_of_tilt(place.affine, stacklevel=2)
+        return with_patient_coordinates(self._array, place)

@@ -1,0 +1,214 @@
+"""Affines: 4x4 matrices from voxel indices (x, y, slice) to patient coordinates in mm.
+
+Patient coordinates are DICOM's, LPS: x grows towards the patient's left, y towards the back
+(posterior), z towards the head (superior). NIfTI's are RAS: x and y have the other sign.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.errors import GridError, InvalidValue
+from dbdicom_xr.geometry.planes import Floats, normal_of
+
+__all__ = [
+    "Orientation",
+    "frame_affine",
+    "in_space",
+    "orientation_of",
+    "spacing_of",
+    "sub_grid",
+    "tilt_of",
+]
+
+# Direction cosines are written with 6 digits or so; a vector this far from 1 is none.
+_UNIT = 1e-2
+_PLANES = ("sagittal", "coronal", "axial")  # by the axis of their normal
+_LETTERS = ("LR", "PA", "SI")  # towards which the coordinate grows, and away from it
+
+Vector = tuple[float, float, float]
+
+
+class Orientation(NamedTuple):
+    """How an array lies in the patient.
+
+    Attributes
+    ----------
+    x, y, slice : tuple of float
+        Unit vectors in patient coordinates (LPS): where `x`, `y` and the slice number grow.
+    plane : str
+        ``"axial"``, ``"coronal"`` or ``"sagittal"``, whichever is nearest.
+    angle : float
+        Between that plane and the images, degrees; 0 where they are not oblique.
+    codes : str
+        For each of x, y, slice the letter of the direction in the patient nearest to it: L or R
+        (left, right), P or A (posterior, anterior), S or I (superior, inferior).
+    """
+
+    x: Vector
+    y: Vector
+    slice: Vector
+    plane: str
+    angle: float
+    codes: str
+
+
+def frame_affine(
+    position: npt.ArrayLike,
+    orientation: npt.ArrayLike,
+    pixel_spacing: npt.ArrayLike,
+    step: float | npt.ArrayLike,
+) -> Floats:
+    """Return the affine of a stack from its first frame (PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1).
+
+    Parameters
+    ----------
+    position : array_like of float, shape (3,)
+        ImagePositionPatient, mm.
+    orientation : array_like of float, shape (6,)
+        ImageOrientationPatient.
+    pixel_spacing : array_like of float, shape (2,)
+        PixelSpacing: the distance of rows, then that of columns, mm.
+    step : float, or array_like of shape (3,)
+        From one slice to the next: mm along the normal, or a vector in patient coordinates.
+
+    Returns
+    -------
+    ndarray of float64, shape (4, 4)
+        From (column, row, slice, 1), counted from 0, to (x, y, z, 1) in mm, LPS.
+
+    Raises
+    ------
+    GridError
+        The orientation is not that of a plane, or a spacing is not above zero.
+
+    Examples
+    --------
+    >>> frame_affine([-100, -90, 30], [1, 0, 0, 0, 1, 0], [0.5, 0.6], 5)
+    array([[   0.6,    0. ,    0. , -100. ],
+           [   0. ,    0.5,    0. ,  -90. ],
+           [   0. ,    0. ,    5. ,   30. ],
+           [   0. ,    0. ,    0. ,    1. ]])
+    """
+    directions = np.asarray(orientation, np.float64)
+    rows, columns = np.asarray(pixel_spacing, np.float64)
+    lengths = np.linalg.norm(directions.reshape(2, 3), axis=1)
+    normal = normal_of(directions)
+    if normal is None or not bool((np.abs(lengths - 1) <= _UNIT).all()):
+        raise GridError(
+            f"ImageOrientationPatient is {directions.tolist()}, which are not two directions: they "
+            "have to be of length 1, and not parallel."
+        )
+    if not (rows > 0 and columns > 0):
+        raise GridError(f"PixelSpacing is {[float(rows), float(columns)]}; both have to be above 0")
+    along = np.asarray(step, np.float64)
+    affine = np.eye(4)
+    affine[:3, 0] = directions[:3] * columns
+    affine[:3, 1] = directions[3:] * rows
+    affine[:3, 2] = normal * along if along.ndim == 0 else along
+    affine[:3, 3] = position
+    return affine + 0.0  # -0 prints as another number
+
+
+def in_space(affine: npt.ArrayLike, space: str) -> Floats:
+    """Return an affine to LPS in the patient coordinates that are asked for.
+
+    Parameters
+    ----------
+    affine : array_like of float, shape (4, 4)
+        To LPS.
+    space : {"LPS", "RAS"}
+        DICOM's patient coordinates, or those of NIfTI and nibabel.
+
+    Examples
+    --------
+    >>> in_space(np.diag([2.0, 2, 5, 1]), "RAS").diagonal()
+    array([-2., -2.,  5.,  1.])
+    """
+    if space not in ("LPS", "RAS"):
+        raise InvalidValue(f"space is {space!r}; it is 'LPS', as in DICOM, or 'RAS', as in NIfTI.")
+    signs = np.ones(4) if space == "LPS" else np.array([-1.0, -1, 1, 1])
+    return np.asarray(signs[:, None] * np.asarray(affine, np.float64) + 0.0)
+
+
+def sub_grid(affine: npt.ArrayLike, start: npt.ArrayLike, step: npt.ArrayLike) -> Floats:
+    """Return the affine of every so many voxels of a grid.
+
+    Parameters
+    ----------
+    affine : array_like of float, shape (4, 4)
+        Of the grid.
+    start, step : array_like of float, shape (3,)
+        In voxels of the grid, fractions and negative steps allowed: voxel i of the result lies at
+        ``start + step * i``.
+
+    Examples
+    --------
+    >>> sub_grid(np.eye(4), [9, 0, 0], [-1, 1, 2])
+    array([[-1.,  0.,  0.,  9.],
+           [ 0.,  1.,  0.,  0.],
+           [ 0.,  0.,  2.,  0.],
+           [ 0.,  0.,  0.,  1.]])
+    """
+    part = np.diag([*np.asarray(step, np.float64), 1.0])
+    part[:3, 3] = start
+    return np.asarray(affine, np.float64) @ part + 0.0
+
+
+def spacing_of(affine: npt.ArrayLike) -> Vector:
+    """Return the distance of neighbouring voxels along x, y and slice, mm.
+
+    Examples
+    --------
+    >>> spacing_of(np.diag([-1.5, 1.25, 5, 1]))
+    (1.5, 1.25, 5.0)
+    """
+    x, y, z = np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0).tolist()
+    return x, y, z
+
+
+def tilt_of(affine: npt.ArrayLike) -> float:
+    """Return the angle between the direction of the slices and the normal of the images, degrees.
+
+    Above 0 the voxels are no boxes: the slices are shifted against each other, as those of a CT
+    with a tilted gantry are.
+
+    Examples
+    --------
+    >>> sheared = np.eye(4)
+    >>> sheared[1, 2] = 1
+    >>> round(tilt_of(sheared), 6)
+    45.0
+    """
+    matrix = np.asarray(affine, np.float64)[:3, :3]
+    normal = np.cross(matrix[:, 0], matrix[:, 1])
+    # Not from the cosine alone, which is blind to angles below 1e-6 degrees.
+    across = np.linalg.norm(np.cross(normal, matrix[:, 2]))
+    return float(np.degrees(np.arctan2(across, abs(normal @ matrix[:, 2]))))
+
+
+def orientation_of(affine: npt.ArrayLike) -> Orientation:
+    """Return how the voxels of an affine to LPS lie in the patient.
+
+    Examples
+    --------
+    >>> found = orientation_of(frame_affine([0, 0, 0], [1, 0, 0, 0, 0, -1], [1, 1], 4))
+    >>> found.plane, found.codes, found.y
+    ('coronal', 'LIP', (0.0, 0.0, -1.0))
+    """
+    matrix = np.asarray(affine, np.float64)[:3, :3]
+    unit = matrix / np.linalg.norm(matrix, axis=0) + 0.0
+    normal = np.cross(unit[:, 0], unit[:, 1])
+    normal = normal / np.linalg.norm(normal)
+    axis = int(np.abs(normal).argmax())
+    others = np.delete(normal, axis)
+    angle = float(np.degrees(np.arctan2(np.linalg.norm(others), abs(normal[axis]))))
+    codes = ""
+    for direction in unit.T:
+        nearest = int(np.abs(direction).argmax())
+        codes += _LETTERS[nearest][int(direction[nearest] < 0)]
+    x, y, z = ((float(v[0]), float(v[1]), float(v[2])) for v in unit.T)
+    return Orientation(x, y, z, _PLANES[axis], angle, codes)
