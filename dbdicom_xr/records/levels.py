@@ -238,6 +238,97 @@ class Series(_Keyed):
             padding=padding,
         )
 
+    def volume(
+        self,
+        *filters: Mapping[Name, Any],
+        stack: int | None = None,
+        space: str = "LPS",
+        rescale: bool | str = True,
+        chunks: Any = "auto",
+        **conditions: Any,
+    ) -> tuple[xr.DataArray, npt.NDArray[np.float64]]:
+        """Return one 3D volume, and where it lies in the patient.
+
+        Parameters
+        ----------
+        *filters : mapping
+            Conditions on attributes that are no Python names: ``{(0x0019, 0x100c): 1000}``.
+        stack : int, optional
+            Of a series of several orientations, which of :meth:`stacks`, counted from 0.
+        space : {"LPS", "RAS"}
+            DICOM's patient coordinates, or those of NIfTI and nibabel.
+        rescale, chunks
+            As in :meth:`array`.
+        **conditions
+            Which frames, where the series has several volumes: ``volume(EchoTime=4.6)``. As in
+            :meth:`series`.
+
+        Returns
+        -------
+        array : xarray.DataArray
+            Dimensions ``x`` (columns), ``y`` (rows) and ``SliceLocation``, for colour ``channel``;
+            slices in their order along the normal. Lazy.
+        affine : numpy.ndarray of float64, shape (4, 4)
+            From ``(x, y, slice, 1)``, indices counted from 0, to mm, as
+            ``array.dicom.get_affine(space)``.
+
+        Raises
+        ------
+        GridError
+            The frames are more than one volume: the message names what varies and how to choose.
+            Or they are not evenly spaced: it names where.
+
+        Warns
+        -----
+        MixedGeometry
+            The slices are shifted against each other, as by a tilted gantry.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_series
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_series(folder, keys={"SliceLocation": [0, 5, 10], "EchoTime": [2.3, 4.6]})
+        >>> array, affine = db.database(folder).series()[0].volume(EchoTime=4.6)
+        >>> array.dims
+        ('x', 'y', 'SliceLocation')
+        >>> affine @ [0, 0, 2, 1]
+        array([-20., -30.,  50.,   1.])
+        """
+        from dbdicom_xr.records.volume import series_volume
+
+        wanted = parse_filters(filters, conditions)
+        return series_volume(self, wanted, stack=stack, space=space, rescale=rescale, chunks=chunks)
+
+    def stacks(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[list[Instance]]:
+        """Return the frames of each orientation, in their order along the normal.
+
+        Axial stacks come first, then coronal, then sagittal ones.
+
+        Parameters
+        ----------
+        **conditions
+            Filters, see :meth:`series`.
+
+        Raises
+        ------
+        GridError
+            A frame has no ImagePositionPatient or ImageOrientationPatient.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_series
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_series(folder)
+        >>> stacks = db.database(folder).series()[0].stacks()
+        >>> [[frame.SliceLocation for frame in stack] for stack in stacks]
+        [[0.0, 5.0, 10.0]]
+        """
+        from dbdicom_xr.records.volume import series_stacks
+
+        return series_stacks(self, parse_filters(filters, conditions))
+
     @of_one_state
     def varying(self) -> pd.DataFrame:
         """Return which attributes vary over the frames.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from dbdicom_xr.errors import GridError, InvalidValue, MixedGeometry
-from dbdicom_xr.geometry.affine import sub_grid, tilt_of
+from dbdicom_xr.geometry.affine import sub_grid, tilt_warning
 from dbdicom_xr.geometry.planes import Floats, Planes
 from dbdicom_xr.geometry.stacks import SAME_PLACE, locations_of, stack_affine
 from dbdicom_xr.records.header import Header
@@ -29,8 +29,6 @@ from dbdicom_xr.xarray_plugin.provenance import (
 
 __all__ = ["Placed", "placed", "warn_of_tilt"]
 
-# Rounding of positions gives a stack a tilt of up to 0.003 degrees in the scanner files seen.
-_TILT: Final = 0.05
 _STRAIGHT: Final = 1e-3  # of a step, for x and y, which are exact but for coarsening
 
 
@@ -93,15 +91,9 @@ def placed(array: xr.DataArray, header: Header | None) -> Placed:
 
 def warn_of_tilt(affine: Floats, stacklevel: int) -> None:
     """Warn where slices are shifted against each other, so that voxels are no boxes."""
-    tilt = tilt_of(affine)
-    if tilt > _TILT:
-        warnings.warn(
-            f"The slices are shifted against each other, as by a tilted gantry: their direction is "
-            f"{tilt:.3g} degrees off the normal of the images. The affine says so (it is sheared); "
-            "what takes voxels for boxes is wrong here.",
-            MixedGeometry,
-            stacklevel=stacklevel + 1,
-        )
+    notice = tilt_warning(affine)
+    if notice is not None:
+        warnings.warn(notice, MixedGeometry, stacklevel=stacklevel + 1)
 
 
 def _of_coordinates(array: xr.DataArray) -> _Frames:
