@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from dbdicom_xr.index.walker import Malformed
 from dbdicom_xr.pixels.layout import PixelLayout
 from dbdicom_xr.pixels.palette import Palette
 from dbdicom_xr.pixels.rescale import modality_lut, rescale
+from dbdicom_xr.pixels.tiles import TiledImages
 
 # What bytes, or what the header says of them, can be wrong in.
 _UNREADABLE = (PixelError, Malformed, LayoutError, InvalidValue)
@@ -202,15 +204,20 @@ class FrameReader:
         whole = np.empty(self._pixel_shape, self.dtype) if cut else None
         places = locator(self.index, self.identity)
         places.prepare(files)
+        cells = list(
+            zip(
+                range(files.size),
+                files.ravel().tolist(),
+                frames.ravel().tolist(),
+                kinds.ravel().tolist(),
+                strict=True,
+            )
+        )
+        if any(layout.is_tile for layout in self.layouts):
+            cells.sort(key=itemgetter(1, 2))  # so that each image is decoded once for all its tiles
         with open_files(self.root, places) as source:
-            for cell, (file, frame, kind) in enumerate(
-                zip(
-                    files.ravel().tolist(),
-                    frames.ravel().tolist(),
-                    kinds.ravel().tolist(),
-                    strict=True,
-                )
-            ):
+            images = TiledImages(source.frame)
+            for cell, file, frame, kind in cells:
                 target = targets[cell]
                 if file < 0:
                     target[...] = self.fill_value
@@ -219,7 +226,7 @@ class FrameReader:
                 view = (target if whole is None else whole).swapaxes(0, 1)
                 layout, scaling = self.layouts[kind], self.scalings[kind]
                 try:
-                    stored = source.frame(file, frame, layout)
+                    stored = images.frame(file, frame, layout)
                     _scale(stored, scaling, view)
                 except _UNREADABLE as error:
                     raise PixelError(f"{source.path(file)}, frame {frame + 1}: {error}") from error

@@ -18,6 +18,7 @@ from dbdicom_xr.index.elements import External, Header, Malformed, PixelPlace, t
 from dbdicom_xr.index.files import pread
 from dbdicom_xr.index.fragments import pack_fragments
 from dbdicom_xr.index.functional import PER_FRAME, SHARED, frame_columns
+from dbdicom_xr.index.mosaic import NoTiles, is_mosaic, is_tiled, pack_tiles, tiles_of_mosaic
 from dbdicom_xr.index.repeats import Run
 from dbdicom_xr.index.values import Kind, decode, instance_uid, kind_for
 from dbdicom_xr.index.vectors import vector_columns
@@ -51,6 +52,7 @@ _SOP_INSTANCE = _names(0x00080018, "UI")
 _CHARSET = _names(0x00080005, "CS")
 _PIXEL_REPRESENTATION = _names(0x00280103, "US")
 _FRAMES = _names(0x00280008, "IS")
+_IMAGE_TYPE = _names(0x00080008, "CS")
 _SHARED = _names(SHARED, "SQ")
 _PER_FRAME = _names(PER_FRAME, "SQ")
 _SIZE = tuple(
@@ -149,6 +151,8 @@ class Group:
         self._fragments.append(
             None
             if pixels is None or pixels.fragments is None
+            else pack_tiles(pixels.fragments, frames)
+            if columns and is_tiled(columns)
             else pack_fragments(fd, header, pixels.fragments, frames)
         )
         self._uids.append(instance_uid(uid) if isinstance(uid, bytes) else "")
@@ -196,7 +200,7 @@ class Group:
             return 1, None
         if not isinstance(raw, bytes):
             _note_hidden_frames(header, header.pixels)
-            return 1, None
+            return self._tiles(fd, header)
         declared = decode(0x00280008, "", _NUMBER, raw, quiet=True) if raw else 1
         if not isinstance(declared, int):
             header.notes.append(f"NumberOfFrames is {raw!r}; read as one frame")
@@ -219,7 +223,7 @@ class Group:
             groups.append(value)
         vectors = vector_columns(fd, header, frames, self._kind) if frames > 1 else {}
         if groups == [None, None]:
-            return frames, vectors or None
+            return (frames, vectors or None) if frames > 1 else self._tiles(fd, header)
         try:
             columns, items = frame_columns(groups[0], groups[1], frames, self._kind)
         except Exception as error:  # the instance stays, without its frames' attributes
@@ -231,6 +235,18 @@ class Group:
                 f"{items}; their attributes may stand at the wrong frames"
             )
         return frames, {**vectors, **columns}
+
+    def _tiles(self, fd: int, header: Header) -> tuple[int, dict[Key, Column] | None]:
+        """Return the number of frames that are tiles of one image, and the attributes of each."""
+        if not is_mosaic(_find(header, _IMAGE_TYPE)):
+            return 1, None
+        try:
+            return tiles_of_mosaic(
+                header, self._kind, lambda value: pread(fd, value.length, value.offset)
+            )
+        except NoTiles as reason:
+            header.notes.append(f"the tiles of the mosaic cannot be told apart: {reason}")
+            return 1, None
 
     def block(self) -> Block:
         """Return all that was added."""

@@ -56,6 +56,9 @@ class PixelLayout:
     vr : str
         VR of PixelData. It matters for 8-bit samples in big endian only, where OW swaps the
         bytes of each pair and OB does not.
+    image_rows, image_columns : int
+        Size of the stored image of which the frame is a tile, row by row from the top left; 0 where
+        each frame is an image of its own.
 
     Examples
     --------
@@ -78,6 +81,13 @@ class PixelLayout:
     transfer_syntax: str = "1.2.840.10008.1.2.1"
     keyword: str = "PixelData"
     vr: str = "OW"
+    image_rows: int = 0
+    image_columns: int = 0
+
+    @property
+    def is_tile(self) -> bool:
+        """Whether the frame is a tile of a larger image (``pixels/tiles``)."""
+        return self.image_rows > 0
 
     @property
     def is_encapsulated(self) -> bool:
@@ -184,6 +194,11 @@ class PixelLayout:
         _require("pixel data keyword", self.keyword, ("PixelData", *_FLOAT_BITS))
         for name, size in (("Rows", self.rows), ("Columns", self.columns)):
             _require_range(name, size, 1, 65535)
+        if self.image_rows % self.rows or self.image_columns % self.columns:
+            raise LayoutError(
+                f"Tiles of {self.rows} rows and {self.columns} columns do not fill an image of "
+                f"{self.image_rows} rows and {self.image_columns} columns."
+            )
         _require("SamplesPerPixel", self.samples_per_pixel, (1, 3))
         if self.is_float:
             _require("BitsAllocated", self.bits_allocated, (_FLOAT_BITS[self.keyword],))

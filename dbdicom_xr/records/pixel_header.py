@@ -16,6 +16,7 @@ from dbdicom_xr.pixels.layout import PixelLayout
 from dbdicom_xr.pixels.palette import Palette, make_palette
 from dbdicom_xr.pixels.rescale import rescaled_dtype
 from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.tiles import image_sizes, refuse_mosaics
 
 __all__ = ["PixelHeader", "pixel_header"]
 
@@ -27,8 +28,6 @@ _LAYOUT: Final = (
 )  # fmt: skip
 _KEYWORDS: Final = {0x10: "PixelData", 0x08: "FloatPixelData", 0x09: "DoubleFloatPixelData"}
 _SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-# Words of ImageType by which Siemens and United Imaging tell many slices in one image.
-_MOSAICS: Final = frozenset(("MOSAIC", "VFRAME"))
 # PixelPaddingRangeLimit and so on are the other end of a range of values.
 _PADDING: Final = (
     "PixelPaddingValue", "PixelPaddingRangeLimit",
@@ -110,7 +109,7 @@ def pixel_header(
     """
     if padding not in (None, "nan"):
         raise InvalidValue(f"padding is {padding!r}; it can be None or 'nan'.")
-    _refuse_mosaic(table, rows, describe)
+    refuse_mosaics(table, rows, describe)
     layouts, layout_of = _layouts(table, rows, describe)
     scalings, scaling_of = _scalings(table, rows, rescale, padding, describe)
     if (
@@ -157,21 +156,6 @@ def _columns(
         tuple(pool[code] for pool, code in zip(pools, combination, strict=True))
         for combination in combinations.tolist()
     ], codes
-
-
-def _refuse_mosaic(table: Table, rows: npt.NDArray[Any], describe: Describe) -> None:
-    values = parse_name("ImageType").values(table)
-    if values is None:
-        return
-    mosaic = [isinstance(v, list) and not _MOSAICS.isdisjoint(v) for v in values.distinct]
-    found = np.array([*mosaic, False])[values.codes[rows]]
-    if found.any():
-        raise PixelError(
-            f"{int(found.sum())} of {len(rows)} images, such as "
-            f"{describe(int(rows[np.flatnonzero(found)[0]]))}, are mosaics, which hold many slices "
-            "as tiles of one image. This version cannot take them apart yet; "
-            "instance.dataset().pixel_array gives the tiled image."
-        )
 
 
 def _labels(table: Table, rows: npt.NDArray[Any]) -> bool:
@@ -237,7 +221,8 @@ def _layouts(
     owners = table.instance_of[rows]
     elements = table.places["element"][owners]
     bytewise = table.places["bytes"][owners]
-    source = np.stack([codes, elements, bytewise], axis=1)
+    images = image_sizes(table, rows)
+    source = np.stack([codes, elements, bytewise, *images.T], axis=1)
     unique, kinds = (
         (source[:1], np.zeros(len(rows), np.int64))
         if bool((source == source[:1]).all())
@@ -245,9 +230,10 @@ def _layouts(
     )
     kinds = kinds.reshape(-1)
     layouts = []
-    for number, (code, element, is_bytes) in enumerate(unique.tolist()):
+    for number, (code, element, is_bytes, *image) in enumerate(unique.tolist()):
         try:
-            layouts.append(_layout(combinations[code], _KEYWORDS[element], bool(is_bytes)))
+            keyword = _KEYWORDS[element]
+            layouts.append(_layout(combinations[code], keyword, bool(is_bytes), *image))
         except (LayoutError, PixelError) as error:
             row = int(rows[np.flatnonzero(kinds == number)[0]])
             raise type(error)(f"{describe(row)}: {error}") from error
@@ -279,7 +265,9 @@ def _several_shapes(shapes: dict[tuple[int, ...], int]) -> str:
     )
 
 
-def _layout(values: tuple[Any, ...], keyword: str, is_bytes: bool) -> PixelLayout:
+def _layout(
+    values: tuple[Any, ...], keyword: str, is_bytes: bool, image_rows: int, image_columns: int
+) -> PixelLayout:
     named = dict(zip(_LAYOUT, values, strict=True))
     for name in ("Rows", "Columns"):
         if not isinstance(named[name], int):
@@ -304,6 +292,8 @@ def _layout(values: tuple[Any, ...], keyword: str, is_bytes: bool) -> PixelLayou
         transfer_syntax=named["TransferSyntaxUID"] or IMPLICIT,
         keyword=keyword,
         vr="OB" if is_bytes else "OW",
+        image_rows=image_rows,
+        image_columns=image_columns,
     )
     layout.check()
     return layout
