@@ -1,0 +1,355 @@
+"""Bringing a save that was interrupted to one of its two ends: all files as before, or all new.
+
+Each function looks at what is there instead of believing how far the save got, so it may itself
+be interrupted and run again. Other programs may have changed, moved or removed files meanwhile:
+then what would otherwise be lost is kept, if need be as a file too many, and a note says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dbdicom_xr.errors import DbdicomError, Locked, SaveFailed
+from dbdicom_xr.index.connection import SqliteFile
+from dbdicom_xr.staging.durable import (
+    Version,
+    back_up,
+    copy_or_link,
+    keep,
+    look,
+    put_new,
+    remove,
+    sync_folders,
+)
+from dbdicom_xr.staging.plan import (
+    Entry,
+    Plan,
+    forget,
+    load,
+    outside,
+    root_of,
+    set_state,
+    settle,
+)
+
+__all__ = ["Commit", "Recovery", "clean_up", "in_words", "pending", "put_back", "recover"]
+
+Commit = Callable[[sqlite3.Connection, Any], None]
+"""What a save changes in the file of the journal, together with its own end."""
+
+
+class Recovery(NamedTuple):
+    """What became of a save that had been interrupted."""
+
+    completed: bool
+    """Whether it was completed; else all files are as they were before it."""
+    paths: list[str]
+    """The files that it names."""
+    notes: list[str]
+    """What other programs did to them meanwhile, and which files were kept because of it."""
+
+    def __str__(self) -> str:
+        files = f"{len(self.paths)} file{'s' * (len(self.paths) != 1)}"
+        if self.completed:
+            text = f"A save of {files} that was interrupted has been completed."
+        else:
+            text = (
+                f"A save of {files} that was interrupted has been undone: all files are as they "
+                "were before, and the changes still staged."
+            )
+        return " ".join([text, *self.notes])
+
+
+def pending(file: SqliteFile) -> bool:
+    """Tell whether a save has left something to complete, to undo, or to clean up."""
+    return bool(file.query("SELECT EXISTS(SELECT 1 FROM save)")[0][0])
+
+
+def recover(
+    file: SqliteFile,
+    commit: Commit,
+    *,
+    root: str | None = None,
+    before_commit: Callable[[], None] | None = None,
+) -> Recovery | None:
+    """Complete or undo a save that was interrupted; the lease must be held.
+
+    Parameters
+    ----------
+    file : SqliteFile
+        With the journal.
+    commit, before_commit
+        As given to :func:`~dbdicom_xr.staging.journal.save_files`.
+    root : str, optional
+        The folder of the database, by default the one in which the folder of `file` is.
+
+    Returns
+    -------
+    Recovery or None
+        None where nothing had been interrupted.
+
+    Raises
+    ------
+    SaveFailed
+        Files cannot be reached or put back. The journal stays, for the next time.
+    """
+    result = None
+    place = root_of(file, root)
+    for plan in load(file, place):
+        if plan.state in ("done", "saved"):
+            notes, left = clean_up(file, plan)
+            completed = True
+            if plan.state == "saved" and not notes:  # it was told as complete already
+                continue
+        else:
+            _require_disks(file, plan, place)
+            completed, notes, left = _complete_or_put_back(file, plan, commit, before_commit)
+        if left and not completed:
+            raise SaveFailed(
+                "A save was interrupted, and not all files could be put back: "
+                + "; ".join(left)
+                + ". Opening the database again will try again."
+            )
+        result = Recovery(completed, [entry.path for entry in plan.entries], notes)
+    return result
+
+
+def _complete_or_put_back(
+    file: SqliteFile, plan: Plan, commit: Commit, before_commit: Callable[[], None] | None
+) -> tuple[bool, list[str], list[str]]:
+    reasons = []
+    try:
+        if plan.state == "switching" and all(_can_complete(entry) for entry in plan.entries):
+            for entry in plan.entries:
+                _complete(entry)
+            sync_folders(plan.touched)
+            if before_commit is not None:
+                before_commit()
+            with file.transaction() as connection:
+                commit(connection, plan.payload)
+                set_state(file, plan, "done", connection)
+            plan.state = "done"
+            settle(file)
+            notes, left = clean_up(file, plan)
+            return True, notes, left
+    except Locked:
+        raise
+    except Exception as error:
+        if plan.state == "done":
+            return True, [], [in_words(error)]
+        reasons.append(f"It could not be completed: {in_words(error)}.")
+    notes, left = put_back(file, plan)
+    return False, reasons + notes, left
+
+
+def _require_disks(file: SqliteFile, plan: Plan, root: str) -> None:
+    """Refuse to judge by what is missing, where a whole disk may be."""
+    missing = [folder for folder in outside(plan, root) if look(folder) is None]
+    made = set(plan.folders)
+    missing = [folder for folder in missing if folder not in made]
+    inside = os.path.realpath(file.path).startswith(root.rstrip(os.sep) + os.sep)
+    if not missing and not inside and not any(os.scandir(root)):
+        missing = [root]  # the place where a disk would be mounted
+    if missing:
+        raise SaveFailed(
+            f"A save was interrupted, and {missing[0]} is empty or not there. Connect its disk and "
+            f"open the database again. (The journal is in {file.path})"
+        )
+
+
+def _can_complete(entry: Entry) -> bool:
+    now, hidden = look(entry.path), look(entry.hidden)
+    whole = hidden is not None and hidden == entry.new
+    if entry.action == "delete":
+        return now is None or now == entry.old or look(entry.backup) is not None
+    if now is not None and now == entry.new:
+        return True
+    if entry.action == "replace":
+        return whole and (now == entry.old or (now is None and look(entry.backup) == entry.old))
+    return whole and (now is None or now[0] == 0)
+
+
+def _complete(entry: Entry) -> None:
+    now = look(entry.path)
+    if entry.action == "delete":
+        if now is not None and look(entry.backup) is None:
+            os.rename(entry.path, entry.backup)
+    elif now == entry.new:
+        remove(entry.hidden)
+    elif now is None:
+        put_new(entry.hidden, entry.path)
+    else:
+        if entry.action == "replace" and look(entry.backup) is None:
+            back_up(entry.path, entry.backup)
+        # Over the original, which has a second name, or over the empty file that `put_new` makes.
+        os.replace(entry.hidden, entry.path)
+
+
+def clean_up(file: SqliteFile, plan: Plan) -> tuple[list[str], list[str]]:
+    """Remove what a save that is complete no longer needs.
+
+    Returns
+    -------
+    notes, left : list of str
+        What was found, and what could not be removed; then the journal stays.
+    """
+    notes: list[str] = []
+    left: list[str] = []
+    for entry in plan.entries:
+        try:
+            _clean(entry, notes)
+        except OSError as error:
+            left.append(f"{entry.path}: {in_words(error)}")
+    if not left:
+        try:
+            sync_folders(plan.touched)
+            forget(file, plan)
+        except (OSError, DbdicomError) as error:
+            left.append(in_words(error))
+    return notes, left
+
+
+def _clean(entry: Entry, notes: list[str]) -> None:
+    if entry.action == "delete":
+        _drop_backup(entry, look(entry.backup), notes)
+        return
+    there = look(entry.path) is not None
+    if entry.action == "replace":
+        backup = look(entry.backup)
+        if backup is not None and not there:
+            name = keep(entry.backup, entry.path)
+            notes.append(f"{entry.path} has been removed since; its original was kept as {name}.")
+        else:
+            _drop_backup(entry, backup, notes)
+    elif entry.action == "move" and there:
+        remove(entry.source)
+    elif entry.action == "move" and look(entry.source) is not None:
+        notes.append(f"{entry.path} has been removed since; {entry.source} was kept.")
+    remove(entry.hidden)
+
+
+def _drop_backup(entry: Entry, backup: Version | None, notes: list[str]) -> None:
+    if backup is None or backup == entry.old:
+        remove(entry.backup)
+        return
+    # A program that had the original open has written to it.
+    name = keep(entry.backup, entry.path)
+    notes.append(f"{entry.path} was changed by another program meanwhile; that is in {name}.")
+
+
+def put_back(file: SqliteFile, plan: Plan) -> tuple[list[str], list[str]]:
+    """Make all files what they were before a save.
+
+    Returns
+    -------
+    notes, left : list of str
+        What was found, and what could not be put back; then the journal stays.
+
+    Raises
+    ------
+    Locked
+        Another process has completed or undone this save.
+    """
+    marked = _mark(file, plan)
+    notes: list[str] = []
+    left: list[str] = []
+
+    def each(step: Callable[[Entry, list[str]], None]) -> None:
+        for entry in reversed(plan.entries):
+            try:
+                step(entry, notes)
+            except OSError as error:
+                left.append(f"{entry.path}: {in_words(error)}")
+
+    # First what makes it impossible to go forward; it may also be what fills the disk.
+    each(_drop_hidden)
+    marked = marked or _mark(file, plan)
+    each(_restore)
+    for folder in reversed(plan.folders):
+        with contextlib.suppress(OSError):  # not made yet, or in use by others
+            os.rmdir(folder)
+    if not left:
+        try:
+            sync_folders(plan.touched)
+        except OSError as error:
+            left.append(in_words(error))
+    if not left:
+        # All files are as before; a journal that stays finds nothing more to do.
+        with contextlib.suppress(DbdicomError):
+            forget(file, plan)
+    return notes, left
+
+
+def _mark(file: SqliteFile, plan: Plan) -> bool:
+    """Write down that the save is being undone, so that nobody completes it half way back."""
+    try:
+        set_state(file, plan, "undoing")
+    except Locked:
+        raise
+    except (OSError, DbdicomError):
+        return False  # a full disk must not keep the files from being put back
+    return True
+
+
+def _drop_hidden(entry: Entry, notes: list[str]) -> None:
+    if entry.action == "delete":
+        return
+    gone = entry.new is not None and look(entry.path) is None
+    if entry.action == "move" and look(entry.source) is None:
+        if look(entry.hidden) is not None:
+            copy_or_link(entry.hidden, entry.source)
+    elif (
+        entry.action == "replace"
+        and gone
+        and look(entry.backup) is None
+        and look(entry.hidden) is not None
+    ):
+        name = keep(entry.hidden, entry.path)
+        notes.append(f"{entry.path} was removed by another program; {name} has its new content.")
+    if entry.action in ("create", "move") and entry.new is not None:
+        # An empty file that `put_new` makes, where there are no second names.
+        now = look(entry.path)
+        if now is not None and now[0] == 0 != entry.new[0] and look(entry.hidden) is not None:
+            remove(entry.path)
+    remove(entry.hidden)
+
+
+def _restore(entry: Entry, notes: list[str]) -> None:
+    if entry.new is None and entry.action != "delete":
+        return  # it was not touched
+    now = look(entry.path)
+    ours = now is not None and now == entry.new
+    if entry.action in ("create", "move"):
+        if not ours:
+            return
+        if entry.action == "move" and look(entry.source) is None:
+            copy_or_link(entry.path, entry.source)
+        remove(entry.path)
+        return
+    backup = look(entry.backup)
+    if backup is None:
+        if ours:
+            notes.append(f"The original of {entry.path} was removed by another program.")
+        elif now is None and entry.old is not None:
+            notes.append(f"{entry.path} was removed by another program.")
+    elif now is None:
+        put_new(entry.backup, entry.path)
+    elif ours:
+        os.replace(entry.backup, entry.path)
+    elif os.path.samestat(os.lstat(entry.backup), os.lstat(entry.path)) or now == backup:
+        remove(entry.backup)  # a second name of the original, which had not been replaced yet
+    else:
+        name = keep(entry.backup, entry.path)
+        notes.append(
+            f"{entry.path} was changed by another program meanwhile; its original is {name}."
+        )
+
+
+def in_words(error: BaseException) -> str:
+    """Return the reason of an error as a person would say it."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return reason or type(error).__name__
