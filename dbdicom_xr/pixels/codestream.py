@@ -12,11 +12,12 @@ import struct
 from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
 from dbdicom_xr.errors import PixelError
+from dbdicom_xr.pixels import plugins
 from dbdicom_xr.pixels.layout import PixelLayout
 
 __all__ = ["check"]
 
-_JPEG_SYNTAXES = frozenset((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes))
+_JPEG_SYNTAXES = frozenset((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *plugins.PROGRESSIVE))
 _J2K_SYNTAXES = frozenset(JPEG2000TransferSyntaxes)
 # Start of frame: C0 to CF without DHT, JPG and DAC (ISO 10918-1 table B.1); F7 in JPEG-LS.
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -24,7 +25,7 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def check(frame: bytes, layout: PixelLayout) -> None:
-    """Raise where a JPEG, JPEG-LS or JPEG 2000 image is not whole, or of another size.
+    """Raise where a JPEG, JPEG-LS, JPEG 2000 or JPEG XL image is not whole, or of another size.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ def check(frame: bytes, layout: PixelLayout) -> None:
         kind, size = "JPEG 2000", _jpeg_2000_size(frame)
     elif syntax in _JPEG_SYNTAXES:
         kind, size = "JPEG", _jpeg_size(frame)
+    elif syntax in plugins.JPEG_XL:
+        kind, size = "JPEG XL", _jpeg_xl_size(frame, layout.samples_per_pixel)
     else:
         return
     if size is None:
@@ -98,3 +101,35 @@ def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int] | None:
     right, bottom, left, top = struct.unpack_from(">IIII", frame, start + 8)
     (samples,) = struct.unpack_from(">H", frame, start + 40)
     return bottom - top, right - left, samples
+
+
+# Ratio of width to height in the size header of JPEG XL, where it is not 0 (ISO 18181-1 D.2).
+_RATIOS = (None, (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+_SIZE_BITS = (9, 13, 18, 30)
+
+
+def _jpeg_xl_size(frame: bytes, samples: int) -> tuple[int, int, int] | None:
+    """Return the size; the number of samples is left to the decoder."""
+    start = 0
+    if frame[4:8] == b"JXL ":  # boxes around the codestream (ISO 18181-2)
+        whole, parts = frame.find(b"jxlc"), frame.find(b"jxlp")
+        start = whole + 4 if whole >= 0 else parts + 8
+    if frame[start : start + 2] != b"\xff\x0a":
+        return None
+    bits = int.from_bytes(frame[start + 2 : start + 14], "little")  # the lowest bit first
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    small = take(1)
+
+    def length() -> int:
+        return 8 * (take(5) + 1) if small else take(_SIZE_BITS[take(2)]) + 1
+
+    rows = length()
+    ratio = _RATIOS[take(3)]
+    columns = length() if ratio is None else rows * ratio[0] // ratio[1]
+    return rows, columns, samples

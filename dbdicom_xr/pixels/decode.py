@@ -31,6 +31,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _RLE = "1.2.840.10008.1.2.5"
 _ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"  # PS3.5 A.4.11
 _DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"  # PS3.5 A.4.13
+# PS3.3 C.7.6.3.1.2: from R, G, B to Y - 16, Cb - 128, Cr - 128; to be multiplied from the right.
+_PARTIAL_TO_RGB = np.linalg.inv(
+    [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]]
+).T
 _LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
@@ -76,15 +80,15 @@ def decode_native(buffer: Buffer, layout: PixelLayout, bit_offset: int = 0) -> A
             f"needs {needed} bytes, {present} are there. The file is probably truncated."
         )
     samples = _samples(buffer, layout, bit_offset)
-    if layout.photometric_interpretation == "YBR_FULL_422":
+    if layout.shares_chroma:
         samples = _resample_422(samples)
-        return _to_rgb(samples.reshape(layout.frame_shape))
+        return _to_rgb(samples.reshape(layout.frame_shape), layout)
     if layout.samples_per_pixel == 1 or layout.planar_configuration == 0:
         frame = samples.reshape(layout.frame_shape)
     else:
         planes = samples.reshape(layout.samples_per_pixel, layout.rows, layout.columns)
         frame = planes.transpose(1, 2, 0)
-    return _to_rgb(frame) if layout.photometric_interpretation == "YBR_FULL" else frame
+    return _to_rgb(frame, layout)
 
 
 def _samples(buffer: Buffer, layout: PixelLayout, bit_offset: int) -> Array:
@@ -132,12 +136,26 @@ def _resample_422(samples: Array) -> Array:
     return pairs
 
 
-def _to_rgb(frame: Array) -> Array:
-    """Return a YBR_FULL frame in RGB, as pydicom's ``pixel_array`` does."""
-    try:
+def _to_rgb(frame: Array, layout: PixelLayout) -> Array:
+    """Return a frame in RGB, where it is in a YBR that no decoder converts."""
+    photometric = layout.photometric_interpretation
+    if photometric.startswith("YBR_PARTIAL") and frame.ndim == 3:
+        return _partial_to_rgb(frame)
+    if photometric not in ("YBR_FULL", "YBR_FULL_422"):
+        return frame
+    try:  # as pydicom's pixel_array does
         rgb: Array = convert_color_space(frame, "YBR_FULL", "RGB")
     except Exception as error:
         raise PixelError(f"YBR_FULL pixels of type {frame.dtype} have no RGB: {error}") from error
+    return rgb
+
+
+def _partial_to_rgb(frame: Array) -> Array:
+    """Return YBR_PARTIAL in RGB: Y is from 16 to 235, Cb and Cr from 16 to 240."""
+    if frame.dtype != np.uint8:
+        raise PixelError(f"YBR_PARTIAL pixels of type {frame.dtype} have no RGB.")
+    values = (frame - np.array([16.0, 128.0, 128.0])) @ _PARTIAL_TO_RGB
+    rgb: Array = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return rgb
 
 
@@ -180,7 +198,12 @@ def decode_encapsulated(frame: bytes, layout: PixelLayout) -> Array:
     if syntax == _RLE and layout.bits_allocated == 1:
         return _decode_packed_rle(frame, layout)
     codestream.check(frame, layout)
-    return _decode(frame, layout)
+    if syntax in plugins.DIRECT:
+        return _decode_directly(frame, layout)
+    decoded = _decode(frame, layout)
+    if layout.photometric_interpretation.startswith("YBR_PARTIAL"):
+        return _to_rgb(decoded, layout)
+    return decoded
 
 
 def _as_native(layout: PixelLayout) -> PixelLayout:
@@ -214,10 +237,7 @@ def _decode(frame: bytes, layout: PixelLayout) -> Array:
     try:
         decoder = get_decoder(uid)
     except NotImplementedError as error:
-        raise PixelError(
-            f"{_describe(layout)} has no decoder in this version. Convert the file, for example "
-            "with dcmdjpeg or gdcmconv, to read it."
-        ) from error
+        raise PixelError(f"{_describe(layout)} {plugins.why_not(uid)}") from error
     plugin = plugins.choose(uid, decoder.available_plugins)
     if plugin is None:
         raise PixelError(
@@ -253,7 +273,27 @@ def _decode(frame: bytes, layout: PixelLayout) -> Array:
     return cast(Array, decoded)
 
 
+def _decode_directly(frame: bytes, layout: PixelLayout) -> Array:
+    """Decode what pydicom has no decoder for."""
+    try:
+        decoded = plugins.decode_directly(frame, layout.transfer_syntax, layout.samples_per_pixel)
+    except ImportError as error:
+        raise PixelError(
+            f"{_describe(layout)} needs a decoder that is not installed: pip install imagecodecs"
+        ) from error
+    except Exception as error:
+        raise PixelError(f"{_describe(layout)} cannot be decoded: {error}") from error
+    kind, size = layout.dtype, decoded.dtype.itemsize
+    if decoded.shape != layout.frame_shape or decoded.dtype.kind != "u" or size > kind.itemsize:
+        raise PixelError(
+            f"{_describe(layout)} holds an image of shape {decoded.shape} and type "
+            f"{decoded.dtype}, not {layout.frame_shape} and {kind}."
+        )
+    # No sign in these: the lower BitsStored bits are the value.
+    values = _drop_unused_bits(decoded.astype(f"u{kind.itemsize}").view(kind), layout)
+    # JPEG XL knows its colours, and its decoder gives RGB.
+    return values if layout.transfer_syntax in plugins.JPEG_XL else _to_rgb(values, layout)
+
+
 def _describe(layout: PixelLayout) -> str:
-    uid = UID(layout.transfer_syntax)
-    name = uid.name if uid.name != uid else "Unknown transfer syntax"
-    return f"Pixel data in {name} ({uid})"
+    return f"Pixel data in {plugins.name_of(layout.transfer_syntax)} ({layout.transfer_syntax})"

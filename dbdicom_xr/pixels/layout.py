@@ -105,6 +105,14 @@ class PixelLayout:
         return self.keyword in _FLOAT_BITS
 
     @property
+    def shares_chroma(self) -> bool:
+        """Whether two pixels share their Cb and Cr in the file (PS3.3 C.7.6.3.1.2)."""
+        return (
+            self.photometric_interpretation in ("YBR_FULL_422", "YBR_PARTIAL_422")
+            and not self.is_encapsulated
+        )
+
+    @property
     def has_palette(self) -> bool:
         """Whether the values number the colours of a palette."""
         return self.photometric_interpretation == "PALETTE COLOR" and self.samples_per_pixel == 1
@@ -150,7 +158,7 @@ class PixelLayout:
     def frame_bits(self) -> int:
         """Length of one native frame in bits; frames of 1-bit samples follow without padding."""
         samples = self.rows * self.columns * self.samples_per_pixel
-        if self.photometric_interpretation == "YBR_FULL_422" and not self.is_encapsulated:
+        if self.shares_chroma:
             samples = samples // 3 * 2  # two pixels share their Cb and Cr: PS3.3 C.7.6.3.1.2
         return samples * _FLOAT_BITS.get(self.keyword, self.bits_allocated)
 
@@ -225,12 +233,17 @@ class PixelLayout:
             _require("PlanarConfiguration", self.planar_configuration, (0, 1))
             if self.bits_allocated == 1:
                 raise LayoutError("BitsAllocated 1 is not possible with SamplesPerPixel 3.")
-        if self.photometric_interpretation == "YBR_FULL_422" and not self.is_encapsulated:
+        if self.photometric_interpretation == "YBR_PARTIAL_420" and not self.is_encapsulated:
+            raise LayoutError(
+                "PhotometricInterpretation YBR_PARTIAL_420 exists in compressed images only, but "
+                f"TransferSyntaxUID is {self.transfer_syntax}."
+            )
+        if self.shares_chroma:
             _require("SamplesPerPixel", self.samples_per_pixel, (3,))
             if self.rows * self.columns % 2:
                 raise LayoutError(
-                    f"PhotometricInterpretation YBR_FULL_422 needs an even number of pixels, not "
-                    f"{self.rows} rows of {self.columns} columns."
+                    f"PhotometricInterpretation {self.photometric_interpretation} needs an even "
+                    f"number of pixels, not {self.rows} rows of {self.columns} columns."
                 )
 
 

@@ -3,22 +3,36 @@
 JPEG baseline, extended and lossless come from libjpeg-turbo, through imagecodecs, which is
 added to the decoders of pydicom. Of the decoders free to use, it alone reads the 12-bit
 JPEG Extended. On all other real files it gives the same numbers as GDCM and DCMTK, two to three
-times as fast as GDCM, and damaged bytes raise where they make GDCM abort the process.
+times as fast as GDCM, and damaged bytes raise where they make GDCM abort the process. It also reads
+JPEG XL and the retired progressive JPEG, for which pydicom has no place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydicom import uid as _uid
 from pydicom.pixels.decoders.base import get_decoder
 
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
-__all__ = ["DECODER_DEPENDENCIES", "choose", "is_available", "package_for", "register"]
+__all__ = [
+    "DECODER_DEPENDENCIES",
+    "DIRECT",
+    "JPEG_XL",
+    "PROGRESSIVE",
+    "choose",
+    "decode_directly",
+    "is_available",
+    "name_of",
+    "package_for",
+    "register",
+    "why_not",
+]
 
 _NAME = "imagecodecs"
 _JPEG = (
@@ -27,6 +41,21 @@ _JPEG = (
     _uid.JPEGLossless,
     _uid.JPEGLosslessSV1,
 )
+_PREFIX = "1.2.840.10008.1.2.4."
+JPEG_XL = frozenset(f"{_PREFIX}{number}" for number in (110, 111, 112))  # PS3.5 A.4.14 to A.4.16
+# Spectral selection and full progression, Huffman coded: retired in 2004, alive in archives.
+PROGRESSIVE = frozenset(f"{_PREFIX}{number}" for number in (53, 55))
+DIRECT = JPEG_XL | PROGRESSIVE
+_NAMES = {  # later than pydicom's dictionary
+    f"{_PREFIX}110": "JPEG XL Lossless",
+    f"{_PREFIX}111": "JPEG XL JPEG Recompression",
+    f"{_PREFIX}112": "JPEG XL",
+    "1.2.840.10008.1.2.1.98": "Encapsulated Uncompressed Explicit VR Little Endian",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+_VIDEO = range(100, 109)
+_ON_A_SERVER = (94, 95, 204, 205)
+
 # What pydicom asks of a plugin's module, beside is_available.
 DECODER_DEPENDENCIES = dict.fromkeys(_JPEG, ("imagecodecs",))
 
@@ -88,6 +117,66 @@ def choose(uid: str, available: Iterable[str]) -> str | None:
 def package_for(uid: str) -> str:
     """Return what to install to decode a transfer syntax, as pip takes it."""
     return _PREFERRED.get(_uid.UID(uid), ("", "imagecodecs"))[1]
+
+
+def name_of(uid: str) -> str:
+    """Return what the standard calls a transfer syntax.
+
+    Examples
+    --------
+    >>> name_of("1.2.840.10008.1.2.4.110")
+    'JPEG XL Lossless'
+    """
+    name = _uid.UID(uid).name
+    return _NAMES.get(uid, name if name != uid else "Unknown transfer syntax")
+
+
+def why_not(uid: str) -> str:
+    """Return the end of a sentence about pixels for which no decoder exists: what to do.
+
+    Examples
+    --------
+    >>> why_not("1.2.840.10008.1.2.4.94")[:44]
+    'leaves the pixels on a server; the file does'
+    """
+    number = uid.removeprefix(_PREFIX).partition(".")[0]  # 102.1 is the fragmentable form of 102
+    if number in map(str, _VIDEO):
+        return (
+            "is a video, which is not read as frames. instance.dataset().PixelData holds it; "
+            "ffmpeg decodes it, in Python through pip install av."
+        )
+    if number in map(str, _ON_A_SERVER):
+        return "leaves the pixels on a server; the file does not hold them."
+    return (
+        "has no decoder in this version. Convert the file, for example with dcmdjpeg or gdcmconv, "
+        "to read it."
+    )
+
+
+def decode_directly(frame: bytes, uid: str, samples: int) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return the samples of a frame in one of the ``DIRECT`` transfer syntaxes.
+
+    Parameters
+    ----------
+    frame : bytes
+        The compressed frame.
+    uid : str
+        The transfer syntax.
+    samples : int
+        Samples per pixel.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows, columns) or (rows, columns, samples)
+    """
+    from imagecodecs import jpeg8_decode, jpegxl_decode
+
+    if uid in JPEG_XL:
+        decoded = np.asarray(jpegxl_decode(frame))
+    else:
+        space = "YCBCR" if samples == 3 else None
+        decoded = np.asarray(jpeg8_decode(frame, colorspace=space, outcolorspace=space))
+    return decoded[..., 0] if samples == 1 and decoded.ndim == 3 else decoded
 
 
 def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
