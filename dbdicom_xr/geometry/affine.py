@@ -200,8 +200,8 @@ def tilt_warning(affine: npt.ArrayLike) -> str | None:
         return None
     return (
         "The slices are shifted against each other, as by a tilted gantry: their direction is "
-        f"{tilt:.3g} degrees off the normal of the images. The affine says so (it is sheared); what "
-        "takes voxels for boxes is wrong here."
+        f"{tilt:.3g} degrees off the normal of the images. The affine says so (it is sheared); "
+        "what takes voxels for boxes is wrong here."
     )
 
 

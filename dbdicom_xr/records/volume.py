@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.arrays.coordinates import attrs, round_lengths
 from dbdicom_xr.errors import GridError, InvalidValue, MixedGeometry
-from dbdicom_xr.geometry.affine import in_space, tilt_of, tilt_warning
+from dbdicom_xr.geometry.affine import in_space, tilt_warning
 from dbdicom_xr.geometry.planes import Floats, Planes
 from dbdicom_xr.geometry.stacks import (
     SAME_PLACE,
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["series_stacks", "series_volume"]
 
 _LOCATION: Final = "SliceLocation"
-# Attributes that follow from the place, so that they do not choose among volumes.
-_PLACES: Final = frozenset((_LOCATION, "ImagePositionPatient", "InStackPositionNumber"))
 
 
 @of_one_state
@@ -139,56 +137,49 @@ def _refuse_several(table: Table, rows: npt.NDArray[np.intp], locations: Floats)
     least, most = int(counts.min()), int(counts.max())
     each = f"{most}" if least == most else f"{least} to {most}"
     text = f"There are {each} frames at each of {len(counts)} places, and a volume has one. "
-    telling = _telling(table, rows, places)
-    if not telling:
+    grids = [grid for grid in best_grids(table, rows) if _LOCATION in grid or len(counts) == 1]
+    for grid in grids:
+        telling = [(name, _values(table, rows, places, name)) for name in grid if name != _LOCATION]
+        if telling and all(values for _, values in telling):
+            raise GridError(text + _how_to_choose(telling))
+    if grids:
         raise GridError(
-            f"{text}No attribute has values that are each met at every place; series.varying() "
-            "shows what varies, and filters choose: series.volume(EchoTime=...)."
+            f"{text}No value of {' or '.join(name for name in grids[0] if name != _LOCATION)} is "
+            f"met at every place, so that none chooses a volume. Read all of them, select by "
+            f"position, and ask the array: series.array({list(grids[0])}, align='order') and "
+            "array.dicom.affine."
         )
+    raise GridError(
+        f"{text}No attributes arrange them in a full grid; series.varying() shows what varies, and "
+        "filters choose: series.volume(EchoTime=...)."
+    )
+
+
+def _how_to_choose(telling: list[tuple[str, list[Any]]]) -> str:
     parts = [
         f"{name} ({', '.join(map(repr, values[:6]))}{', ...' * (len(values) > 6)})"
         for name, values in telling
     ]
     how = ", ".join(f"{name}={values[0]!r}" for name, values in telling)
-    raise GridError(
-        f"{text}They differ in {' and '.join(parts)}: choose with series.volume({how})."
-    )
-
-
-def _telling(
-    table: Table, rows: npt.NDArray[np.intp], places: npt.NDArray[np.intp]
-) -> list[tuple[str, list[Any]]]:
-    """Return attributes that together tell the volumes apart, with their values."""
-    first: list[tuple[str, list[Any]]] = []
-    for grid in best_grids(table, rows):
-        found = []
-        for name in grid:
-            if name in _PLACES:
-                continue
-            values = _values(table, rows, places, name)
-            if values is not None:
-                found.append((name, values))
-        if len(found) == len([name for name in grid if name not in _PLACES]) and found:
-            return found
-        first = first or found
-    return first
+    return f"They differ in {' and '.join(parts)}: choose with series.volume({how})."
 
 
 def _values(
     table: Table, rows: npt.NDArray[np.intp], places: npt.NDArray[np.intp], name: str
-) -> list[Any] | None:
-    """Return the values of an attribute if there are several, and each is met at every place."""
+) -> list[Any]:
+    """Return the values of an attribute if a filter on each gives a frame at every place."""
     values = parse_name(name).values(table)
     if values is None or not name.isidentifier():
-        return None
-    shown = values.take(rows).as_objects()
+        return []
     at: dict[Any, set[int]] = {}
-    for value, place in zip(shown, places.tolist(), strict=True):
-        at.setdefault(value if not isinstance(value, list) else tuple(value), set()).add(place)
-    everywhere = len(np.unique(places))
-    if len(at) < 2 or any(value is None or len(met) < everywhere for value, met in at.items()):
-        return None
-    return sorted(at)
+    for value, place in zip(values.take(rows).as_objects(), places.tolist(), strict=True):
+        if isinstance(value, list) and all(isinstance(part, str) for part in value):
+            value = "\\".join(value)  # as filters take texts of several values
+        if not isinstance(value, (int, float, str)):
+            return []
+        at.setdefault(value, set()).add(place)
+    everywhere = int(places[-1]) + 1
+    return sorted(at) if all(len(met) == everywhere for met in at.values()) else []
 
 
 def _array(
