@@ -20,7 +20,7 @@ from pydicom.datadict import (
 from pydicom.tag import BaseTag, Tag
 
 from dbdicom_xr.arrays.times import date_values, datetime_values, time_values
-from dbdicom_xr.arrays.units import UNITS
+from dbdicom_xr.arrays.units import LONG_NAMES, UNITS
 
 __all__ = [
     "attrs",
@@ -144,6 +144,8 @@ def attrs(tag: TagLike, creator: str | None = None) -> dict[str, str]:
         if name:
             found["long_name"] = name
         found["tag"] = f"({number >> 16:04x},{number & 0xFFFF:04x})"
+    elif keyword in LONG_NAMES:
+        found["long_name"] = LONG_NAMES[keyword]
     if keyword in UNITS:
         found["units"] = UNITS[keyword]
     return found

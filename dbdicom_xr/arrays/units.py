@@ -64,3 +64,11 @@ _KEYWORDS = {
 }
 
 UNITS = {keyword: unit for unit, keywords in _KEYWORDS.items() for keyword in keywords.split()}
+
+# Of attributes that are in no dictionary.
+LONG_NAMES = {
+    "b_value": "Diffusion b-value",
+    "echo": "Echo Number",
+    "gradient_direction": "Diffusion Gradient Direction in the Patient (LPS)",
+    "image_type": "What Pixels Are",
+}

@@ -217,8 +217,9 @@ def test_units_tolerance_decimals(keyword, unit, tolerance, decimals):
         (0x00180081, {"long_name": "Echo Time", "tag": "(0018,0081)", "units": "ms"}),
         ("AcquisitionTime", {"long_name": "Acquisition Time", "tag": "(0008,0032)"}),
         ("(0019,100c)", {"tag": "(0019,100c)"}),
-        ("b_value", {"units": "s/mm2"}),
-        ("image_type", {}),
+        ("b_value", {"long_name": "Diffusion b-value", "units": "s/mm2"}),
+        ("image_type", {"long_name": "What Pixels Are"}),
+        ("window", {}),
     ],
 )
 def test_attrs(tag, expected):

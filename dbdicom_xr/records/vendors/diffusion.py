@@ -213,10 +213,15 @@ def _axes(orientation: Any) -> Axes | None:
 
 
 def _in_patient(direction: list[float] | None, axes: Axes | None) -> list[float] | None:
-    """Return a vector along row, column and normal as one in the patient."""
+    """Return a vector along row, column and normal as one in the patient.
+
+    Rounded to 1e-6, since orientations of slices of GE differ by 1e-8, and one gradient has one
+    direction.
+    """
     if direction is None or axes is None:
         return None
-    return unit_vector((np.array(direction) @ axes).tolist())
+    vector = unit_vector((np.array(direction) @ axes).tolist())
+    return None if vector is None else [round(part, 6) + 0.0 for part in vector]
 
 
 def _ge_along_axes(
