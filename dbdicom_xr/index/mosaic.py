@@ -226,18 +226,19 @@ def _siemens_columns(
 
 
 def _locations(raw: bytes | None, first: Vector, steps: Vector, normal: Vector) -> Vector:
-    """Return SliceLocation of the tiles, counted as the file counts that of the first.
+    """Return SliceLocation of the tiles: the file tells that of the first.
 
-    Siemens counts along the axis of the patient that is nearest to the normal, so that it may run
-    against the normal of the plane.
+    Siemens counts it along the axis of the patient that is nearest to the normal, so that it may
+    run against the normal of the plane.
     """
     along = float(first @ normal)
     written = None if raw is None else decode(_LOCATION, "", Kind("DS"), raw, quiet=True)
-    if isinstance(written, float):
-        for sign in (1.0, -1.0):
-            if abs(sign * along - written) < _LOCATION_MM:
-                return written + sign * steps
-    return along + steps
+    if not isinstance(written, float):
+        return along + steps
+    usual = math.copysign(1.0, float(normal[np.argmax(np.abs(normal))]))
+    misses = {sign: abs(sign * along - written) > _LOCATION_MM for sign in (usual, -usual)}
+    sign = -usual if misses[usual] and not misses[-usual] else usual
+    return written + sign * steps
 
 
 def _uih(

@@ -5,6 +5,7 @@ For tests of this package and of yours: small, valid files about nobody, the sam
 ==================  =========================================================================
 `make_series`       classic images on a grid of any tags; gaps, duplicates, jitter, any syntax
 `make_enhanced`     the same in one Enhanced MR file
+`make_mosaic`       the same with the slices of each volume as tiles of one image
 `make_dce`          a dynamic series with known kinetics
 `make_study`        several patients, studies and series; reports; odd files
 `make_many`         thousands of files in seconds
@@ -14,6 +15,7 @@ For tests of this package and of yours: small, valid files about nobody, the sam
 from dbdicom_xr.testing.dce import MadeDCE, arterial_input, arterial_integral, make_dce
 from dbdicom_xr.testing.enhanced import make_enhanced
 from dbdicom_xr.testing.many import MadeMany, make_many
+from dbdicom_xr.testing.mosaic import make_mosaic
 from dbdicom_xr.testing.series import Geometry, MadeSeries, make_series
 from dbdicom_xr.testing.study import MadeStudy, make_study
 
@@ -28,6 +30,7 @@ __all__ = [
     "make_dce",
     "make_enhanced",
     "make_many",
+    "make_mosaic",
     "make_series",
     "make_study",
 ]
