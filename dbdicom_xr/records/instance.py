@@ -68,6 +68,12 @@ class Instance(Record):
                 self._at = (table, row)
                 return self._at
         found = self._database._find(self._uid)
+        if found is None:
+            for other in self._database._renamed.others("instance", self._uid):
+                found = self._database._find(other)
+                if found is not None:
+                    self._uid = other
+                    break
         if found is not None:
             node, table, row = found
             self._series_key = node.key
@@ -188,6 +194,25 @@ class Instance(Record):
         from dbdicom_xr.records.series_array import instance_array
 
         return instance_array(self, rescale=rescale, chunks=chunks)
+
+    def overlays(self) -> dict[str, xr.DataArray]:
+        """Return the overlays of the image: drawings of one bit per pixel (PS3.3 C.9.2).
+
+        Returns
+        -------
+        dict of xarray.DataArray
+            By OverlayLabel, else by group: ``"6000"``, ``"6002"``... Each is of type bool, on the
+            grid of the image: dimensions ``(x, y)``, or ``(frame, x, y)`` where frames differ.
+            Those that stand in unused bits of the pixels are found too.
+
+        Raises
+        ------
+        PixelError
+            An overlay is damaged.
+        """
+        from dbdicom_xr.records.overlays import overlays_of
+
+        return overlays_of(self)
 
 
 class Frame(Instance):
