@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.records import attributes
+from dbdicom_xr.records import attributes, custom
 from dbdicom_xr.testing import make_series
 
 KEYS = {"SliceLocation": [0.0, 5.0], "EchoTime": [2.0, 4.0, 6.0]}
@@ -19,6 +19,7 @@ KEYS = {"SliceLocation": [0.0, 5.0], "EchoTime": [2.0, 4.0, 6.0]}
 @pytest.fixture(autouse=True)
 def own_names() -> Iterator[None]:
     """Take away what a test has registered."""
+    assert custom.__all__ == []  # it registers those of the package
     before = dict(attributes._customs)
     yield
     attributes._customs.clear()
