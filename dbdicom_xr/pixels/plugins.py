@@ -176,7 +176,7 @@ def decode_directly(frame: bytes, uid: str, samples: int) -> np.ndarray[Any, np.
     else:
         space = "YCBCR" if samples == 3 else None
         decoded = np.asarray(jpeg8_decode(frame, colorspace=space, outcolorspace=space))
-    return decoded[..., 0] if samples == 1 and decoded.ndim == 3 else decoded
+    return decoded[..., 0] if decoded.shape[2:] == (1,) else decoded
 
 
 def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
@@ -178,7 +179,7 @@ JPEG_8 = imagecodecs.jpeg8_encode(np.full((16, 16), 9, "u1"))
         (JPEG_8, {"transfer_syntax": JPEG2000}, "hold no JPEG 2000 image"),
         (JPEG_8, {"transfer_syntax": RLELossless}, r"RLE Lossless \(1.2.840.10008.1.2.5\)"),
         (JPEG_8, {"transfer_syntax": JPEGLSLossless}, "JPEG-LS Lossless"),
-        (JPEG_8, {"transfer_syntax": "1.2.840.10008.1.2.4.102"}, "MPEG-4.*has no decoder"),
+        (JPEG_8, {"transfer_syntax": "1.2.840.10008.1.2.4.102"}, "MPEG-4.*is a video"),
         (JPEG_8, {"transfer_syntax": "1.2.3.4"}, r"Unknown transfer syntax \(1.2.3.4\)"),
         (bytes(10), {"transfer_syntax": "1.2.840.10008.1.2.1.98"}, "needs 256 bytes, 10 are"),
         (b"\xff\xff", {"transfer_syntax": "1.2.840.10008.1.2.8.1"}, "cannot be decoded"),
@@ -303,3 +304,126 @@ def test_a_folder_named_dl_does_no_harm(tmp_path) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == ["5", str(tmp_path / "dl")]
+
+
+# -- formats that pydicom has no place for, and High-Throughput JPEG 2000 ------------------------
+
+PREFIX = "1.2.840.10008.1.2.4."
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("options", [{}, {"usecontainer": True}], ids=["bare", "boxed"])
+@pytest.mark.parametrize("shape", [(33, 50), (64, 64), (300, 400), (9, 600)])
+def test_jpeg_xl_lossless(shape, options: dict, bits: int, signed: bool) -> None:
+    values, layout = monochrome(bits, signed, shape)
+    carried = (values.astype("i4") & ((1 << bits) - 1)).astype(f"u{values.itemsize}")
+    frame = imagecodecs.jpegxl_encode(carried, lossless=True, effort=1, **options)
+    layout = replace(layout, transfer_syntax=f"{PREFIX}110")
+    got = decode_encapsulated(frame, layout)
+    assert got.dtype == layout.dtype
+    np.testing.assert_array_equal(got, values)
+    with pytest.raises(PixelError, match=f"has {shape[0]} rows, {shape[1]} columns"):
+        decode_encapsulated(frame, replace(layout, rows=shape[0] + 1))
+    with pytest.raises(PixelError, match="JPEG XL"):
+        decode_encapsulated(frame[: len(frame) // 2], layout)
+
+
+def test_jpeg_xl_in_colour() -> None:
+    values = random_values(4, (40, 30, 3), 8, False, "u1")
+    layout = PixelLayout(40, 30, 8, 8, 7, 0, 3, photometric_interpretation="RGB")
+    layout = replace(layout, transfer_syntax=f"{PREFIX}110")
+    frame = imagecodecs.jpegxl_encode(values, lossless=True)
+    np.testing.assert_array_equal(decode_encapsulated(frame, layout), values)
+    lossy = np.stack([smooth((40, 32), peak).astype("u1") for peak in (250, 120, 60)], axis=-1)
+    frame = imagecodecs.jpegxl_encode(lossy, level=90)
+    layout = replace(
+        layout, columns=32, transfer_syntax=f"{PREFIX}112", photometric_interpretation="XYB"
+    )
+    got = decode_encapsulated(frame, layout)
+    assert np.abs(got.astype(int) - lossy).max() <= 20
+    with pytest.raises(PixelError, match=r"image of shape \(40, 32, 3\)"):
+        decode_encapsulated(frame, replace(layout, samples_per_pixel=1))
+
+
+def test_jpeg_inside_jpeg_xl() -> None:
+    values = np.stack([smooth((32, 40), peak).astype("u1") for peak in (250, 120, 60)], axis=-1)
+    jpeg = imagecodecs.jpeg8_encode(values, level=95, outcolorspace="YCBCR")
+    layout = PixelLayout(32, 40, 8, 8, 7, 0, 3, photometric_interpretation="YBR_FULL_422")
+    got = decode_encapsulated(
+        imagecodecs.jpegxl_encode_jpeg(jpeg), replace(layout, transfer_syntax=f"{PREFIX}111")
+    )
+    assert np.abs(got.astype(int) - values).max() <= 12
+
+
+@pytest.mark.parametrize("syntax", sorted(plugins.PROGRESSIVE))
+@pytest.mark.parametrize("colour", [False, True])
+def test_progressive_jpeg(colour: bool, syntax: str) -> None:
+    image = pytest.importorskip("PIL.Image")
+    planes = [smooth((32, 40), peak).astype("u1") for peak in (250, 120, 60)]
+    values = np.stack(planes, axis=-1) if colour else planes[0]
+    file = io.BytesIO()
+    image.fromarray(values).save(file, "JPEG", progressive=True, quality=95)
+    layout = PixelLayout(
+        32, 40, 8, 8, 7, 0, 3 if colour else 1,
+        photometric_interpretation="YBR_FULL" if colour else "MONOCHROME2", transfer_syntax=syntax,
+    )  # fmt: skip
+    got = decode_encapsulated(file.getvalue(), layout)
+    assert np.abs(got.astype(int) - values).max() <= 12
+    with pytest.raises(PixelError, match="JPEG"):
+        decode_encapsulated(file.getvalue()[:-2], layout)
+
+
+@pytest.mark.parametrize("syntax", [201, 202, 203])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_high_throughput_jpeg_2000(bits: int, syntax: int) -> None:
+    values, layout = monochrome(bits)
+    frame = imagecodecs.htj2k_encode(values, reversible=True)
+    got = decode_encapsulated(frame, replace(layout, transfer_syntax=f"{PREFIX}{syntax}"))
+    np.testing.assert_array_equal(got, values)
+
+
+# -- colours of JPEG 2000 ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("photometric", "syntax"),
+    [("YBR_RCT", JPEG2000Lossless), ("YBR_ICT", JPEG2000), ("RGB", JPEG2000Lossless)],
+)
+def test_the_transforms_of_jpeg_2000_are_undone_by_its_decoder(
+    photometric: str, syntax: str
+) -> None:
+    values = np.stack([smooth((64, 48), peak).astype("u1") for peak in (250, 120, 60)], axis=-1)
+    lossless = photometric != "YBR_ICT"
+    frame = imagecodecs.jpeg2k_encode(
+        values, level=0 if lossless else 50, codecformat="J2K", reversible=lossless,
+        mct=photometric != "RGB",
+    )  # fmt: skip
+    layout = PixelLayout(
+        64, 48, 8, 8, 7, 0, 3, photometric_interpretation=photometric, transfer_syntax=syntax
+    )
+    got = decode_encapsulated(frame, layout)
+    expected = values if lossless else imagecodecs.jpeg2k_decode(frame)
+    assert np.abs(got.astype(int) - expected).max() <= (0 if lossless else 1)
+    assert np.abs(got.astype(int) - values).max() <= 20
+
+
+# -- what cannot be decoded, by name and with the way out ----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("syntax", "message"),
+    [
+        (f"{PREFIX}100", r"MPEG2 Main Profile / Main Level \(.*100\) is a video.*pip install av"),
+        (f"{PREFIX}102.1", r"video.*pip install av"),
+        (f"{PREFIX}108", r"HEVC/H.265 Main 10.*video"),
+        (f"{PREFIX}94", r"JPIP Referenced \(.*94\) leaves the pixels on a server"),
+        (f"{PREFIX}204", "JPIP HTJ2K Referenced.*on a server"),
+        (f"{PREFIX}93", "no JPEG 2000 image"),
+        (f"{PREFIX}65", r"JPEG Lossless, Hierarchical \(Process 28\).*has no decoder.*gdcmconv"),
+        (f"{PREFIX}110", r"no JPEG XL image"),
+    ],
+)
+def test_syntaxes_are_named(syntax: str, message: str) -> None:
+    with pytest.raises(PixelError, match=message):
+        decode_encapsulated(b"\0" * 64, PixelLayout(4, 4, 8, 8, 7, transfer_syntax=syntax))

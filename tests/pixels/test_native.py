@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,3 +158,53 @@ def test_impossible_layout() -> None:
 def test_unused_bits_are_dropped_in_big_endian_words() -> None:
     layout = PixelLayout(1, 2, 8, 1, 0, transfer_syntax="1.2.840.10008.1.2.2", vr="OW")
     assert decode_native(bytes([163, 216]), layout).tolist() == [[0, 1]]
+
+
+# -- YBR_PARTIAL ---------------------------------------------------------------------------------
+
+
+def partial(rgb: np.ndarray) -> np.ndarray:
+    """Return colours as PS3.3 C.7.6.3.1.2 writes them in YBR_PARTIAL_422."""
+    r, g, b = np.moveaxis(rgb.astype(float), -1, 0)
+    return np.stack(
+        [
+            0.2568 * r + 0.5041 * g + 0.0979 * b + 16,
+            -0.1482 * r - 0.2910 * g + 0.4392 * b + 128,
+            0.4392 * r - 0.3678 * g - 0.0714 * b + 128,
+        ],
+        axis=-1,
+    )
+
+
+def test_partial_422() -> None:
+    rgb = np.repeat(random_values(3, (6, 4, 3), 8, False, "u1"), 2, axis=1)  # pairs of one colour
+    ybr = np.rint(partial(rgb)).astype("u1")
+    assert ybr[..., 0].min() >= 16
+    assert ybr[..., 0].max() <= 235
+    pairs = ybr.reshape(6, 4, 2, 3)
+    data = np.concatenate([pairs[:, :, :, 0], pairs[:, :, 0, 1:]], axis=-1).tobytes()
+    layout = PixelLayout(6, 8, 8, 8, 7, 0, 3, photometric_interpretation="YBR_PARTIAL_422")
+    assert len(data) == layout.frame_bytes == 6 * 8 * 2
+    got = decode_native(data, layout)
+    assert got.dtype == "u1"
+    assert np.abs(got.astype(int) - rgb).max() <= 2
+
+
+def test_black_and_white_of_partial() -> None:
+    layout = PixelLayout(1, 4, 8, 8, 7, 0, 3, photometric_interpretation="YBR_PARTIAL_422")
+    got = decode_native(bytes([16, 235, 128, 128, 0, 255, 128, 128]), layout)
+    assert got[0].tolist() == [[0] * 3, [255] * 3, [0] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"photometric_interpretation": "YBR_PARTIAL_420"}, "YBR_PARTIAL_420 exists in compressed"),
+        ({"columns": 3, "rows": 3}, "needs an even number of pixels"),
+        ({"samples_per_pixel": 1}, "SamplesPerPixel is 1"),
+    ],
+)
+def test_impossible_partial(changes: dict, message: str) -> None:
+    layout = PixelLayout(4, 4, 8, 8, 7, 0, 3, photometric_interpretation="YBR_PARTIAL_422")
+    with pytest.raises(LayoutError, match=message):
+        decode_native(bytes(100), replace(layout, **changes))
