@@ -136,11 +136,11 @@ def save_files(
     """
     place = plans.root_of(file, root)
     _finish_earlier(file, place)
-    saving = _Saving(file, payload)
+    saving = _Saving(file, Plan(payload, place))
     plan = saving.plan
     try:
         saving.prepare(steps)
-        plans.store(file, plan, place)
+        plans.store(file, plan)
         saving.stored = True
         saving.write_all(write, progress)
         saving.make_durable()
@@ -190,9 +190,9 @@ class _Changed(OSError):
 class _Saving:
     """A save under way: its plan, and where it is in it."""
 
-    def __init__(self, file: SqliteFile, payload: Any) -> None:
+    def __init__(self, file: SqliteFile, plan: Plan) -> None:
         self.file = file
-        self.plan = Plan(payload, [], [])
+        self.plan = plan
         self.stored = False
         self.committing = False
         self._at = ""  # the file that an error is about
@@ -338,7 +338,7 @@ class _Saving:
         if isinstance(error, Exception) and left:
             raise SaveFailed(
                 f"{self._reason(error)} Not everything could be put back: {'; '.join(left)}. "
-                "Opening the database again will try again."
+                "Opening the database again will undo the save, or complete it."
             ) from error
         if isinstance(error, OSError) and not ours:
             raise SaveFailed(

@@ -6,7 +6,6 @@ import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -21,10 +20,10 @@ __all__ = [
     "Plan",
     "State",
     "Step",
+    "absent",
     "drop_folder",
     "forget",
     "load",
-    "outside",
     "root_of",
     "set_state",
     "settle",
@@ -98,8 +97,10 @@ class Plan:
     """All steps of one save."""
 
     payload: Any
-    entries: list[Entry]
-    folders: list[str]
+    root: str
+    """The folder of the database."""
+    entries: list[Entry] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
     """To be made, outermost first."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     state: State = "planned"
@@ -116,9 +117,9 @@ def root_of(file: SqliteFile, root: str | None) -> str:
     return os.path.realpath(file.path.parent.parent if root is None else root)
 
 
-def store(file: SqliteFile, plan: Plan, root: str) -> None:
+def store(file: SqliteFile, plan: Plan) -> None:
     """Put a plan into the journal, to stay there."""
-    pack = _Packer(root).pack
+    pack = _Packer(plan.root).pack
     with file.transaction() as connection:
         connection.execute(
             "INSERT INTO save VALUES(?, ?, ?)", [plan.id, plan.state, json.dumps(plan.payload)]
@@ -176,7 +177,7 @@ def load(file: SqliteFile, root: str) -> list[Plan]:
                     )
                 )
             made = [unpack(path) for (path,) in folders]
-            plans.append(Plan(json.loads(payload), entries, made, key, state))
+            plans.append(Plan(json.loads(payload), root, entries, made, key, state))
         except (ValueError, AttributeError, TypeError) as error:
             raise StagingDamaged(f"{file.path} is damaged: {error}") from error
     return plans
@@ -267,7 +268,19 @@ class _Packer:
         return self.prefix + path[2:].replace("/", os.sep) if path.startswith("./") else path
 
 
-def outside(plan: Plan, root: str) -> Sequence[str]:
-    """Return the folders of a plan that are not below the folder of the database."""
-    prefix = root.rstrip(os.sep) + os.sep
-    return sorted({entry.folder for entry in plan.entries if not entry.path.startswith(prefix)})
+def absent(file: SqliteFile, plan: Plan) -> str | None:
+    """Return a folder of a plan on a disk that seems not to be connected.
+
+    What is missing there is not to be taken for removed.
+    """
+    prefix = plan.root.rstrip(os.sep) + os.sep
+    for folder in {entry.folder for entry in plan.entries if not entry.path.startswith(prefix)}:
+        if folder not in plan.folders and not os.path.isdir(folder):
+            return folder
+    if not os.path.realpath(file.path).startswith(prefix):
+        try:
+            if not os.listdir(plan.root):  # the place where a disk would be mounted
+                return plan.root
+        except OSError:
+            return plan.root
+    return None

@@ -28,12 +28,13 @@ from dbdicom_xr.staging.durable import (
 from dbdicom_xr.staging.plan import (
     Entry,
     Plan,
+    absent,
     forget,
     load,
-    outside,
     root_of,
     set_state,
     settle,
+    state_of,
 )
 
 __all__ = ["Commit", "Recovery", "clean_up", "in_words", "pending", "put_back", "recover"]
@@ -101,12 +102,10 @@ def recover(
     place = root_of(file, root)
     for plan in load(file, place):
         if plan.state in ("done", "saved"):
-            notes, left = clean_up(file, plan)
-            completed = True
+            completed, (notes, left) = True, clean_up(file, plan)
             if plan.state == "saved" and not notes:  # it was told as complete already
                 continue
         else:
-            _require_disks(file, plan, place)
             completed, notes, left = _complete_or_put_back(file, plan, commit, before_commit)
         if left and not completed:
             raise SaveFailed(
@@ -114,6 +113,9 @@ def recover(
                 + "; ".join(left)
                 + ". Opening the database again will try again."
             )
+        if left:
+            with contextlib.suppress(OSError, DbdicomError):
+                set_state(file, plan, "saved")
         result = Recovery(completed, [entry.path for entry in plan.entries], notes)
     return result
 
@@ -122,43 +124,33 @@ def _complete_or_put_back(
     file: SqliteFile, plan: Plan, commit: Commit, before_commit: Callable[[], None] | None
 ) -> tuple[bool, list[str], list[str]]:
     reasons = []
-    try:
-        if plan.state == "switching" and all(_can_complete(entry) for entry in plan.entries):
-            for entry in plan.entries:
-                _complete(entry)
-            sync_folders(plan.touched)
-            if before_commit is not None:
-                before_commit()
-            with file.transaction() as connection:
-                commit(connection, plan.payload)
-                set_state(file, plan, "done", connection)
-            plan.state = "done"
-            settle(file)
-            notes, left = clean_up(file, plan)
-            return True, notes, left
-    except Locked:
-        raise
-    except Exception as error:
-        if plan.state == "done":
-            return True, [], [in_words(error)]
-        reasons.append(f"It could not be completed: {in_words(error)}.")
+    if plan.state == "switching" and absent(file, plan) is None:
+        try:
+            if all(_can_complete(entry) for entry in plan.entries):
+                _complete_all(file, plan, commit, before_commit)
+                return True, *clean_up(file, plan)
+        except Locked:
+            raise
+        except Exception as error:
+            if state_of(file, plan) == "done":
+                return True, *clean_up(file, plan)
+            reasons.append(f"It could not be completed: {in_words(error)}.")
     notes, left = put_back(file, plan)
     return False, reasons + notes, left
 
 
-def _require_disks(file: SqliteFile, plan: Plan, root: str) -> None:
-    """Refuse to judge by what is missing, where a whole disk may be."""
-    missing = [folder for folder in outside(plan, root) if look(folder) is None]
-    made = set(plan.folders)
-    missing = [folder for folder in missing if folder not in made]
-    inside = os.path.realpath(file.path).startswith(root.rstrip(os.sep) + os.sep)
-    if not missing and not inside and not any(os.scandir(root)):
-        missing = [root]  # the place where a disk would be mounted
-    if missing:
-        raise SaveFailed(
-            f"A save was interrupted, and {missing[0]} is empty or not there. Connect its disk and "
-            f"open the database again. (The journal is in {file.path})"
-        )
+def _complete_all(
+    file: SqliteFile, plan: Plan, commit: Commit, before_commit: Callable[[], None] | None
+) -> None:
+    for entry in plan.entries:
+        _complete(entry)
+    sync_folders(plan.touched)
+    if before_commit is not None:
+        before_commit()
+    with file.transaction() as connection:
+        commit(connection, plan.payload)
+        set_state(file, plan, "done", connection)
+    settle(file)
 
 
 def _can_complete(entry: Entry) -> bool:
@@ -169,8 +161,13 @@ def _can_complete(entry: Entry) -> bool:
     if now is not None and now == entry.new:
         return True
     if entry.action == "replace":
-        return whole and (now == entry.old or (now is None and look(entry.backup) == entry.old))
-    return whole and (now is None or now[0] == 0)
+        return whole and (now == entry.old or (_nothing(now) and look(entry.backup) == entry.old))
+    return whole and _nothing(now)
+
+
+def _nothing(now: Version | None) -> bool:
+    # Where there are no second names, `put_new` makes an empty file first.
+    return now is None or now[0] == 0
 
 
 def _complete(entry: Entry) -> None:
@@ -198,8 +195,8 @@ def clean_up(file: SqliteFile, plan: Plan) -> tuple[list[str], list[str]]:
         What was found, and what could not be removed; then the journal stays.
     """
     notes: list[str] = []
-    left: list[str] = []
-    for entry in plan.entries:
+    left = _unreachable(file, plan)
+    for entry in [] if left else plan.entries:
         try:
             _clean(entry, notes)
         except OSError as error:
@@ -254,9 +251,11 @@ def put_back(file: SqliteFile, plan: Plan) -> tuple[list[str], list[str]]:
     Locked
         Another process has completed or undone this save.
     """
-    marked = _mark(file, plan)
     notes: list[str] = []
-    left: list[str] = []
+    left = _unreachable(file, plan)
+    if left:
+        return notes, left
+    marked = _mark(file, plan)
 
     def each(step: Callable[[Entry, list[str]], None]) -> None:
         for entry in reversed(plan.entries):
@@ -284,6 +283,11 @@ def put_back(file: SqliteFile, plan: Plan) -> tuple[list[str], list[str]]:
     return notes, left
 
 
+def _unreachable(file: SqliteFile, plan: Plan) -> list[str]:
+    folder = absent(file, plan)
+    return [] if folder is None else [f"{folder} is empty or not there (connect its disk)"]
+
+
 def _mark(file: SqliteFile, plan: Plan) -> bool:
     """Write down that the save is being undone, so that nobody completes it half way back."""
     try:
@@ -296,25 +300,19 @@ def _mark(file: SqliteFile, plan: Plan) -> bool:
 
 
 def _drop_hidden(entry: Entry, notes: list[str]) -> None:
-    if entry.action == "delete":
+    if look(entry.hidden) is None:
         return
-    gone = entry.new is not None and look(entry.path) is None
+    begun = entry.new is not None  # before that, only the temporary file was ours
+    now = look(entry.path)
+    if entry.action == "replace":
+        if begun and now is None and look(entry.backup) is None:
+            name = keep(entry.hidden, entry.path)
+            notes.append(f"{entry.path} was removed by another program; {name} is its new content.")
+            return
+    elif begun and now is not None and _nothing(now) and entry.new != now:
+        remove(entry.path)  # the empty file that `put_new` makes
     if entry.action == "move" and look(entry.source) is None:
-        if look(entry.hidden) is not None:
-            copy_or_link(entry.hidden, entry.source)
-    elif (
-        entry.action == "replace"
-        and gone
-        and look(entry.backup) is None
-        and look(entry.hidden) is not None
-    ):
-        name = keep(entry.hidden, entry.path)
-        notes.append(f"{entry.path} was removed by another program; {name} has its new content.")
-    if entry.action in ("create", "move") and entry.new is not None:
-        # An empty file that `put_new` makes, where there are no second names.
-        now = look(entry.path)
-        if now is not None and now[0] == 0 != entry.new[0] and look(entry.hidden) is not None:
-            remove(entry.path)
+        copy_or_link(entry.hidden, entry.source)
     remove(entry.hidden)
 
 
@@ -338,7 +336,7 @@ def _restore(entry: Entry, notes: list[str]) -> None:
             notes.append(f"{entry.path} was removed by another program.")
     elif now is None:
         put_new(entry.backup, entry.path)
-    elif ours:
+    elif ours or (_nothing(now) and backup[0]):
         os.replace(entry.backup, entry.path)
     elif os.path.samestat(os.lstat(entry.backup), os.lstat(entry.path)) or now == backup:
         remove(entry.backup)  # a second name of the original, which had not been replaced yet
