@@ -20,7 +20,8 @@ def dicom_date(value: Any) -> str:
     ----------
     value : str, datetime.date, datetime.datetime, np.datetime64 or pd.Timestamp
         Eight digits are read as year, month and day where that is a date between 1900 and 2100,
-        else as day, month and year. With ``.``, ``-``, ``/`` or blanks between them, the year may
+        else as day, month and year where that is one, else as whichever is a date at all (dates of
+        1850 hide the true ones). With ``.``, ``-``, ``/`` or blanks between them, the year may
         come first if it has four digits; else the day does. Of two digits, years up to 68 are
         after 2000.
 
@@ -56,13 +57,16 @@ def dicom_date(value: Any) -> str:
         orders = [(year, month, day)]
     else:
         orders = []
+    dates = []
     for year, month, day in orders:
         try:
-            date = datetime.date(int(year), int(month), int(day))
+            dates.append(datetime.date(int(year), int(month), int(day)))
         except ValueError:
             continue
-        if len(orders) == 1 or 1900 <= date.year <= 2100:
-            return f"{date.year:04d}{date.month:02d}{date.day:02d}"
+    likely = [date for date in dates if 1900 <= date.year <= 2100]
+    if likely or len(dates) == 1:
+        date = (likely or dates)[0]
+        return f"{date.year:04d}{date.month:02d}{date.day:02d}"
     raise InvalidValue(f"{value!r} is not a date; write year, month and day: '20221119'.")
 
 

@@ -103,22 +103,18 @@ def set_encoded(
     if isinstance(values, (str, bytes)):
         raise rule.refused(values, "a list is wanted, with one value per frame.")
     column = listed(np.asanyarray(values)) if hasattr(values, "__array__") else list(values)
-    representation = rule.representation(column)
-    known: dict[Any, Encoded] = {}
-    result: list[Encoded | None] = []
+    keys: list[Any] = []
+    distinct: dict[Any, Any] = {}
     for value in column:
-        if value is None:
-            result.append(None)
-            continue
         kind = type(value)
         # 1, 1.0 and True are equal, and so are 0.0 and -0.0, and a moment in two time zones.
-        own = kind is str or kind is int or (kind is float and value != 0)
-        key = (kind, value) if own else id(value)
-        encoded = known.get(key)
-        if encoded is None:
-            encoded = known[key] = rule.encode(value, representation)
-        result.append(encoded)
-    return result
+        ordinary = kind is str or kind is int or (kind is float and value != 0)
+        key = (kind, value) if ordinary else id(value)
+        keys.append(key)
+        distinct[key] = value
+    every = rule.encode_all(list(distinct.values()), rule.representation(column))
+    encoded = dict(zip(distinct, every, strict=True))
+    return [encoded[key] for key in keys]
 
 
 def fits(encoded: Encoded, charset: bytes) -> bool:

@@ -89,12 +89,15 @@ def decimal_text(value: float | Decimal) -> str:
             return _fixed(value)
         if size == 0:
             return exact.removesuffix(".0")
-        number = Decimal(exact)
-    else:
-        number = Decimal(value)
-        if not number.is_finite():
-            raise InvalidValue(f"DS has no {value} (PS3.5 6.2); None deletes the attribute.")
-    return _general(value, number)
+        mantissa, _, power = exact.lstrip("-").partition("e")
+        front, _, behind = mantissa.partition(".")
+        return _general(value, value < 0, front + behind, int(power or 0) - len(behind))
+    number = Decimal(value)
+    if not number.is_finite():
+        raise InvalidValue(f"DS has no {value} (PS3.5 6.2); None deletes the attribute.")
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)  # it is finite
+    return _general(number, sign, "".join(map(str, digits)), exponent)
 
 
 def _fixed(value: float) -> str:
@@ -112,22 +115,21 @@ def _fixed(value: float) -> str:
     return f"-{digits}" if negative else digits
 
 
-def _general(value: float | Decimal, exact: Decimal) -> str:
+def _general(value: float | Decimal, sign: int, digits: str, exponent: int) -> str:
     """Return the decimal with most digits whose shortest form has 16 characters."""
-    size = Decimal(value).copy_abs()  # abs() would round
-    sign, digits, exponent = exact.as_tuple()
-    assert isinstance(exponent, int)  # it is finite
-    found = _laid_out(sign, "".join(map(str, digits)), exponent)
-    count = min(len(digits), 16)
+    found = _laid_out(sign, digits, exponent)
+    # With an exponent there is room for 14 digits, below 1e-4 for 12: 123456789012E-17.
+    place = len(digits) + exponent
+    count = min(len(digits), 16 if -4 < place <= 16 else 14 if place > 0 else 12)
     while found is None and count:
-        mantissa, _, power = f"{size:.{count - 1}e}".partition("e")
-        integer = mantissa.replace(".", "")
-        found = _laid_out(sign, integer, int(power) - count + 1)
-        if found and math.isinf(float(found)) and size < _ABOVE_ALL:
+        mantissa, _, power = f"{value:.{count - 1}e}".lstrip("-").partition("e")
+        rounded = mantissa.replace(".", "")
+        found = _laid_out(sign, rounded, int(power) - count + 1)
+        if found and math.isinf(float(found)) and -_ABOVE_ALL < value < _ABOVE_ALL:
             # Rounded up, it would be beyond the largest double: the next one below.
-            found = _laid_out(sign, str(int(integer) - 1), int(power) - count + 1)
+            found = _laid_out(sign, str(int(rounded) - 1), int(power) - count + 1)
         count -= 1
-    if found is None or math.isinf(float(found)) or (float(found) == 0) != (size == 0):
+    if found is None or math.isinf(float(found)) or (float(found) == 0) != (value == 0):
         raise InvalidValue(_NO_DOUBLE)
     return found
 
@@ -145,18 +147,25 @@ def _laid_out(sign: int, digits: str, exponent: int) -> str | None:
         return f"{front}0"
     exponent += len(digits) - len(kept)
     place = len(kept) + exponent  # of the point, from the first digit
-    if place <= 0:
-        plain = "0." + "0" * -place + kept if place > -16 else ""
+    room = 16 - sign
+    shortest = f"{kept}E{exponent}"
+    # Without an exponent it takes a point, zeros behind it, or zeros at the end.
+    plain_length = max(place, len(kept) + 1 - min(place, 0) if exponent < 0 else 0)
+    if len(shortest) > room and plain_length > room:
+        return None
+    if place > 16 or place < -16:
+        plain = ""
+    elif place <= 0:
+        plain = "0." + "0" * -place + kept
     elif exponent >= 0:
-        plain = kept + "0" * exponent if place <= 16 else ""
+        plain = kept + "0" * exponent
     else:
         plain = kept[:place] + "." + kept[place:]
-    power = place - 1
-    scientific = f"{kept[0]}{'.' + kept[1:] if kept[1:] else ''}E{power}"
-    forms = [plain, plain.removeprefix("0"), scientific, f"{kept}E{exponent}"]
-    if not -5 < power < 16:
+    scientific = f"{kept[0]}{'.' + kept[1:] if kept[1:] else ''}E{place - 1}"
+    forms = [plain, plain.removeprefix("0"), scientific, shortest]
+    if not -5 < place - 1 < 16:
         forms = forms[2:] + forms[:2]
-    return next((front + form for form in forms if form and len(front + form) <= 16), None)
+    return next((front + form for form in forms if form and len(form) <= room), None)
 
 
 def integer(value: Any) -> str:
@@ -201,8 +210,9 @@ def _packed_integers(vr: str) -> Callable[[Sequence[Any]], bytes]:
 
     def pack(values: Sequence[Any]) -> bytes:
         wholes = [_whole(number(value), vr) for value in values]
-        for whole in wholes:
-            _in_range(whole, low, high, vr)
+        if wholes:
+            _in_range(min(wholes), low, high, vr)
+            _in_range(max(wholes), low, high, vr)
         return struct.pack(f"<{len(wholes)}{code}", *wholes)
 
     return pack

@@ -18,6 +18,8 @@ from dbdicom_xr.staging.dates import dicom_date
         ("2003-02-01", "20030201"),
         ("01-02-71", "19710201"),
         ("20111912", "19121120"),
+        ("18500101", "18500101"),
+        ("01.01.1850", "18500101"),
         (datetime.date(2024, 2, 29), "20240229"),
         (datetime.datetime(2024, 2, 29, 12), "20240229"),
     ],
@@ -27,7 +29,7 @@ def test_dates_that_can_be_read(written: object, stored: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "yesterday", "31.02.2022", "12/31/2022", "99999999", "2022"]
+    "written", ["", "yesterday", "31.02.2022", "12/31/2022", "99999999", "11101110", "2022"]
 )
 def test_dates_that_cannot(written: str) -> None:
     with pytest.raises(InvalidValue, match="is not a date"):
