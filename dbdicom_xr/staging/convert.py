@@ -7,10 +7,9 @@ that a character set cannot hold, or bytes that are not text in it, raise.
 
 from __future__ import annotations
 
-import re
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import lru_cache
 from struct import Struct, pack
 from struct import error as StructError
@@ -20,6 +19,7 @@ from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.elements import LONG_VRS, UNDEFINED, Malformed, Source, Unusual
 from dbdicom_xr.index.nested import ITEM, item, item_end
 from dbdicom_xr.index.values import TEXT, Kind, decode, known_vr, without_warnings
+from dbdicom_xr.staging.charsets import in_charset
 from dbdicom_xr.staging.spans import EXPLICIT_FORM, Form, Layout, Patch, Span, lay_out, patched
 
 __all__ = [
@@ -40,14 +40,12 @@ __all__ = [
 ]
 
 CHARSET: Final = 0x00080005
-UTF_8: Final = b"ISO_IR 192"
 
 _WIDTHS: Final = {
     "AT": 2, "OW": 2, "SS": 2, "US": 2, "FL": 4, "OF": 4, "OL": 4, "SL": 4, "UL": 4,
     "FD": 8, "OD": 8, "OV": 8, "SV": 8, "UV": 8,
 }  # fmt: skip
 _LONGEST: Final = 65534
-_DELIMITERS: Final = {"PN": re.compile(r"([\\^=])"), "": re.compile(r"([\\\r\n\f\t])")}
 
 
 def name_of(tag: int) -> str:
@@ -226,27 +224,7 @@ def encoded(vr: str, text: str, charset: bytes) -> bytes:
     >>> encoded("PN", "Buc^Jérôme", b"ISO_IR 100")
     b'Buc^J\xe9r\xf4me'
     """
-    if text.isascii():
-        raw = text.encode("ascii")
-        return raw + b" " * (len(raw) & 1)
-    from pydicom.charset import encode_string
-
-    encodings = _encodings(charset)
-    # The sets are back at the first one behind each delimiter (PS3.5 6.1.2.5.3).
-    parts = _DELIMITERS["PN" if vr == "PN" else ""].split(text)
-    try:
-        with without_warnings():
-            warnings.simplefilter("error")
-            raw = b"".join([encode_string(part, encodings) for part in parts])
-        fits = decoded(vr, raw, charset) == text
-    except (ValueError, UserWarning):
-        fits = False
-    if not fits:
-        shown = charset.decode("latin-1").strip() or "the default repertoire, ASCII"
-        raise InvalidValue(
-            f"{text[:64]!r} does not fit the character set of the file, {shown}; "
-            "set SpecificCharacterSet to 'ISO_IR 192' as well"
-        )
+    raw = in_charset(text.encode("utf-8"), vr, charset)
     return raw + b" " * (len(raw) & 1)
 
 
@@ -284,13 +262,20 @@ def with_charset(tag: int, vr: str, value: bytes, old: bytes, new: bytes, form: 
 
 
 def charset_patches(
-    source: Source, layout: Layout, form: Form, old: bytes, new: bytes
+    source: Source,
+    layout: Layout,
+    form: Form,
+    old: bytes,
+    new: bytes,
+    given: Container[int] = (),
 ) -> list[Patch]:
-    """Return the patches that bring all text of a data set to another character set."""
+    """Return the patches that bring text to another character set, but that at given tags."""
     blocks = creators(source, layout, old)
     patches: list[Patch] = []
     for span in layout.spans:
         tag, code, start, at, end = span
+        if tag in given:
+            continue
         vr = code.decode("ascii")
         if vr in ("", "UN"):
             vr = known_vr(tag, blocks.get((tag >> 16, (tag & 0xFFFF) >> 8), "")) or vr

@@ -27,6 +27,7 @@ from dbdicom_xr.index.elements import (
     Source,
 )
 from dbdicom_xr.index.files import open_for_reading, pread
+from dbdicom_xr.index.values import instance_uid
 from dbdicom_xr.index.walker import inflated
 from dbdicom_xr.staging import convert
 from dbdicom_xr.staging.convert import name_of
@@ -60,6 +61,7 @@ _SYNTAX: Final = 0x00020010
 _META_LENGTH: Final = 0x00020000
 _CHARSET: Final = 0x00080005
 
+_DICOMDIR: Final = "1.2.840.10008.1.3.10"
 _UNCOMPRESSED: Final = frozenset(("", IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED))
 # The first tag of a data set without preamble: group 0002 or 0008, in either byte order.
 _BARE_STARTS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
@@ -154,18 +156,18 @@ def _splice(
     try:
         file = _taken_apart(source, fd)
         patches, inner = _patches(file, edits)
+        if file.deflated and inner:
+            body = convert.deflated(patched(file.data.read(file.data.size, 0), inner))
+            patches.append((file.start, source.size, 0, body))
+        else:
+            patches += inner
+        made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
+        try:
+            _write_patched(made, fd, source, whole, sorted(patches))
+        finally:
+            os.close(made)
     except (InvalidValue, LayoutError) as error:
         raise type(error)(f"{name}: {error}") from None
-    if file.deflated and inner:
-        body = convert.deflated(patched(file.data.read(file.data.size, 0), inner))
-        patches.append((file.start, source.size, 0, body))
-    else:
-        patches += inner
-    made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
-    try:
-        _write_patched(made, fd, source, whole, sorted(patches))
-    finally:
-        os.close(made)
 
 
 # -- taking apart --------------------------------------------------------------------------------
@@ -195,11 +197,10 @@ def _taken_apart(source: Source, fd: int) -> _File:
     meta = lay_out(source, 132 if head[128:] == b"DICM" else 0, EXPLICIT_FORM, meta=True)
     if meta.stuck is not None:
         raise LayoutError(f"{name_of(meta.stuck[0])} cannot be read: {meta.stuck[1]}")
-    raw = b""
-    for tag, _, _, value, end in meta.spans:
-        if tag == _SYNTAX:
-            raw = source.read(end - value, value)
-    syntax = raw.decode("ascii", "replace").strip("\0 ")
+    said = {span[0]: span for span in meta.spans}
+    syntax = instance_uid(_raw(source, said.get(_SYNTAX)))
+    if instance_uid(_raw(source, said.get(_MEDIA_CLASS))) == _DICOMDIR:
+        raise LayoutError("a DICOMDIR, whose records name places in the file")
     data, position = source, meta.end
     if syntax == DEFLATED:
         try:
@@ -255,8 +256,7 @@ def _patches(file: _File, edits: Edits) -> tuple[list[Patch], list[Patch]]:
     if not convert.same_charset(old, new):
         if layout.stuck is not None and layout.stuck[0] not in PIXELS:
             raise LayoutError(f"{name_of(layout.stuck[0])} cannot be read: {layout.stuck[1]}")
-        text = convert.charset_patches(data, layout, form, old, new)
-        patches += [patch for patch in text if patch[2] not in values]
+        patches += convert.charset_patches(data, layout, form, old, new, values)
     # The file meta information says the same as the data set.
     changed = {tag for _, _, tag, _ in patches}
     for tag, media in ((_SOP_CLASS, _MEDIA_CLASS), (_SOP_INSTANCE, _MEDIA_INSTANCE)):
