@@ -223,7 +223,7 @@ class Group:
             groups.append(value)
         vectors = vector_columns(fd, header, frames, self._kind) if frames > 1 else {}
         if groups == [None, None]:
-            return (frames, vectors or None) if frames > 1 else self._tiles(fd, header)
+            return self._tiles(fd, header) if declared == 1 else (frames, vectors or None)
         try:
             columns, items = frame_columns(groups[0], groups[1], frames, self._kind)
         except Exception as error:  # the instance stays, without its frames' attributes

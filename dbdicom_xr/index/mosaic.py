@@ -169,14 +169,16 @@ def _csa_tiles(csa: bytes) -> tuple[int, tuple[float, ...]]:
         )
     except Exception as error:  # of whatever kind: nibabel leaves it to the bytes
         raise NoTiles(f"its CSA header is damaged ({type(error).__name__}: {error})") from error
-    if len(tiles) != 1 or tiles[0] < 1:
+    if len(tiles) != 1 or not isinstance(tiles[0], int) or tiles[0] < 1:
         raise NoTiles("its CSA header does not tell their number (NumberOfImagesInMosaic)")
-    if len(normal) != 3 or not all(math.isfinite(part) for part in normal):
+    if len(normal) != 3 or not all(
+        isinstance(part, float) and math.isfinite(part) for part in normal
+    ):
         raise NoTiles("its CSA header does not tell their order (SliceNormalVector)")
-    number = int(tiles[0])
+    number: int = tiles[0]
     if times and len(times) != number:
         raise NoTiles(f"its CSA header tells of {number} tiles, but of {len(times)} slice times")
-    return number, tuple(map(float, normal))
+    return number, tuple(normal)
 
 
 @lru_cache(maxsize=64)  # the volumes of a time series lie in one place
