@@ -237,6 +237,9 @@ def _layouts(
         except (LayoutError, PixelError) as error:
             row = int(rows[np.flatnonzero(kinds == number)[0]])
             raise type(error)(f"{describe(row)}: {error}") from error
+    for number, layout in enumerate(layouts):
+        if layout.shares_chroma:
+            _check_chroma(layout, table, rows[kinds == number], describe)
     shapes: dict[tuple[int, ...], int] = {}
     for number, layout in enumerate(layouts):
         count = int((kinds == number).sum())
@@ -244,6 +247,23 @@ def _layouts(
     if len(shapes) > 1:
         raise GridError(_several_shapes(shapes))
     return layouts, kinds.astype(np.int64)
+
+
+def _check_chroma(
+    layout: PixelLayout, table: Table, rows: npt.NDArray[Any], describe: Describe
+) -> None:
+    """Raise where pixels that should share their colours have as many bytes as if they did not."""
+    places = table.places[table.instance_of[rows]]
+    wrong = np.flatnonzero(places["length"] * 2 >= 3 * layout.frame_bytes * places["frames"])
+    if len(wrong):
+        place = places[wrong[0]]
+        raise LayoutError(
+            f"{describe(int(rows[wrong[0]]))}: PhotometricInterpretation is "
+            f"{layout.photometric_interpretation}, in which {place['frames']} frames of this size "
+            f"take {layout.frame_bytes * int(place['frames'])} bytes, but the file has "
+            f"{place['length']}. If its pixels do not share their colours, it should be "
+            f"{layout.photometric_interpretation.removesuffix('_422')}."
+        )
 
 
 def _several_shapes(shapes: dict[tuple[int, ...], int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,13 @@ def random_values(
     low = -(1 << bits - 1) if signed else 0
     rng = np.random.default_rng(seed)
     return rng.integers(low, low + (1 << bits), shape, dtype="i8" if signed else "u8").astype(dtype)
+
+
+def write(folder: Path, dataset: Dataset, name: str = "image.dcm") -> Path:
+    """Write what `make` returned as a file of a series of its own folder."""
+    dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "P", "1.2", "1.2.1"
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(folder / name, enforce_file_format=True)
+    return folder / name
