@@ -183,7 +183,8 @@ def _pixel_spacing(planes: Planes) -> Floats:
 def _even_step(position: Floats, locations: Floats) -> Floats:
     """Return the vector from each slice to the next."""
     apart = np.diff(locations)
-    size = float(np.median(np.abs(apart)))
+    # The lower median: a distance that occurs, and where two do, the one without a gap.
+    size = float(np.sort(np.abs(apart))[(len(apart) - 1) // 2])
     _require_order(apart, locations)
     step: Floats = (position[-1] - position[0]) / (len(position) - 1)
     off = np.linalg.norm(

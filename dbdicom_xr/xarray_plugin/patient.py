@@ -134,6 +134,19 @@ class PatientIndex(CoordinateTransformIndex):
         part = self.transform.part(indexers)
         return None if part is None else PatientIndex(part)
 
+    def join(self, other: Any, how: Any = "inner") -> PatientIndex:
+        """Refuse: arrays of different places have no voxels in common.
+
+        Raises
+        ------
+        InvalidValue
+            Always.
+        """
+        raise InvalidValue(
+            "The voxels of the arrays lie at different places in the patient, so that X, Y and Z "
+            "do not align. array.drop_vars(['X', 'Y', 'Z']) goes by the other labels instead."
+        )
+
     def sel(
         self, labels: dict[Any, Any], method: Any = None, tolerance: Any = None
     ) -> IndexSelResult:

@@ -193,8 +193,8 @@ def _series_of_attributes(array: xr.DataArray) -> Table:
     if not series:
         raise NotInDatabase(
             "This array tells neither its frames nor its series: the coordinate SOPInstanceUID and "
-            "the attribute SeriesInstanceUID are missing, as they are where arrays of several "
-            "series were put together. Give the header of one: "
+            "the attribute SeriesInstanceUID are missing. Arithmetic between series removes them, "
+            "and so does keep_attrs=False. Give the header that fits: "
             "array.dicom.get_affine(header=header)."
         )
     database = database_of(array)

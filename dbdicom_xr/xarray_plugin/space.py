@@ -137,10 +137,10 @@ def _require_match(array: xr.DataArray, header: Header, dims: tuple[str, ...]) -
                 f"The header has {size} frames along {dim}, and the array {array.sizes[dim]}: "
                 "select from the header what was selected from the array."
             )
-        own, theirs = array.coords.get(dim), header.coords.get(dim)
-        if own is None or theirs is None or own.dims != theirs[0]:
+        if dim not in array.coords or dim not in header.coords:
             continue
-        if not bool(np.array_equal(own.to_numpy(), theirs[1])):
+        own, (over, theirs) = array.coords[dim], header.coords[dim]
+        if own.dims == over and not bool(np.array_equal(own.to_numpy(), theirs)):
             raise InvalidValue(f"The array and the header have other labels along {dim}.")
 
 
@@ -229,12 +229,13 @@ def _why_no_dimension(frames: _Frames, locations: Floats, found: list[str]) -> s
 
 def _along(array: xr.DataArray, dim: str, spacing: float) -> tuple[float, float]:
     """Return where the pixels of an array start, and their step, in pixels of the images."""
-    coord = array.coords.get(dim)
-    if coord is None or coord.dims not in ((), (dim,)) or not coord.size:
+    # Indexing makes up numbers for a dimension that has no labels.
+    if dim not in array.coords or array.coords[dim].dims not in ((), (dim,)) or not array.size:
         raise GridError(
             f"The array has no coordinate {dim} along its dimension {dim}, which tells the part of "
             "the images that it covers."
         )
+    coord = array.coords[dim]
     units = coord.attrs.get("units")
     if units not in ("mm", "pixel"):
         raise GridError(
@@ -247,7 +248,7 @@ def _along(array: xr.DataArray, dim: str, spacing: float) -> tuple[float, float]
         return float(places[0]), 1.0
     step = float(places[-1] - places[0]) / (len(places) - 1)
     off = float(np.abs(places - (places[0] + np.arange(len(places)) * step)).max())
-    if step == 0 or off > _STRAIGHT * abs(step):
+    if step == 0 or not off <= _STRAIGHT * abs(step):  # so that NaN is refused
         raise GridError(
             f"The coordinate {dim} is not evenly spaced: one affine is for even steps. Select the "
             "pixels with a slice."
