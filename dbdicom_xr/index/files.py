@@ -7,9 +7,16 @@ share the position of the descriptor.
 from __future__ import annotations
 
 import os
+import re
 import threading
+from typing import Final
 
-__all__ = ["open_for_reading", "pread", "version_of"]
+__all__ = ["TEMPORARY_SUFFIX", "is_temporary", "open_for_reading", "pread", "version_of"]
+
+TEMPORARY_SUFFIX: Final = ".dbdicom_xr"
+"""How the names of files end that are being written; no scan looks at them."""
+
+_TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY_SUFFIX))
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 # A named pipe that stands in a folder must not block the scan: opening it for reading without
@@ -19,6 +26,17 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _seek_lock = threading.Lock()
 
 _LARGEST = (1 << 63) - 1  # of the integers of SQLite
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file of this name is one that is being written, or was when all stopped.
+
+    Examples
+    --------
+    >>> is_temporary(".0123456789abcdef.dbdicom_xr"), is_temporary(".dbdicom_xr")
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def version_of(status: os.stat_result) -> tuple[int, int]:

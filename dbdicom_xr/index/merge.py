@@ -19,7 +19,15 @@ from dbdicom_xr.index.columns import Column, Key, concatenate
 from dbdicom_xr.index.rows import storable
 from dbdicom_xr.index.values import instance_uid
 
-__all__ = ["SOP_INSTANCE_UID", "Part", "instance_numbers", "instance_uids", "merge", "summary"]
+__all__ = [
+    "SOP_INSTANCE_UID",
+    "Part",
+    "instance_numbers",
+    "instance_uids",
+    "merge",
+    "rows_of_frames",
+    "summary",
+]
 
 INSTANCE_NUMBER: Final = Key(0x00200013)
 SOP_INSTANCE_UID: Final = Key(0x00080018)
@@ -38,17 +46,35 @@ class Part:
         """Return these rows, in this order."""
         frame_rows = np.empty(0, np.intp)
         if self.frames:
-            counts = self.places["frames"].astype(np.intp)
-            starts = np.cumsum(counts) - counts
-            taken = counts[rows]
-            first = np.cumsum(taken) - taken
-            frame_rows = np.repeat(starts[rows] - first, taken) + np.arange(int(taken.sum()))
+            frame_rows = rows_of_frames(self.places["frames"], rows)
         return Part(
             _taken(self.columns, rows),
             _taken(self.frames, frame_rows),
             self.places[rows],
             [self.uids[i] for i in rows.tolist()],
         )
+
+
+def rows_of_frames(counts: npt.NDArray[Any], rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return the rows of the frames of instances.
+
+    Parameters
+    ----------
+    counts : ndarray of int
+        Number of frames of each instance.
+    rows : ndarray of int
+        The instances.
+
+    Examples
+    --------
+    >>> rows_of_frames(np.array([2, 1, 3]), np.array([2, 0]))
+    array([3, 4, 5, 0, 1])
+    """
+    counts = counts.astype(np.intp)
+    starts = np.cumsum(counts) - counts
+    taken = counts[rows]
+    first = np.cumsum(taken) - taken
+    return np.asarray(np.repeat(starts[rows] - first, taken) + np.arange(int(taken.sum())))
 
 
 def _taken(columns: dict[Key, Column], rows: npt.NDArray[np.intp]) -> dict[Key, Column]:

@@ -11,21 +11,24 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
 
-from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.files import is_temporary, version_of
 from dbdicom_xr.index.readers import batches
 from dbdicom_xr.index.store import Store
 from dbdicom_xr.index.update import Batch, apply
 
-__all__ = ["FOLDER_NAME", "Outcome", "refresh"]
+__all__ = ["FOLDER_NAME", "STAGED_NAME", "Outcome", "refresh", "reread"]
 
 FOLDER_NAME: Final = ".dbdicom_xr"
-"""The folder of the index inside the user's folder; it is never scanned."""
+"""The folder of the index inside the user's folder; only the staged files in it are scanned."""
+
+STAGED_NAME: Final = "staged"
+"""The folder in it of files that belong to instances which are not saved yet."""
 
 _KEEP_AFTER_FILES: Final = 20000
 _KEEP_AFTER_SECONDS: Final = 10.0
@@ -124,6 +127,38 @@ def refresh(
     return outcome
 
 
+def reread(
+    store: Store,
+    root: str,
+    written: Iterable[str],
+    removed: Iterable[str],
+    *,
+    same_pixels: Collection[str] = (),
+) -> None:
+    """Bring the index up to date with files that this process has changed.
+
+    Parameters
+    ----------
+    store : Store
+    root : str
+        The folder.
+    written, removed : iterable of str
+        Files, by path relative to the root.
+    same_pixels : collection of str
+        Those of the written ones of which only the header is another: arrays go on reading them.
+    """
+    gone = set(removed)
+    numbers = [row.id for row in store.files().values() if row.path in gone] if gone else []
+    with closing(batches(root, list(written))) as reading:
+        found = list(reading)
+    with _uninterrupted():
+        again = apply(store, found, numbers, same_pixels=same_pixels)
+        # Files with the SOPInstanceUID of one that has gone come in.
+        if again:
+            with closing(batches(root, again)) as reading:
+                apply(store, list(reading))
+
+
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Let Ctrl-C wait for the end of the block: what is not stored whole is lost."""
@@ -202,8 +237,14 @@ def _listing(root: str) -> tuple[dict[str, tuple[int, int]], list[str]]:
                 for entry in entries:
                     name = f"{relative}/{entry.name}" if relative else entry.name
                     try:
+                        if is_temporary(entry.name):
+                            continue
                         if entry.is_dir():
-                            if entry.name != FOLDER_NAME:
+                            if entry.name == FOLDER_NAME:
+                                if not relative and os.path.isdir(f"{path}/{name}/{STAGED_NAME}"):
+                                    own = f"{name}/{STAGED_NAME}"
+                                    folders.append((own, f"{path}/{own}"))
+                            else:
                                 (links if entry.is_symlink() else folders).append(
                                     (name, entry.path)
                                 )

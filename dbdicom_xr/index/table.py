@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +22,33 @@ from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.merge import SOP_INSTANCE_UID, instance_uids
-from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow, Store
+from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow
 
-__all__ = ["Table", "Values"]
+__all__ = ["Readable", "Table", "Values"]
 
 T = TypeVar("T")
+
+
+class Readable(Protocol):
+    """What a table is read from: an index, or an index with something laid over it."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    def generation(self) -> int: ...
+
+    def places(self, series: int) -> npt.NDArray[np.void]: ...
+
+    def keys(self, series: int, scope: int = INSTANCE) -> list[Key]: ...
+
+    def column(self, series: int, key: Key, scope: int = INSTANCE) -> Column | None: ...
+
+    def columns(self, series: int, scope: int = INSTANCE) -> dict[Key, Column]: ...
+
+    def files(self, numbers: Iterable[int] | None = None) -> dict[int, FileRow]: ...
 
 
 @dataclass(slots=True)
@@ -75,7 +99,8 @@ class Table:
 
     Parameters
     ----------
-    store : Store
+    store : Readable
+        The index, or a view of it.
     root : str
         The folder, for values that were left in the files.
     series : SeriesRow
@@ -83,7 +108,7 @@ class Table:
         Of the index when the table was made.
     """
 
-    def __init__(self, store: Store, root: str, series: SeriesRow, generation: int) -> None:
+    def __init__(self, store: Readable, root: str, series: SeriesRow, generation: int) -> None:
         self.store = store
         self.root = root
         self.series = series

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,13 @@ class Batch:
     findings: Findings
 
 
-def apply(store: Store, batches: Sequence[Batch], removed: Iterable[int] = ()) -> list[str]:
+def apply(
+    store: Store,
+    batches: Sequence[Batch],
+    removed: Iterable[int] = (),
+    *,
+    same_pixels: Collection[str] = (),
+) -> list[str]:
     """Bring what was read into the index, and take files out.
 
     Parameters
@@ -51,6 +57,8 @@ def apply(store: Store, batches: Sequence[Batch], removed: Iterable[int] = ()) -
         read last.
     removed : iterable of int
         Numbers of the files that are no more.
+    same_pixels : collection of str
+        Files of which only the header has changed, so that they keep their numbers.
 
     Returns
     -------
@@ -61,7 +69,7 @@ def apply(store: Store, batches: Sequence[Batch], removed: Iterable[int] = ()) -
     with store.transaction() as connection:
         update = _Update(store, connection)
         update.leave(removed, retire=True)
-        update.read(batches)
+        update.read(batches, same_pixels)
         update.write()
         # From a random start, so that no state of an index has the number of one of another index
         # that was at the same place before.
@@ -142,7 +150,7 @@ class _Update:
 
     # -- files that come ---------------------------------------------------------------------
 
-    def read(self, batches: Sequence[Batch]) -> None:
+    def read(self, batches: Sequence[Batch], same_pixels: Collection[str] = ()) -> None:
         """Take in what was read."""
         last = {path: batch for batch in batches for path in batch.paths}
         known = self._known(list(last))
@@ -154,7 +162,7 @@ class _Update:
                 note = findings.problems.get(number) or findings.notes.get(number)
                 keeps = None
                 if (row := known.get(path)) is not None:
-                    if row[1:] == version:
+                    if row[1:] == version or path in same_pixels:
                         keeps = row[0]
                         kept.append(keeps)
                     else:

@@ -29,6 +29,7 @@ __all__ = [
     "Attribute",
     "Name",
     "add_custom",
+    "alternatives",
     "is_attribute_name",
     "parse_name",
     "register_attribute",
@@ -99,7 +100,7 @@ class Attribute:
             return _from_date_time(table, key, *_FROM_DATE_TIME[self.name])
         if key == SLICE_LOCATION and not table.is_classic:
             return with_slice_locations(table, table.values(key), np.arange(len(table)))
-        return table.values(key, *_alternatives(self.name))
+        return table.values(key, *alternatives(self.name))
 
     def value(self, table: Table, row: int) -> Any:
         """Return the value in one frame, None where absent or empty."""
@@ -108,7 +109,7 @@ class Attribute:
             and not self.is_private
             and (table.is_classic or self.name not in _WORKED_OUT)
         ):
-            return table.value(Key(self.tag), row, *_alternatives(self.name))
+            return table.value(Key(self.tag), row, *alternatives(self.name))
         values = self.values(table)
         return None if values is None else values.of(row)
 
@@ -175,7 +176,8 @@ def _is(values: Values, wanted: str) -> npt.NDArray[np.bool_]:
 
 
 @lru_cache(maxsize=1024)
-def _alternatives(name: str) -> tuple[Key, ...]:
+def alternatives(name: str) -> tuple[Key, ...]:
+    """Return the attributes of functional groups that stand for an attribute."""
     return tuple(Key(_tag(keyword)) for keyword in _STANDS_FOR.get(name, ()))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import sys
 import threading
 import time
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dbdicom_xr.arrays.source import forget
 from dbdicom_xr.errors import (
@@ -21,8 +22,12 @@ from dbdicom_xr.errors import (
     IndexDamaged,
     IndexRebuilt,
     MissingFolder,
-    NotAFolder,
+    NoPerson,
+    NotInDatabase,
+    NotSaved,
+    SaveRecovered,
 )
+from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.connection import remove_index
 from dbdicom_xr.index.rows import from_stored, to_stored
 from dbdicom_xr.index.scan import Outcome, refresh
@@ -30,16 +35,29 @@ from dbdicom_xr.index.store import SeriesRow, Store
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Voice, progress_bar
 from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its attributes
-from dbdicom_xr.records.levels import NodeRecord
-from dbdicom_xr.records.location import index_path, may_be_replaced
+from dbdicom_xr.records.edits import edit_rows
+from dbdicom_xr.records.levels import NodeRecord, record_of
+from dbdicom_xr.records.location import may_be_replaced, staging_path
+from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.record import Record
+from dbdicom_xr.records.saving import recover_save
 from dbdicom_xr.records.tree import Node, Tree
+from dbdicom_xr.staging.changing import Change
+from dbdicom_xr.staging.staging import Staging
+from dbdicom_xr.staging.view import View
 
-__all__ = ["Database", "Problem", "database"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dbdicom_xr.records.attributes import Attribute
+
+__all__ = ["Database", "Problem"]
 
 # How long a record may show the database as it was before another process changed it.
 _LOOK_AGAIN_SECONDS = 0.05
 _TABLES_IN_MEMORY = 256
+# Room for the states of what is staged between two states of the index.
+_STATES: Final = 1 << 96
 
 
 class Problem(NamedTuple):
@@ -61,8 +79,8 @@ class Database(NodeRecord):
     """
 
     __slots__ = (
-        "_index", "_known", "_last_look", "_lock", "_own_voice", "_root", "_store",
-        "_table_cache", "_tree_cache",
+        "_index", "_known", "_last_look", "_lock", "_own_voice", "_queue", "_renamed", "_root",
+        "_staging", "_store", "_table_cache", "_tree_cache", "_view_cache",
     )  # fmt: skip
     level = "database"
 
@@ -73,8 +91,12 @@ class Database(NodeRecord):
         self._lock = threading.RLock()
         self._tree_cache: Tree | None = None
         self._table_cache: OrderedDict[tuple[int, int], Table] = OrderedDict()
-        self._known = -1  # generation of the index
+        self._view_cache: View | None = None
+        self._known = -1  # number of the state that is shown
         self._last_look = 0.0
+        self._staging = Staging(staging_path(root, index))
+        self._queue = Queue()
+        self._renamed = Renamed()
         self._store = self._open_store()
         self._check_owner()
 
@@ -142,27 +164,54 @@ class Database(NodeRecord):
         self._known = -1
 
     def _generation(self) -> int:
+        """Return the number of the present state, of the index with what is staged."""
+        if self._queue:
+            self._flush()
         now = time.monotonic()
         if self._known < 0 or now - self._last_look > _LOOK_AGAIN_SECONDS:
-            self._known = self._store.generation()
+            self._known = self._current()
             self._last_look = now
         return self._known
 
-    def _tree(self) -> Tree:
+    def _current(self) -> int:
+        return self._store.generation() * _STATES + self._staging.generation()
+
+    def _view(self) -> View:
+        """Return the index with what is staged laid over it."""
         generation = self._generation()
+        view = self._view_cache
+        while view is None or view.number != generation:
+            with self._lock:
+                base = self._store.generation()
+                layer = self._staging.layer()
+                saving = bool(layer) and self._staging.saving()
+                generation = base * _STATES + self._staging.generation()
+                if generation != self._current():
+                    continue
+                self._known, self._last_look = generation, time.monotonic()
+                view = self._view_cache = View(
+                    self._store, self._root, layer, (base, generation), self._current,
+                    saving=saving,
+                )  # fmt: skip
+        return view
+
+    def _tree(self) -> Tree:
+        view = self._view()
         tree = self._tree_cache
-        if tree is None or tree.generation != generation:
+        if tree is None or tree.generation != view.number:
             with self._lock:
                 try:
-                    rows = self._store.series()
+                    rows = view.series()
                 except IndexDamaged as error:
                     self._rebuild(error)
-                    generation, rows = self._generation(), self._store.series()
-                tree = self._tree_cache = Tree(rows, generation)
+                    view = self._view()
+                    rows = view.series()
+                tree = self._tree_cache = Tree(rows, view.number, view.empty())
         return tree
 
     def _table(self, series: SeriesRow) -> Table:
-        generation = self._generation()
+        view = self._view()
+        generation = view.number
         if series.id not in self._tree().series_node:
             raise DatabaseChanged(
                 f"{self._root} was brought up to date meanwhile; repeat the call."
@@ -170,7 +219,7 @@ class Database(NodeRecord):
         with self._lock:
             table = self._table_cache.get((series.id, generation))
             if table is None:
-                table = Table(self._store, self._root, series, generation)
+                table = Table(view, self._root, series, generation)
                 self._table_cache[series.id, generation] = table
                 while len(self._table_cache) > _TABLES_IN_MEMORY:
                     self._table_cache.popitem(last=False)
@@ -181,7 +230,7 @@ class Database(NodeRecord):
     def _find(self, uid: str) -> tuple[Node, Table, int] | None:
         """Return the series of an instance, its table, and the row of the instance in it."""
         tree = self._tree()
-        for _, series in self._store.series_of_uid(uid):
+        for _, series in self._view().series_of_uid(uid):
             node = tree.series_node.get(series)
             if node is None or node.row is None:
                 continue
@@ -246,13 +295,161 @@ class Database(NodeRecord):
     @property
     def problems(self) -> list[Problem]:
         """The files that could not be read, or only in part, and why, by path."""
-        return [
+        found = [
             Problem(f"{self._root}/{row.path}", row.note or "", row.series is not None)
             for row in self._store.problems()
         ]
+        return found + [
+            Problem(f"{self._root}: instance {uid}",
+                    f"changes of it are staged ({what}), but its file has gone", False)
+            for uid, what in self._view().lost()
+        ]  # fmt: skip
 
-    def close(self) -> None:
-        """Close the index file. The database can still be used: it opens it again."""
+    # -- changes -----------------------------------------------------------------------------
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Collect the changes of a ``with`` block and make them one.
+
+        Many small changes take milliseconds rather than seconds. They are on the disk when the
+        block ends; where an error ends it, none of them is made.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_dce
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_dce(folder)
+        >>> database = db.database(folder)
+        >>> with database.batch():
+        ...     for number, instance in enumerate(database.instances()):
+        ...         instance.InstanceNumber = 100 + number
+        >>> database.InstanceNumber[0]
+        100
+        >>> _ = database.restore()
+        """
+        with self._lock:
+            self._flush()
+        try:
+            with self._staging.batch():
+                try:
+                    yield
+                    self._flush()
+                finally:
+                    self._queue.clear()
+        finally:
+            self._look_again()
+
+    @contextmanager
+    def _change(self) -> Iterator[Change]:
+        """Give a change in the making, which becomes the present state when the block ends."""
+        self._staging.take()
+        self._flush()
+        with self._lock:
+            self._look_again()
+            change = Change(self._view())
+            yield change
+            self._staging.replace(change.result())
+            self._look_again()
+
+    def _queue_edit(self, record: Record, attribute: Attribute, value: Any) -> bool:
+        """Note the edit of one instance in a batch, if that is all there is to it."""
+        if not self._staging.in_batch or record.level != "instance":
+            return False
+        instance: Any = record
+        at = instance._at
+        if at is None or at[0].generation != self._known:
+            self._flush()
+            at = instance._locate()
+        return self._queue.add(at[0], at[1], attribute, value)
+
+    def _flush(self) -> None:
+        """Make the edits that were noted part of what is staged."""
+        if not self._queue:
+            return
+        queued, self._queue = self._queue, Queue()
+        change = Change(self._view())
+        for table, edits in queued.tables():
+            edit_rows(change, table, edits)
+        self._staging.replace(change.result())
+        self._look_again()
+
+    def _record_at(self, level: str, key: SeriesKey) -> Record:
+        """Return the patient, study or series at a place."""
+        node = self._tree().at(level, key)
+        if node is None:
+            raise NotInDatabase(f"There is no {level} at {'/'.join(key)}.")
+        return record_of(self, node)
+
+    def _table_of(self, key: SeriesKey) -> Table | None:
+        """Return the table of a series at a place."""
+        node = self._tree().at("series", key)
+        return None if node is None or node.row is None else self._table(node.row)
+
+    def _recover(self) -> None:
+        """Complete or undo a save that was interrupted, and say so."""
+        if self._staging.saving():
+            recovered = recover_save(self)
+            if recovered is not None:
+                warnings.warn(recovered, SaveRecovered, stacklevel=_levels_to_user())
+
+    def changes(self) -> pd.DataFrame:
+        """Return what is staged, before it is saved.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per series and kind of change: the ``record``, the ``change`` ("edited",
+            "moved", "copied", "new", "removed", "made"), the ``attribute``, and how many
+            ``instances``.
+        """
+        from dbdicom_xr.records.changes import table_of_changes
+
+        return table_of_changes(self)
+
+    def close(self, save: bool | None = None) -> None:
+        """Close the files of the index and of what is staged, and let others change the database.
+
+        The database can still be used: it opens them again.
+
+        Parameters
+        ----------
+        save : bool, optional
+            What becomes of changes that are staged: True saves them, False restores the state
+            that was saved last. None asks, or where no person is there leaves them staged, to be
+            found when the database is opened again, with a ``NotSaved`` warning.
+        """
+        if self._staging.layer().unsaved:
+            wanted = {True: "Yes", False: "No", None: ""}[save] or self._ask_about_changes()
+            if wanted == "Cancel":
+                return
+            if wanted == "Yes":
+                self.save()
+            elif wanted == "No":
+                self.restore()
+        self._close()
+
+    def _ask_about_changes(self) -> str:
+        """Return whether to save, or to restore ("No"), or to "Leave" it, or not to close."""
+        try:
+            answer = self.dialog.question(
+                f"There are changes in {self._root} that are not saved. Save them? No undoes them.",
+                cancel=True,
+                decides="close(save=True|False)",
+            )
+        except NoPerson:
+            warnings.warn(
+                f"{self._root} was closed with changes that are not saved. They stay staged, and "
+                "are there when it is opened again. close(save=True) saves them, "
+                "close(save=False) undoes them.",
+                NotSaved,
+                stacklevel=_levels_to_user(),
+            )
+            return "Leave"
+        return answer
+
+    def _close(self) -> None:
+        self._staging.close()
         self._store.close()
         forget(str(self._store.path))
 
@@ -260,7 +457,10 @@ class Database(NodeRecord):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        if any(exception):  # whatever went wrong, nobody has decided about what is staged
+            self._close()
+        else:
+            self.close()
 
     # -- as a record -------------------------------------------------------------------------
 
@@ -311,104 +511,6 @@ class _ScanProgress:
 
     def finish(self) -> None:
         self._context.__exit__(None, None, None)
-
-
-def database(
-    path: str | os.PathLike[str] | None = None,
-    *,
-    create: bool = False,
-    refresh: bool = True,
-    index: str | os.PathLike[str] | None = None,
-    storage_options: dict[str, Any] | None = None,
-) -> Database:
-    """Open a folder of DICOM files as a database.
-
-    The first time all files are read and indexed, later only those that changed by name, size or
-    modification time. No file of the folder is changed; the index is kept in its sub-folder
-    ``.dbdicom_xr``, or in the user's cache directory where the folder cannot be written to.
-
-    Parameters
-    ----------
-    path : path-like
-        The folder.
-    create : bool
-        Make the folder if it does not exist.
-    refresh : bool
-        Look for changed files. False trusts the index, and looks at no file.
-    index : path-like, optional
-        Where to keep the index: a file, or a folder for it.
-    storage_options : dict, optional
-        For remote folders, which this version cannot open yet.
-
-    Returns
-    -------
-    Database
-
-    Raises
-    ------
-    MissingFolder, NotAFolder, FolderNotReadable
-        There is no folder to open.
-
-    Examples
-    --------
-    >>> import dbdicom_xr as db, tempfile
-    >>> from dbdicom_xr.testing import make_dce
-    >>> folder = tempfile.mkdtemp()
-    >>> _ = make_dce(folder)
-    >>> with db.database(folder) as database:
-    ...     print(len(database.series()), len(database.instances()))
-    1 30
-    """
-    if path is None:
-        raise DbdicomError("db.database() needs a folder: db.database('/data/study')")
-    text = os.fsdecode(path)
-    if storage_options is not None or "://" in text:
-        raise DbdicomError(
-            f"{text!r} is not a folder of this computer; remote folders cannot be opened yet."
-        )
-    root = _folder(text, create=create)
-    opened = Database(root, index_path(root, index))
-    if refresh or opened._generation() == 0:  # 0: new, or made anew, so there is nothing to trust
-        opened._refresh()
-    return opened
-
-
-def _folder(text: str, *, create: bool) -> str:
-    """Return the absolute path of a folder that exists, with ``/`` on every system."""
-    if not text:  # an unset variable rather than the current folder
-        raise MissingFolder("'' names no folder; write '.' for the current one.")
-    root = os.path.abspath(os.path.expanduser(text))
-    try:
-        is_folder = stat.S_ISDIR(os.stat(root).st_mode)
-    except FileNotFoundError:
-        if not create:
-            raise MissingFolder(
-                f"The folder {root} does not exist. Check its name, or pass create=True to make it."
-            ) from None
-        _make(root)
-        is_folder = True
-    except NotADirectoryError:
-        raise NotAFolder(f"{root} cannot be a folder: a part of its path is a file.") from None
-    except PermissionError as error:
-        raise FolderNotReadable(
-            f"{root} may not be looked at: {error.strerror}. Ask its owner for permission."
-        ) from error
-    except (OSError, ValueError) as error:  # too long, a loop of links, a null character
-        raise MissingFolder(f"{root!r} cannot be a folder: {error}.") from error
-    if not is_folder:
-        raise NotAFolder(
-            f"{root} is a file. A database is a folder: open {os.path.dirname(root)!r} instead."
-        )
-    return root.replace(os.sep, "/") if os.sep != "/" else root
-
-
-def _make(root: str) -> None:
-    try:
-        os.makedirs(root)
-    except PermissionError as error:
-        raise FolderNotReadable(f"{root} cannot be made: {error.strerror}.") from error
-    except OSError as error:
-        raise MissingFolder(f"{root} cannot be made: {error.strerror or error}.") from error
 
 
 def _levels_to_user() -> int:

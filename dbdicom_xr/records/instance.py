@@ -229,7 +229,7 @@ class Frame(Instance):
 
     def __init__(self, database: Database, series_key: str, uid: str, number: int) -> None:
         super().__init__(database, series_key, uid)
-        self.number = number
+        object.__setattr__(self, "number", number)
 
     def _identity(self) -> tuple[Any, ...]:
         return (*super()._identity(), self.number)
@@ -293,15 +293,18 @@ def frame_records(
         # 100,000 of them: __init__ would double the time, and so would the garbage collector, which
         # looks through all objects again and again while none can be garbage.
         new = Instance.__new__
+        slots: Any = Instance  # past __setattr__, which looks for the name of an attribute
+        set_database, set_key = slots._database.__set__, slots._series_key.__set__
+        set_uid, set_at = slots._uid.__set__, slots._at.__set__
         collecting = gc.isenabled()
         gc.disable()
         try:
             for row in owners:
                 instance = new(Instance)
-                instance._database = database
-                instance._series_key = series_key
-                instance._uid = uids[row]
-                instance._at = (table, row)
+                set_database(instance, database)
+                set_key(instance, series_key)
+                set_uid(instance, uids[row])
+                set_at(instance, (table, row))
                 result.append(instance)
         finally:
             if collecting:

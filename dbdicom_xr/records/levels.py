@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.attributes import Name
+from dbdicom_xr.records.attributes import Attribute, Name
 from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.edits import encoded_one
 from dbdicom_xr.records.filters import Filter, parse_filters
 from dbdicom_xr.records.instance import Instance, instance_names, instance_rows, instances_of
+from dbdicom_xr.records.made import empty_leaves, made_table
+from dbdicom_xr.records.placing import Edits, below
 from dbdicom_xr.records.record import Record
 from dbdicom_xr.records.tree import LEVELS, Node
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.header import Header
+    from dbdicom_xr.staging.changing import Change
 
 __all__ = ["NodeRecord", "Patient", "Series", "Study", "record_of"]
 
@@ -39,6 +43,34 @@ class NodeRecord(Record):
     def _tables(self) -> list[tuple[Table, npt.NDArray[np.intp] | None]]:
         database = self.database
         return [(database._table(row), None) for row in self._node.series()]
+
+    def _made_tables(self) -> list[Table]:
+        database = self.database
+        if not database._view().layer.empty:
+            return []
+        return [made_table(database, leaf) for leaf in empty_leaves(self._node)]
+
+    def _set_made(self, change: Change, attribute: Attribute, value: Any) -> None:
+        node = self._node
+        for record in below(self.database, node):
+            key, encoded = encoded_one(attribute, value)
+            own = node.made is not None and record.place == node.made.place
+            if not own and key not in record.attributes and not node.is_empty:
+                continue
+            attributes = dict(record.attributes)
+            attributes.pop(key, None)
+            if encoded is not None:
+                attributes[key] = encoded
+            change.empty[record.place] = record._replace(attributes=attributes, saved=False)
+
+    def _say(self, edits: Edits) -> None:
+        """Let attributes hold for what comes into the record, which was made by hand."""
+        made = self._node.made
+        assert made is not None
+        with self.database._change() as change:
+            said = {key: value for key, value in edits.items() if value is not None}
+            attributes = {**said, **made.attributes}
+            change.empty[made.place] = made._replace(attributes=attributes)
 
     def _child_names(self) -> list[str]:
         return list(self._node.children)
@@ -76,6 +108,13 @@ class NodeRecord(Record):
             found[node] = None
         if level in ("instance", "frame"):
             return instances
+        if wanted and database._view().layer.empty:
+            for leaf in empty_leaves(self._node):
+                above: Node | None = leaf
+                while above is not None and above.level != level:
+                    above = above.parent
+                if above is not None and wanted.any(made_table(database, leaf)):
+                    found[above] = None
         return [record_of(database, node) for node in found]
 
     @property
@@ -109,6 +148,10 @@ class _Keyed(NodeRecord):
         tree = self._database._tree()
         node = tree.find(self.level, self._key)
         if node is None:
+            for other in self._database._renamed.others(self.level, self._key):
+                node = tree.find(self.level, other)
+                if node is not None:
+                    return node
             raise NotInDatabase(tree.why_not(self.level, self._key, self._database.path_on_disk))
         return node
 
@@ -350,6 +393,51 @@ class Series(_Keyed):
         from dbdicom_xr.records.header_table import dataset
 
         return dataset(self._own_table)
+
+    @of_one_state
+    def subseries(self, /, *filters: Mapping[Name, Any], **conditions: Any) -> Any:
+        """Make a new series beside this one, with copies of the instances that match.
+
+        Parameters
+        ----------
+        **conditions
+            Filters, see :meth:`series`.
+
+        Returns
+        -------
+        Series
+
+        Raises
+        ------
+        InvalidValue
+            Nothing matches, or files of which only some frames do.
+        """
+        from dbdicom_xr.records.combine import subseries
+
+        return subseries(self, parse_filters(filters, conditions))
+
+    @of_one_state
+    def split_by(self, name: Name) -> dict[Any, Any]:
+        """Make a new series for each value of an attribute, with copies of the instances.
+
+        Parameters
+        ----------
+        name : name
+            As in ``record[name]``.
+
+        Returns
+        -------
+        dict
+            The series by value, in the order of the values.
+
+        Raises
+        ------
+        GridError
+            Some frame has no such value, or frames of one file have several.
+        """
+        from dbdicom_xr.records.combine import split_by
+
+        return split_by(self, name)
 
     def frames(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[Instance]:
         """Return the frames: of classic images the instances, else a record per frame."""

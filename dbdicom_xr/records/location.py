@@ -10,9 +10,10 @@ from pathlib import Path
 from dbdicom_xr.index.connection import APPLICATION
 from dbdicom_xr.index.scan import FOLDER_NAME
 
-__all__ = ["INDEX_NAME", "index_path", "may_be_replaced"]
+__all__ = ["INDEX_NAME", "STAGING_NAME", "index_path", "may_be_replaced", "staging_path"]
 
 INDEX_NAME = "index.sqlite"
+STAGING_NAME = "staging.sqlite"
 
 
 def index_path(root: str, index: str | os.PathLike[str] | None) -> Path:
@@ -35,6 +36,26 @@ def index_path(root: str, index: str | os.PathLike[str] | None) -> Path:
         return chosen / INDEX_NAME if chosen.is_dir() or not chosen.suffix else chosen
     own = Path(root) / FOLDER_NAME
     return own / INDEX_NAME if _writable(own) else _in_cache(root)
+
+
+def staging_path(root: str, index: Path) -> Path:
+    """Return the file of what is staged of a folder.
+
+    It stands beside the index, but where that is in the user's cache, which programs may empty:
+    then in the user's data directory.
+    """
+    if index == _in_cache(root):
+        import platformdirs
+
+        own = Path(root) / FOLDER_NAME / STAGING_NAME
+        return (
+            own
+            if own.exists()
+            else Path(platformdirs.user_data_dir("dbdicom_xr")) / index.parent.name / STAGING_NAME
+        )
+    if index.name == INDEX_NAME:
+        return index.with_name(STAGING_NAME)
+    return index.with_name(f"{index.stem}.{STAGING_NAME}")
 
 
 def may_be_replaced(path: Path, root: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError, UnknownKeyword
+from dbdicom_xr.errors import UnknownKeyword
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Talk, Voice
 from dbdicom_xr.records.attributes import (
@@ -24,6 +24,7 @@ from dbdicom_xr.records.attributes import (
     suggestion,
 )
 from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.editable import Editable
 from dbdicom_xr.records.filters import Filter, parse_filters
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Children(Mapping[str, R]):
         return f"<children of {self._record!r}: {shown or 'none'}>"
 
 
-class Record(Talk, Mapping[str, "Record"]):
+class Record(Editable, Talk, Mapping[str, "Record"]):
     """A handle on a database, patient, study, series or instance."""
 
     __slots__ = ("__weakref__",)
@@ -186,9 +187,6 @@ class Record(Talk, Mapping[str, "Record"]):
         if isinstance(name, str) and not is_attribute_name(name):
             return self._descendant(name)
         return self._value(parse_name(name))
-
-    def __setitem__(self, name: Any, value: Any) -> None:
-        raise DbdicomError(f"{name!r} cannot be set: this version reads, and changes nothing.")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._child_names())
@@ -353,7 +351,14 @@ class Record(Talk, Mapping[str, "Record"]):
             if values is None:
                 continue
             found.extend((values if rows is None else values.take(rows)).occurring())
+        for table in self._made_tables():
+            values = attribute.values(table)
+            found.extend([] if values is None else values.occurring())
         return distinct(found)
+
+    def _made_tables(self) -> list[Table]:
+        """Return what holds for records made by hand that nothing stands in yet."""
+        return []
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._keywords()})

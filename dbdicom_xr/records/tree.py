@@ -10,8 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.merge import summary
 from dbdicom_xr.index.store import SeriesRow
+
+if TYPE_CHECKING:
+    from dbdicom_xr.staging.file import EmptyRecord
 
 __all__ = ["LEVELS", "Node", "Tree", "unique_names"]
 
@@ -37,6 +43,12 @@ class Node:
     patient: tuple[str, str] = ("", "")  # PatientID, PatientName
     uid: str = ""  # of a patient the PatientID
     place: str = ""  # the UID and those above it: names the node also where UIDs are not unique
+    made: EmptyRecord | None = None  # by hand, with attributes for what comes into it
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no instance at or below the node."""
+        return all(row.instances == 0 for row in self.series())
 
     def series(self) -> Iterator[SeriesRow]:
         """Yield the series at or below the node, in order."""
@@ -54,14 +66,18 @@ class Tree:
     rows : iterable of SeriesRow
     generation : int
         Of the index they were read from.
+    made : iterable of EmptyRecord
+        Records made by hand, which may have nothing below them.
     """
 
-    def __init__(self, rows: Iterable[SeriesRow], generation: int) -> None:
+    def __init__(
+        self, rows: Iterable[SeriesRow], generation: int, made: Iterable[EmptyRecord] = ()
+    ) -> None:
         self.generation = generation
         self.nodes: dict[tuple[str, str], Node] = {}
         self.root = Node("database", "")
         self.series_node: dict[int, Node] = {}
-        self._build(list(rows))
+        self._build(list(rows), {record.place: record for record in made})
 
     def find(self, level: str, key: str) -> Node | None:
         """Return a node, also one whose UID has become unique since its key was made."""
@@ -72,6 +88,21 @@ class Tree:
             node = node if node is not None and node.place == key else None
         return node
 
+    def at(self, level: str, key: SeriesKey) -> Node | None:
+        """Return the node of a level at a place; of a patient by ID, and by name where needed."""
+        for node in self.nodes.values():
+            if node.level != level or (level != "patient" and node.patient[0] != key.patient_id):
+                continue
+            if level == "patient":
+                same_id = node.patient[0] == key.patient_id
+                if same_id and (node.key == key.patient_id or node.patient[1] == key.patient_name):
+                    return node
+            elif node.uid == (key.study_uid if level == "study" else key.series_uid):
+                assert node.parent is not None
+                if level == "study" or node.parent.uid == key.study_uid:
+                    return node
+        return None
+
     def why_not(self, level: str, key: str, folder: str) -> str:
         """Return why no node has a key."""
         text = f"The {level} {key.replace(_SEPARATOR, ' ').strip()} is not in {folder} any more"
@@ -81,21 +112,31 @@ class Tree:
             text += f" under that name alone: there are {len(twins)} of it, such as {places}"
         return f"{text}."
 
-    def _build(self, rows: list[SeriesRow]) -> None:
+    def _build(self, rows: list[SeriesRow], made: dict[tuple[str, SeriesKey], EmptyRecord]) -> None:
+        keys = [row.key for row in rows] + [record.key for record in made.values()]
         names_of_id: dict[str, set[str]] = {}
-        for row in rows:
-            if row.key.patient_name:
-                names_of_id.setdefault(row.key.patient_id, set()).add(row.key.patient_name)
+        for place in keys:
+            if place.patient_name:
+                names_of_id.setdefault(place.patient_id, set()).add(place.patient_name)
 
-        def patient_of(row: SeriesRow) -> tuple[str, str]:
-            names = names_of_id.get(row.key.patient_id, set())
-            if row.key.patient_id and len(names) < 2:
-                return row.key.patient_id, next(iter(names), "")
-            return row.key.patient_id, row.key.patient_name
+        def patient_of(place: SeriesKey) -> tuple[str, str]:
+            names = names_of_id.get(place.patient_id, set())
+            if place.patient_id and len(names) < 2:
+                return place.patient_id, next(iter(names), "")
+            return place.patient_id, place.patient_name
 
         patients: dict[tuple[str, str], dict[str, list[SeriesRow]]] = {}
         for row in rows:
-            patients.setdefault(patient_of(row), {}).setdefault(row.key.study_uid, []).append(row)
+            studies = patients.setdefault(patient_of(row.key), {})
+            studies.setdefault(row.key.study_uid, []).append(row)
+        by_hand = {
+            (patient_of(record.key), record.key.study_uid, record.key.series_uid): record
+            for record in made.values()
+        }
+        for patient, study_uid, _ in by_hand:
+            studies = patients.setdefault(patient, {})
+            if study_uid:
+                studies.setdefault(study_uid, [])
         ids_seen = Counter(patient[0] for patient in patients)
         studies_seen = Counter(uid for studies in patients.values() for uid in studies)
         series_seen = Counter(
@@ -106,20 +147,26 @@ class Tree:
         )
         members = []
         for patient in sorted(patients):
-            place = _SEPARATOR.join(patient)
-            key = patient[0] if patient[0] and ids_seen[patient[0]] == 1 else place
+            whole = _SEPARATOR.join(patient)
+            key = patient[0] if patient[0] and ids_seen[patient[0]] == 1 else whole
             node = Node(
-                "patient", key, parent=self.root, patient=patient, uid=patient[0], place=place
+                "patient", key, parent=self.root, patient=patient, uid=patient[0], place=whole
             )
+            node.made = by_hand.get((patient, "", ""))
             self.nodes["patient", key] = node
             entries = []
-            for uid, series in sorted(
-                patients[patient].items(), key=lambda item: _study_order(item[1])
-            ):
+            ordered = []
+            for uid, series in patients[patient].items():
+                series.sort(key=_series_order)
+                about = _about(series, by_hand.get((patient, uid, "")))
+                ordered.append((about[0], about[1], uid, about[2]))
+            for date, _, uid, description in sorted(ordered):
                 study = self._add(node, "study", uid, studies_seen[uid])
-                self._add_series(study, sorted(series, key=_series_order), series_seen)
-                first = next(study.series())
-                entries.append((f"{first.study_date} {first.study_description}".strip(), study))
+                study.made = by_hand.get((patient, uid, ""))
+                self._add_series(study, patients[patient][uid], series_seen)
+                for child in study.children.values():
+                    child.made = by_hand.get((patient, uid, child.uid))
+                entries.append((f"{date} {description}".strip(), study))
             _attach(node, entries, "study")
             members.append((patient[0] or patient[1], node))
         _attach(self.root, members, "patient")
@@ -149,9 +196,16 @@ def _attach(parent: Node, entries: list[tuple[str, Node]], level: str) -> None:
         parent.children[name] = node
 
 
-def _study_order(rows: list[SeriesRow]) -> tuple[str, str, str]:
-    first = min(rows, key=_series_order)
-    return first.study_date, first.study_time, first.key.study_uid
+def _about(rows: list[SeriesRow], made: EmptyRecord | None) -> tuple[str, str, str]:
+    """Return date, time and description of a study: of its first series, or as it was made."""
+    for row in rows:
+        if row.instances or made is None:
+            return row.study_date, row.study_time, row.study_description
+    from dbdicom_xr.staging.view import columns_of_empty
+
+    assert made is not None
+    date, time, description, *_ = summary(columns_of_empty(made))
+    return date, time, description
 
 
 def _series_order(row: SeriesRow) -> tuple[float, str, str]:

@@ -17,7 +17,7 @@ from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.values import Kind, known_vr, without_warnings
 from dbdicom_xr.staging.charsets import UTF8, header
-from dbdicom_xr.staging.numbers import BLOBS, NUMBERS, blob, number
+from dbdicom_xr.staging.numbers import BLOBS, NUMBERS, blob, kind_of, number
 from dbdicom_xr.staging.texts import BY_TEXT, PARAGRAPHS, as_found
 
 __all__ = ["Encoded", "Rule", "listed"]
@@ -247,8 +247,11 @@ class Rule:
         written, charset = [], b""
         for place, item in enumerate(items):
             try:
-                parts = []
+                parts, last = [], 0
                 for tag, encoded in sorted(_elements(item, self.signed)):
+                    if tag == last:
+                        raise InvalidValue(f"{Key(tag)} is there twice.")
+                    last = tag
                     parts += [header(tag, encoded.kind.vr, len(encoded.value)), encoded.value]
                     charset = charset or encoded.kind.charset
             except InvalidValue as error:
@@ -367,9 +370,9 @@ def _elements(item: Any, signed: int) -> Iterator[tuple[int, Encoded]]:
     if not isinstance(item, Mapping):
         raise InvalidValue(
             "a sequence has items (PS3.5 7.5): each a pydicom Dataset, or a dict with keywords and "
-            f"values; this is a {type(item).__name__}."
+            f"values; this is {kind_of(item)}."
         )
-    signed = int(item.get("PixelRepresentation", signed))
+    signed = _sign(item, signed)
     for name, value in item.items():
         tag = tag_for_keyword(name) if isinstance(name, str) else name
         if isinstance(tag, tuple) and len(tag) == 2 and _is_pair(tag):
@@ -386,12 +389,17 @@ def _elements(item: Any, signed: int) -> Iterator[tuple[int, Encoded]]:
             yield tag, rule.encode(value, rule.representation([value]))
 
 
+def _sign(item: Any, outside: int) -> int:
+    own = item.get("PixelRepresentation")
+    return int(own) if own in (0, 1) else outside
+
+
 # The text of a sequence has one character set, that of the file in the end.
 _CHARACTER_SET = 0x00080005
 
 
 def _found_elements(item: Any, signed: int) -> Iterator[tuple[int, Encoded]]:
-    signed = int(item.get("PixelRepresentation", signed))
+    signed = _sign(item, signed)
     for tag in item.keys():  # noqa: SIM118 - iterating a Dataset gives its elements
         if tag == _CHARACTER_SET or tag.element == 0:
             continue

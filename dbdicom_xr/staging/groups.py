@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from struct import error as StructError
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +36,7 @@ from dbdicom_xr.staging.items import (
     together,
     with_content,
 )
+from dbdicom_xr.staging.macros import Path, belongs_in_groups, never_shared, standard_places
 
 if TYPE_CHECKING:
     from dbdicom_xr.staging.encode import Encoded
@@ -44,47 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["belongs_in_groups", "edit_groups", "lives_in_groups"]
 
 _OfFrame = tuple[dict[Key, _Found], bytes]  # what the shared item says, and the frame's own item
-Path = tuple[Key, ...]  # the sequences that lead to an attribute, and itself
 
 _DEEPEST: Final = 16  # as the index looks
-
-# Where attributes stand that no group has yet (PS3.3 C.7.6.16.2, C.8.13.5, C.8.15.3).
-_MACROS: Final = {
-    "CardiacSynchronizationSequence": (
-        "NominalCardiacTriggerDelayTime", "ActualCardiacTriggerDelayTime", "CardiacCyclePosition",
-    ),
-    "FrameAnatomySequence": ("FrameLaterality",),
-    "FrameContentSequence": (
-        "FrameAcquisitionNumber", "FrameReferenceDateTime", "FrameAcquisitionDateTime",
-        "FrameAcquisitionDuration", "CardiacCyclePosition", "RespiratoryCyclePosition",
-        "TemporalPositionIndex", "StackID", "InStackPositionNumber", "FrameComments", "FrameLabel",
-    ),
-    "FrameVOILUTSequence": (
-        "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "VOILUTFunction",
-    ),
-    "MRDiffusionSequence": ("DiffusionBValue", "DiffusionDirectionality"),
-    "MRDiffusionSequence/DiffusionGradientDirectionSequence": ("DiffusionGradientOrientation",),
-    "MREchoSequence": ("EffectiveEchoTime",),
-    "MRImagingModifierSequence": ("PixelBandwidth", "TransmitterFrequency"),
-    "MRModifierSequence": ("InversionTimes",),
-    "MRTimingAndRelatedParametersSequence": ("FlipAngle", "RepetitionTime", "EchoTrainLength"),
-    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
-    "PixelValueTransformationSequence": ("RescaleIntercept", "RescaleSlope", "RescaleType"),
-    "PlaneOrientationSequence": ("ImageOrientationPatient",),
-    "PlanePositionSequence": ("ImagePositionPatient",),
-    "RealWorldValueMappingSequence": (
-        "RealWorldValueFirstValueMapped", "RealWorldValueLastValueMapped",
-        "DoubleFloatRealWorldValueFirstValueMapped", "DoubleFloatRealWorldValueLastValueMapped",
-        "RealWorldValueIntercept", "RealWorldValueSlope", "RealWorldValueLUTData",
-    ),
-}  # fmt: skip
-# Each kind of image has its own macro for these: they go into the one that is there.
-_FRAME_TYPES: Final = (
-    "MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence",
-    "MRSpectroscopyFrameTypeSequence", "XRay3DFrameTypeSequence", "USImageDescriptionSequence",
-    "ParametricMapFrameTypeSequence",
-)  # fmt: skip
-_NEVER_SHARED: Final = "FrameContentSequence"  # PS3.3 C.7.6.16.2.2
 
 
 def edit_groups(
@@ -144,17 +105,6 @@ def lives_in_groups(shared: bytes | None, per_frame: bytes | None, kind: Kind, k
     """
     groups = _Groups(shared, per_frame, 0, kind)
     return bool(groups.in_shared(key)) or groups.first_row_path(key) is not None
-
-
-def belongs_in_groups(key: Key) -> bool:
-    """Return whether an attribute has a place in the functional groups, by the standard.
-
-    Examples
-    --------
-    >>> belongs_in_groups(Key(0x00189087)), belongs_in_groups(Key(0x00100010))
-    (True, False)
-    """
-    return bool(_standard_places(key))
 
 
 class _Groups:
@@ -276,14 +226,13 @@ class _Groups:
             place, limit = shared[0], _depth(shared[0])
             deletes = None in wanted.values()
             tops = [path[0] for path in shared] if deletes else [place[0]]
-            for top in dict.fromkeys(tops):
-                self._move_to_frames(top, wanted)
+            self._move_to_frames(tops, wanted)
         elif any(value is not None for value in wanted.values()):
             place = self.first_row_path(key)
             if place is None:
                 place = self._new_place(key)
                 if self._common and self._has(self._common[0], place[0]):
-                    self._move_to_frames(place[0], wanted)
+                    self._move_to_frames([place[0]], wanted)
         for frame, value in wanted.items():
             if value is None:
                 if frame < len(self._rows):
@@ -299,11 +248,11 @@ class _Groups:
         """Return whether a macro stands in the shared groups, or, if new, should."""
         if not self._common or self._has(self._common[0], macro):
             return bool(self._common)
-        return macro != _key(_NEVER_SHARED) and not any(self._has(row, macro) for row in self._rows)
+        return macro not in never_shared() and not any(self._has(row, macro) for row in self._rows)
 
     def _new_place(self, key: Key) -> Path:
         """Return where an attribute belongs that no group has."""
-        places = _standard_places(key)
+        places = standard_places(key)
         if len(places) == 1:
             return places[0]
         for place in places:
@@ -331,56 +280,88 @@ class _Groups:
 
     # -- from shared to per frame ----------------------------------------------------------
 
-    def _move_to_frames(self, top: Key, wanted: Mapping[int, Encoded | None]) -> None:
-        """Move an element of the shared item, mostly a macro, into the item of every frame."""
-        common = self._common[0].content
-        implicit = is_implicit(common, self._implicit)
-        elements = split_elements(common, implicit, self._big)[0]
-        moved = elements[keys_of(elements).index(top)]
+    def _move_to_frames(self, tops: Sequence[Key], wanted: Mapping[int, Encoded | None]) -> None:
+        """Move elements of the shared item, mostly macros, into the item of every frame."""
         self._row(self._frames - 1)
+        common = self._common[0].content
+        before = after = self._flat(common)
+        tops = self._moving_with(tops)
+        parts = self._elements(common)
+        moved = {top: parts[top] for top in tops}
         frames: Sequence[int] = range(len(self._rows))
-        own = [frame for frame in frames if self._has(self._rows[frame], top)]
-        if own:
+        twice = [i for i in frames if any(self._has(self._rows[i], top) for top in tops)]
+        if twice:
             # Against the standard, but what stands in the item of a frame comes first.
             if None in wanted.values():
                 raise InvalidValue(
-                    f"{top} stands in the shared functional groups and in those of frame {own[0]} "
-                    f"too (PS3.3 C.7.6.16.1.1); what it holds can be deleted from all frames only."
+                    f"What stands in {tops[0]} can be deleted from all frames only: it is in the "
+                    f"shared functional groups, and in those of frame {twice[0]} too, which the "
+                    "standard rules out (PS3.3 C.7.6.16.1.1)."
                 )
-            frames = [frame for frame in wanted if frame not in set(own)]
-        before = after = _flatten(common, implicit, self._big)
-        if not own:
-            self._change_shared(placed(common, top, implicit, self._big, lambda tag, old: None))
-            after = _flatten(self._common[0].content, implicit, self._big)
-        alone = self._with_macro(b"", top, moved)
-        keys = self._attributes_in(top, alone, implicit)
-        self._check_same(top, keys, (before, b""), (after, alone), "the shared ones")
+            frames = list(wanted)
+        else:
+            for top in tops:
+                self._change_shared(self._without_macro(self._common[0].content, top))
+            after = self._flat(self._common[0].content)
+        alone = self._with_macros(b"", moved)
+        keys = self._attributes_in(alone) - set(tops)
+        self._check_same(keys, (before, b""), (after, alone), "the shared functional groups")
         pattern = re.compile(b"|".join(map(self._pattern_of, keys)) or b"(?!)", re.DOTALL)
         for frame in frames:
             old = self._rows[frame].content
-            new = self._with_macro(old, top, moved)
+            new = self._with_macros(old, moved)
             # Most items hold nothing of the kind, and 10,000 take half a second to look through.
             if pattern.search(old):
-                self._check_same(top, keys, (before, old), (after, new), f"those of frame {frame}")
+                self._check_same(keys, (before, old), (after, new), f"those of frame {frame}")
             self._change_row(frame, new)
 
-    def _with_macro(self, content: bytes, top: Key, moved: Element) -> bytes:
-        implicit = not moved.vr
-        if is_implicit(content, implicit) != implicit:
-            raise InvalidValue(f"{top} cannot move: the functional groups differ in encoding.")
+    def _moving_with(self, tops: Sequence[Key]) -> list[Key]:
+        """Return which elements of the shared item have to move together.
 
-        def make(tag: int, old: Element | None) -> Element:
-            return moved._replace(tag=tag, head=_tag(tag, self._big) + moved.head[4:])
+        Where two macros hold an attribute, vendors' mostly, one of them counts. Both move, so that
+        it is the same one afterwards.
+        """
+        result = list(dict.fromkeys(tops))
+        parts = self._elements(self._common[0].content)
+        for top in result:  # which grows meanwhile
+            for key in self._attributes_in(self._with_macros(b"", {top: parts[top]})):
+                holders = dict.fromkeys(path[0] for path in self.in_shared(key))
+                result += [holder for holder in holders if holder not in result]
+        return result
 
-        return placed(content, top, implicit, self._big, make)
+    def _flat(self, content: bytes) -> dict[Key, _Found]:
+        return _flatten(content, self._implicit, self._big)
 
-    def _attributes_in(self, top: Key, alone: bytes, implicit: bool) -> set[Key]:
-        """Return the names of what the index finds in a macro."""
+    def _elements(self, content: bytes) -> dict[Key, Element]:
+        """Return the elements of an item by name; of several of one name the first."""
+        elements = split_elements(content, is_implicit(content, self._implicit), self._big)[0]
+        names = keys_of(elements)
+        return dict(zip(reversed(names), reversed(elements), strict=True))
+
+    def _without_macro(self, content: bytes, top: Key) -> bytes:
+        implicit = is_implicit(content, self._implicit)
+        return placed(content, top, implicit, self._big, lambda tag, old: None)
+
+    def _with_macros(self, content: bytes, moved: Mapping[Key, Element]) -> bytes:
+        """Return an item with elements of the shared item, where it has none of the name."""
+        for top, part in moved.items():
+            implicit = not part.vr
+            if is_implicit(content, implicit) != implicit:
+                raise InvalidValue(f"{top} cannot move: the functional groups differ in encoding.")
+
+            def make(tag: int, old: Element | None, part: Element = part) -> Element:
+                return old or part._replace(tag=tag, head=_tag(tag, self._big) + part.head[4:])
+
+            content = placed(content, top, implicit, self._big, make)
+        return content
+
+    def _attributes_in(self, content: bytes) -> set[Key]:
+        """Return the names of what the index finds in an item."""
+        # Which block a creator has says nothing about the frame.
         return {
             key
-            for key in _flatten(alone, implicit, self._big)
-            # Which block a creator has says nothing about the frame.
-            if key != top and (key.creator or not key.tag & 0x10000 or key.tag & 0xFF00)
+            for key in self._flat(content)
+            if key.creator or not key.tag & 0x10000 or key.tag & 0xFF00
         }
 
     def _pattern_of(self, key: Key) -> bytes:
@@ -391,19 +372,14 @@ class _Groups:
         number = (b".", re.escape(low)) if self._big else (re.escape(low), b".")
         return re.escape(group) + b"".join(number)
 
-    def _check_same(
-        self, top: Key, keys: set[Key], before: _OfFrame, after: _OfFrame, where: str
-    ) -> None:
+    def _check_same(self, keys: set[Key], before: _OfFrame, after: _OfFrame, where: str) -> None:
         """Raise if a frame would show another value than before, of what is in a macro."""
-        old, new = (
-            _shown(common, _flatten(own, self._implicit, self._big))
-            for common, own in (before, after)
-        )
+        old, new = (_shown(common, self._flat(own)) for common, own in (before, after))
         for key in keys:
             if old.get(key) != new.get(key):
                 raise InvalidValue(
-                    f"{key} stands in {top} of the shared functional groups, and elsewhere in "
-                    f"{where}; it would change if {top} were different by frame."
+                    f"{key} stands in the shared functional groups, and elsewhere in {where}; its "
+                    "value would change if the macro that holds it were different by frame."
                 )
 
 
@@ -448,33 +424,5 @@ def _occurrences(content: bytes, key: Key, implicit: bool, big: bool) -> list[Pa
     return found
 
 
-# -- tags and places -----------------------------------------------------------------------
-
-
 def _tag(tag: int, big: bool) -> bytes:
     return tag.to_bytes(4, "big") if big else tag_bytes(tag)
-
-
-@lru_cache(maxsize=1)
-def _table() -> dict[Key, tuple[Path, ...]]:
-    places: dict[Key, tuple[Path, ...]] = {}
-    for macro, keywords in _MACROS.items():
-        sequences = tuple(_key(name) for name in macro.split("/"))
-        for keyword in keywords:
-            key = _key(keyword)
-            places[key] = ((*sequences, key),)
-    frame_type = _key("FrameType")
-    places[frame_type] = tuple((_key(macro), frame_type) for macro in _FRAME_TYPES)
-    return places
-
-
-def _standard_places(key: Key) -> tuple[Path, ...]:
-    return _table().get(key, ())
-
-
-def _key(keyword: str) -> Key:
-    from pydicom.datadict import tag_for_keyword
-
-    tag = tag_for_keyword(keyword)
-    assert tag is not None, keyword
-    return Key(tag)

@@ -1,0 +1,73 @@
+"""What is staged, as a table to look at before it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydicom.datadict import keyword_for_tag
+
+from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.staging.patch import Patch, Role
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dbdicom_xr.records.database import Database
+
+__all__ = ["table_of_changes"]
+
+COLUMNS = ("record", "change", "attribute", "instances", "value")
+
+
+def table_of_changes(database: Database) -> pd.DataFrame:
+    """Return what is staged; see ``Database.changes``."""
+    import pandas as pd
+
+    layer = database._view().layer
+    rows: list[tuple[Any, ...]] = [
+        row for patch in layer.patches.values() for row in _of_patch(database, patch)
+    ]
+    for record in layer.empty.values():
+        if not record.saved:
+            node = database._tree().at(record.level, record.key)
+            name = record.level if node is None else _path(node)
+            rows.append((name, "made", "", 0, None))
+    rows.sort(key=lambda row: row[:3])
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _of_patch(database: Database, patch: Patch) -> Iterator[tuple[Any, ...]]:
+    role = patch.key.role
+    name = _name(database, patch.key.target)
+    if role in (Role.REMOVED, Role.COPY, Role.NEW, Role.STAGED):
+        word = {Role.REMOVED: "removed", Role.NEW: "new"}.get(role, "copied")
+        yield name, word, "", len(patch), None
+        return
+    if patch.key.source != patch.key.target:
+        yield name, "moved", "", len(patch), _name(database, patch.key.source)
+    for key, column in patch.columns.items():
+        count = int((column.codes_of() >= 0).sum())
+        values = column.decoded()
+        value = values[0] if len(values) == 1 else f"{len(values)} values"
+        yield name, "edited", _keyword(key), count, value
+
+
+def _keyword(key: Key) -> str:
+    return (not key.creator and keyword_for_tag(key.tag)) or str(key)
+
+
+def _name(database: Database, key: SeriesKey) -> str:
+    node = database._tree().at("series", key)
+    if node is not None:
+        return _path(node)
+    return "/" + "/".join([key.patient_id or key.patient_name, key.study_uid, key.series_uid])
+
+
+def _path(node: Any) -> str:
+    parts = []
+    while node is not None and node.level != "database":
+        parts.append(node.name)
+        node = node.parent
+    return "/" + "/".join(reversed(parts))

@@ -1,0 +1,118 @@
+"""Opening a folder as a database."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+from dbdicom_xr.errors import (
+    DbdicomError,
+    FolderNotReadable,
+    MissingFolder,
+    NotAFolder,
+)
+from dbdicom_xr.records.database import Database
+from dbdicom_xr.records.location import index_path
+
+__all__ = ["database"]
+
+
+def database(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    create: bool = False,
+    refresh: bool = True,
+    index: str | os.PathLike[str] | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Database:
+    """Open a folder of DICOM files as a database.
+
+    The first time all files are read and indexed, later only those that changed by name, size or
+    modification time. No file of the folder is changed; the index is kept in its sub-folder
+    ``.dbdicom_xr``, or in the user's cache directory where the folder cannot be written to.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    create : bool
+        Make the folder if it does not exist.
+    refresh : bool
+        Look for changed files. False trusts the index, and looks at no file.
+    index : path-like, optional
+        Where to keep the index: a file, or a folder for it.
+    storage_options : dict, optional
+        For remote folders, which this version cannot open yet.
+
+    Returns
+    -------
+    Database
+
+    Raises
+    ------
+    MissingFolder, NotAFolder, FolderNotReadable
+        There is no folder to open.
+
+    Examples
+    --------
+    >>> import dbdicom_xr as db, tempfile
+    >>> from dbdicom_xr.testing import make_dce
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = make_dce(folder)
+    >>> with db.database(folder) as database:
+    ...     print(len(database.series()), len(database.instances()))
+    1 30
+    """
+    if path is None:
+        raise DbdicomError("db.database() needs a folder: db.database('/data/study')")
+    text = os.fsdecode(path)
+    if storage_options is not None or "://" in text:
+        raise DbdicomError(
+            f"{text!r} is not a folder of this computer; remote folders cannot be opened yet."
+        )
+    root = _folder(text, create=create)
+    opened = Database(root, index_path(root, index))
+    opened._recover()
+    # 0: new, or made anew, so there is nothing to trust.
+    if refresh or opened._store.generation() == 0:
+        opened._refresh()
+    return opened
+
+
+def _folder(text: str, *, create: bool) -> str:
+    """Return the absolute path of a folder that exists, with ``/`` on every system."""
+    if not text:  # an unset variable rather than the current folder
+        raise MissingFolder("'' names no folder; write '.' for the current one.")
+    root = os.path.abspath(os.path.expanduser(text))
+    try:
+        is_folder = stat.S_ISDIR(os.stat(root).st_mode)
+    except FileNotFoundError:
+        if not create:
+            raise MissingFolder(
+                f"The folder {root} does not exist. Check its name, or pass create=True to make it."
+            ) from None
+        _make(root)
+        is_folder = True
+    except NotADirectoryError:
+        raise NotAFolder(f"{root} cannot be a folder: a part of its path is a file.") from None
+    except PermissionError as error:
+        raise FolderNotReadable(
+            f"{root} may not be looked at: {error.strerror}. Ask its owner for permission."
+        ) from error
+    except (OSError, ValueError) as error:  # too long, a loop of links, a null character
+        raise MissingFolder(f"{root!r} cannot be a folder: {error}.") from error
+    if not is_folder:
+        raise NotAFolder(
+            f"{root} is a file. A database is a folder: open {os.path.dirname(root)!r} instead."
+        )
+    return root.replace(os.sep, "/") if os.sep != "/" else root
+
+
+def _make(root: str) -> None:
+    try:
+        os.makedirs(root)
+    except PermissionError as error:
+        raise FolderNotReadable(f"{root} cannot be made: {error.strerror}.") from error
+    except OSError as error:
+        raise MissingFolder(f"{root} cannot be made: {error.strerror or error}.") from error

@@ -1,0 +1,438 @@
+"""Saving what is staged into the files, and restoring what was there before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.errors import Locked, SaveFailed, StaleArray
+from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, refresh, reread
+from dbdicom_xr.index.store import FileRow
+from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.records.layouts import require_fitting_layout
+from dbdicom_xr.records.placing import below
+from dbdicom_xr.staging.changing import Change
+from dbdicom_xr.staging.encode import Encoded
+from dbdicom_xr.staging.file import EmptyRecord, Layer, StagingFile
+from dbdicom_xr.staging.journal import Step, recover, save_files
+from dbdicom_xr.staging.names import NewPaths, safe_name
+from dbdicom_xr.staging.patch import DELETED, Patch, PatchKey, Role
+from dbdicom_xr.staging.splice import create, splice
+from dbdicom_xr.staging.view import View
+
+if TYPE_CHECKING:
+    from dbdicom_xr.records.database import Database
+
+__all__ = ["recover_save", "restore", "save"]
+
+Mask = npt.NDArray[np.bool_]
+Chosen = Callable[[Patch, bool], Mask]
+
+STAGED_FOLDER: Final = f"{FOLDER_NAME}/{STAGED_NAME}"
+
+
+# -- which changes belong to a record --------------------------------------------------------
+
+
+def chosen_by(record: Any) -> Chosen:
+    """Return a function that tells which rows of a patch a record covers.
+
+    Its second argument says whether those count too that came from the record and are elsewhere
+    now.
+    """
+    if record.level == "database":
+        return lambda patch, also_left: np.ones(len(patch), np.bool_)
+    if record.level in ("instance", "frame"):
+        names = {record.uid, *record.database._renamed.others("instance", record.uid)}
+        return lambda patch, also_left: np.array(
+            [uid in names or (origin in names and patch.key.masks)
+             for uid, origin in zip(patch.uids, patch.origins, strict=True)], np.bool_
+        )  # fmt: skip
+    names = {record._key, *record.database._renamed.others(record.level, record._key)}
+
+    def covers(key: SeriesKey) -> bool:
+        if record.level == "patient":
+            return key.patient_id in names or f"{key.patient_id}\x1f{key.patient_name}" in names
+        uid = key.study_uid if record.level == "study" else key.series_uid
+        place = [key.patient_id, key.patient_name, key.study_uid, key.series_uid]
+        place = place[: 3 if record.level == "study" else 4]
+        return uid in names or _place(place) in names
+
+    def rows(patch: Patch, also_left: bool) -> Mask:
+        from_here = patch.key.masks and covers(patch.key.source)
+        here = covers(patch.key.target) and patch.key.role != Role.REMOVED
+        left = from_here and (also_left or patch.key.role == Role.REMOVED)
+        return np.full(len(patch), here or left)
+
+    return rows
+
+
+def _place(parts: Sequence[str]) -> str:
+    """Return how the tree calls a record whose UID is not unique: see ``tree.Node``."""
+    patient, *uids = ["\x1f".join(parts[:2]), *parts[2:]]
+    for uid in uids:
+        patient = f"{uid}\x1f{patient}"
+    return patient
+
+
+def _empty_of(record: Any, layer: Layer) -> set[tuple[str, SeriesKey]]:
+    """Return the records made by hand at and below a record."""
+    if record.level == "database":
+        return set(layer.empty)
+    if record.level in ("instance", "frame"):
+        return set()
+    node = record.database._tree().find(record.level, record._key)
+    return set() if node is None else {made.place for made in below(record.database, node)}
+
+
+# -- saving ----------------------------------------------------------------------------------
+
+
+@dataclass
+class _Job:
+    """What one file becomes."""
+
+    step: Step
+    edits: Mapping[Key, Encoded | None]
+    source: str = ""  # that is read
+    version: tuple[int, int] | None = None  # of the source
+    keeps_pixels: bool = False
+
+
+@dataclass
+class _Plan:
+    """The files of a save, and the state after it."""
+
+    database: Database
+    view: View
+    jobs: list[_Job] = field(default_factory=list)
+    gone: dict[PatchKey, Mask] = field(default_factory=dict)
+    staged: list[Patch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.root = self.database.path_on_disk
+        self._paths = NewPaths(self.root)
+        self._folders: dict[SeriesKey, str] = {}
+
+    # -- the files ---------------------------------------------------------------------------
+
+    def add(self, patch: Patch, rows: Mask) -> None:
+        """Add what is staged of instances."""
+        numbers = np.flatnonzero(rows)
+        if not len(numbers):
+            return
+        self.gone[patch.key] = rows
+        files = self._files(patch, numbers)
+        if patch.key.role != Role.REMOVED:
+            composed = self.view.composed(patch.key.target)
+            table = self.database._table_of(patch.key.target)
+            if table is not None:
+                require_fitting_layout(composed, table)
+        for number, edits in zip(numbers.tolist(), _edits(patch, numbers), strict=True):
+            file = files.get(number)
+            self._add_one(patch, number, file, edits)
+
+    def _add_one(
+        self, patch: Patch, number: int, file: FileRow | None, edits: Mapping[Key, Encoded | None]
+    ) -> None:
+        role = patch.key.role
+        if role == Role.NEW:
+            path = f"{self.root}/{self._new_path(patch, number, edits)}"
+            self.jobs.append(_Job(Step("create", path), edits))
+            return
+        if file is None:
+            if role == Role.REMOVED:
+                return  # as was wished
+            raise StaleArray(
+                f"The instance {patch.origins[number]} cannot be saved: its file has gone from "
+                f"{self.root}. Put the file back, or undo the changes with restore()."
+            )
+        source = f"{self.root}/{file.path}"
+        version = (file.size, file.mtime)
+        if role == Role.REMOVED:
+            self.jobs.append(_Job(Step("delete", source, version=version), {}))
+        elif role == Role.EDITED:
+            step = Step("replace", source, version=version)
+            self.jobs.append(_Job(step, edits, source, version, keeps_pixels=True))
+        else:
+            path = f"{self.root}/{self._new_path(patch, number, edits)}"
+            self.jobs.append(_Job(Step("create", path), edits, source, version))
+            if role == Role.STAGED:
+                self.jobs.append(_Job(Step("delete", source, version=version), {}))
+
+    def _files(self, patch: Patch, numbers: npt.NDArray[np.intp]) -> dict[int, FileRow]:
+        """Return the file of each row, as it was when the change was staged."""
+        if patch.key.role == Role.NEW:
+            return {}
+        rows = self.view.rows_of(patch)[numbers]
+        table = self.view.base_table(patch.key.source)
+        if table is None:
+            return {}
+        at = table.places["file"][rows]
+        known = self.view.files([int(n) for n, row in zip(at, rows, strict=True) if row >= 0])
+        result = {}
+        for number, file, row in zip(numbers.tolist(), at.tolist(), rows.tolist(), strict=True):
+            if row < 0 or file not in known:
+                continue
+            staged = int(patch.files[number])
+            if patch.identity == self.view.identity and staged >= 0 and staged != file:
+                raise SaveFailed(
+                    f"{self.root}/{known[file].path} has been changed by another program since "
+                    "changes of it were staged, so that nothing was saved. restore() of that "
+                    "instance gives up the changes; make them again then."
+                )
+            result[number] = known[file]
+        return result
+
+    def _new_path(self, patch: Patch, number: int, edits: Mapping[Key, Encoded | None]) -> str:
+        key = patch.key.target
+        folder = self._folders.get(key)
+        if folder is None:
+            folder = self._folders[key] = self._folder(key)
+        table = self.database._table_of(key)
+        name = ""
+        if table is not None and (row := table.row_of.get(patch.uids[number])) is not None:
+            value = table.value(Key(0x00200013), row)
+            name = f"{value:06d}" if isinstance(value, int) and value >= 0 else ""
+        return self._paths.of(folder, name or safe_name(patch.uids[number][-16:], "instance"))
+
+    def _folder(self, key: SeriesKey) -> str:
+        """Return where new files of a series go: to its others, or a new folder."""
+        base = self.view.base_table(key)
+        if base is not None and len(base.places):
+            path = base.file(0).path
+            if not path.startswith(STAGED_FOLDER):
+                return path.rpartition("/")[0]
+        node = self.database._tree().at("series", key)
+        parts = []
+        while node is not None and node.level != "database":
+            parts.append(safe_name(node.name, node.level))
+            node = node.parent
+        return "/".join(reversed(parts))
+
+    def make_copies_whole(self) -> None:
+        """Give copies files of their own, where the file they come from is changed now."""
+        changing: dict[SeriesKey, set[int]] = {}
+        for key, mask in self.gone.items():
+            if key.masks:
+                patch = self.view.layer.patches[key]
+                rows = self.view.rows_of(patch)[mask]
+                changing.setdefault(key.source, set()).update(rows[rows >= 0].tolist())
+        for key, patch in self.view.layer.patches.items():
+            if key.role != Role.COPY or key.source not in changing:
+                continue
+            wanted = np.isin(self.view.rows_of(patch), list(changing[key.source]))
+            wanted &= ~self.gone.get(key, np.zeros(len(patch), np.bool_))
+            numbers = np.flatnonzero(wanted)
+            if not len(numbers):
+                continue
+            files = self._files(patch, numbers)
+            for number, edits in zip(numbers.tolist(), _edits(patch, numbers), strict=True):
+                file = files[number]
+                path = self._paths.of(STAGED_FOLDER, safe_name(patch.uids[number], "instance"))
+                self.jobs.append(
+                    _Job(Step("create", f"{self.root}/{path}"), edits,
+                         f"{self.root}/{file.path}", (file.size, file.mtime))
+                )  # fmt: skip
+            self.gone[key] = self.gone.get(key, np.zeros(len(patch), np.bool_)) | wanted
+            uids = [patch.uids[i] for i in numbers.tolist()]
+            staged = PatchKey(key.target, key.target, Role.STAGED)
+            self.staged.append(Patch.bare(staged, "", np.full(len(uids), -1), uids))
+
+    # -- the state after it --------------------------------------------------------------------
+
+    def layer(self, empty: Sequence[EmptyRecord]) -> Layer:
+        """Return what is staged once this is saved."""
+        change = Change(self.view)
+        change.put_back(lambda patch: self.gone.get(patch.key, np.zeros(len(patch), np.bool_)))
+        for patch in self.staged:
+            change.add(patch)
+        change.empty.clear()
+        change.empty.update({record.place: record for record in empty})
+        return change.result()
+
+    # -- doing it ------------------------------------------------------------------------------
+
+    def write(self, number: int, path: str) -> None:
+        """Write the new content of a file."""
+        job = self.jobs[number]
+        if not job.source:
+            create(path, job.edits)
+            return
+        if job.version is not None and version_of(os.stat(job.source)) != job.version:
+            raise SaveFailed(
+                f"{job.source} has been changed by another program. Nothing was saved, and all "
+                "files are as they were; database.scan() reads them again."
+            )
+        splice(job.source, path, job.edits)
+
+    def update_index(self) -> None:
+        """Bring the index up to date with the files that were written."""
+        start = len(self.root) + 1
+        written = [job.step.path[start:] for job in self.jobs if job.step.action != "delete"]
+        removed = [job.step.path[start:] for job in self.jobs if job.step.action == "delete"]
+        same = {job.step.path[start:] for job in self.jobs if job.keeps_pixels}
+        reread(self.database._store, self.root, written, removed, same_pixels=same)
+
+
+def _edits(patch: Patch, rows: npt.NDArray[np.intp]) -> Iterator[dict[Key, Encoded | None]]:
+    """Yield the edits of each row."""
+    columns: list[tuple[Key, list[Encoded | None], list[int]]] = []
+    for key, column in patch.columns.items():
+        columns.append((key, _encoded(column), column.codes_of(rows).tolist()))
+    for i in range(len(rows)):
+        yield {key: values[codes[i]] for key, values, codes in columns if codes[i] >= 0}
+
+
+def _encoded(column: Column) -> list[Encoded | None]:
+    result: list[Encoded | None] = []
+    for value, number in zip(column.values, column.kind_of, strict=True):
+        kind = column.kinds[number]
+        assert isinstance(value, bytes)
+        result.append(None if kind == DELETED else Encoded(kind, value))
+    return result
+
+
+def save(record: Any) -> None:
+    """Save what is staged of a record; see ``Record.save``."""
+    database: Database = record.database
+    staging = database._staging
+    staging.require_no_batch("save()")
+    if not staging.layer():
+        return
+    file = staging.take()
+    with database._lock:
+        database._look_again()
+        recover_save(database)
+        view = database._view()
+        layer = view.layer
+        chosen = chosen_by(record)
+        plan = _Plan(database, view)
+        for patch in layer.patches.values():
+            plan.add(patch, chosen(patch, False))
+        plan.make_copies_whole()
+        mine = _empty_of(record, layer)
+        empty = [
+            made._replace(saved=made.saved or made.place in mine) for made in layer.empty.values()
+        ]
+        _carry_out(database, file, plan, plan.layer(empty), f"Saving {database.path_on_disk}")
+    if not staging.layer().unsaved:
+        staging.give()
+
+
+def _carry_out(database: Database, file: StagingFile, plan: _Plan, new: Layer, what: str) -> None:
+    """Write the files of a plan and make its state the present one, both or neither."""
+    staging = database._staging
+    if not plan.jobs:
+        staging.replace(new)
+        database._look_again()
+        return
+    with file.transaction() as connection:
+        file.forget_waiting(connection)
+        prepared = file.prepare(connection, plan.view.layer, new)
+    try:
+        with progress_bar(len(plan.jobs), what, "file", database._own_voice) as bar:
+            written = 0
+
+            def progress(count: int) -> None:
+                nonlocal written
+                bar.update(count - written)
+                written = count
+
+            save_files(
+                file,
+                [job.step for job in plan.jobs],
+                plan.write,
+                file.adopt_from_journal,
+                payload=prepared,
+                root=database.path_on_disk,
+                before_commit=plan.update_index,
+                progress=progress,
+            )
+    except BaseException:
+        # The index may have seen some of it.
+        if not staging.saving():
+            with file.transaction() as connection:
+                file.forget_waiting(connection)
+        refresh(database._store, database.path_on_disk)
+        raise
+    finally:
+        staging.reload()
+        database._look_again()
+
+
+def restore(record: Any) -> None:
+    """Undo what is staged of a record; see ``Record.restore``."""
+    database: Database = record.database
+    staging = database._staging
+    staging.require_no_batch("restore()")
+    if not staging.layer():
+        return
+    file = staging.take()
+    with database._lock:
+        database._look_again()
+        recover_save(database)
+        view = database._view()
+        chosen = chosen_by(record)
+        plan = _Plan(database, view)
+        for patch in view.layer.patches.values():
+            rows = chosen(patch, True)
+            if not rows.any():
+                continue
+            plan.gone[patch.key] = rows
+            for path, version in _staged_files(plan, patch, rows):
+                plan.jobs.append(_Job(Step("delete", path, version=version), {}))
+        mine = _empty_of(record, view.layer)
+        empty = [made for made in view.layer.empty.values() if made.saved or made.place not in mine]
+        _carry_out(database, file, plan, plan.layer(empty), "Restoring")
+    if not staging.layer().unsaved:
+        staging.give()
+
+
+def _staged_files(plan: _Plan, patch: Patch, rows: Mask) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the files that were made for instances which are given up."""
+    if patch.key.role not in (Role.STAGED, Role.REMOVED):
+        return
+    for file in plan._files(patch, np.flatnonzero(rows)).values():
+        if file.path.startswith(STAGED_FOLDER):
+            yield f"{plan.root}/{file.path}", (file.size, file.mtime)
+
+
+def recover_save(database: Database) -> str | None:
+    """Complete or undo a save that was interrupted, and return what was done.
+
+    Nothing is done where another process is at it.
+    """
+    staging = database._staging
+    if not staging.saving():
+        return None
+    try:
+        file = staging.take()
+    except Locked:
+        return None
+    done = recover(
+        file,
+        file.adopt_from_journal,
+        root=database.path_on_disk,
+        before_commit=lambda: _refresh(database),
+    )
+    with file.transaction() as connection:
+        file.forget_waiting(connection)
+    staging.reload()
+    _refresh(database)
+    if not staging.layer().unsaved:
+        staging.give()
+    return None if done is None else str(done)
+
+
+def _refresh(database: Database) -> None:
+    refresh(database._store, database.path_on_disk)
+    database._look_again()

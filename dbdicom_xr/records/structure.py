@@ -1,0 +1,551 @@
+"""Making, copying, moving and removing records."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.merge import instance_numbers
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.index.values import Kind
+from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.edits import encoded_one, regrouped, with_character_sets
+from dbdicom_xr.records.links import redirected
+from dbdicom_xr.records.modules import IDENTITY, keys_of
+from dbdicom_xr.records.placing import (
+    Edits,
+    attributes_of,
+    constant,
+    inherited,
+    replaced_key,
+    text_of,
+    uid_edits,
+)
+from dbdicom_xr.records.tree import LEVELS, Node
+from dbdicom_xr.staging.changing import Change, Selection
+from dbdicom_xr.staging.encode import Encoded, encode
+from dbdicom_xr.staging.file import EmptyRecord
+from dbdicom_xr.staging.patch import delta
+from dbdicom_xr.staging.uids import new_uid, new_uids
+
+if TYPE_CHECKING:
+    from dbdicom_xr.records.database import Database
+    from dbdicom_xr.records.record import Record
+
+__all__ = ["copy_to", "keep_empty", "make", "move_to", "place", "remove"]
+
+_INSTANCE_NUMBER: Final = Key(0x00200013)
+_SERIES_NUMBER: Final = Key(0x00200011)
+_SOP_CLASS: Final = Key(0x00080016)
+_MODALITY: Final = Key(0x00080060)
+_SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
+
+Place = tuple[Table, np.ndarray[Any, np.dtype[np.intp]]]  # instances of one series
+
+
+# -- from nothing ----------------------------------------------------------------------------
+
+
+def make(record: Record, level: str, attributes: Mapping[str, Any]) -> Record:
+    """Make a record of a level near another one; what lies between them is made too."""
+    given = [(parse_name(name), value) for name, value in attributes.items()]
+    edits: Edits = {}
+    for attribute, value in given:
+        key, encoded = encoded_one(attribute, value)
+        edits[key] = encoded
+    database = record.database
+    with database.batch():
+        parent: Any = record
+        while LEVELS.index(parent.level) >= LEVELS.index(level):
+            parent = parent.parent
+        while LEVELS.index(parent.level) < LEVELS.index(level) - 1:
+            below = LEVELS[LEVELS.index(parent.level) + 1]
+            passed = {} if below != "patient" else edits
+            parent = _make_one(parent, below, dict(passed))
+        return _make_one(parent, level, edits)
+
+
+def _make_one(parent: Any, level: str, edits: Edits) -> Record:
+    database: Database = parent.database
+    if level == "instance":
+        return _make_instance(parent, edits)
+    key = SeriesKey("", "", "", "")
+    if level != "patient":
+        node: Node = parent._node
+        patient = node if level == "study" else node.parent
+        assert patient is not None
+        study = "" if level == "study" else node.uid
+        key = SeriesKey(*patient.patient, study, "")
+    if level == "patient":
+        for name in ("StudyInstanceUID", "SeriesInstanceUID"):
+            _not_here(edits, name, level)
+        identifier = text_of(edits, "PatientID") or f"P{secrets.token_hex(5).upper()}"
+        if any(patient._node.patient[0] == identifier for patient in database.patients()):
+            raise InvalidValue(
+                f"There is a patient with the PatientID {identifier!r} already: "
+                f"database.patients(PatientID={identifier!r})[0]."
+            )
+        edits[IDENTITY["PatientID"]] = encode(0x00100020, identifier)
+        edits.setdefault(IDENTITY["PatientName"], encode(0x00100010, ""))
+        key = key._replace(patient_id=identifier, patient_name=text_of(edits, "PatientName"))
+    else:
+        for name in ("PatientID", "PatientName", *(["StudyInstanceUID"] if level == "series" else
+                     ["SeriesInstanceUID"])):  # fmt: skip
+            _not_here(edits, name, level, key)
+        name = "StudyInstanceUID" if level == "study" else "SeriesInstanceUID"
+        uid = text_of(edits, name) or new_uid()
+        known = database.studies() if level == "study" else database.series()
+        if any(one._node.uid == uid for one in known):
+            raise InvalidValue(f"There is a {level} with the {name} {uid} already.")
+        edits[IDENTITY[name]] = encode(IDENTITY[name].tag, uid)
+        key = key._replace(**{"study_uid" if level == "study" else "series_uid": uid})
+    if level == "series" and _SERIES_NUMBER not in edits:
+        edits[_SERIES_NUMBER] = encode(_SERIES_NUMBER.tag, _next_series_number(parent._node))
+    with database._change() as change:
+        said = {name: value for name, value in edits.items() if value is not None}
+        made = EmptyRecord(level, key, said, False)
+        change.empty[made.place] = made
+    return database._record_at(level, key)
+
+
+def _not_here(edits: Edits, name: str, level: str, key: SeriesKey | None = None) -> None:
+    """Make sure that identifiers of other levels are not given, or say what is so."""
+    if IDENTITY[name] not in edits:
+        return
+    text = text_of(edits, name)
+    if key is not None and name == "PatientName" and text == key.patient_name:
+        return
+    place = {"PatientID": "patient_id", "StudyInstanceUID": "study_uid"}.get(name)
+    if key is not None and place is not None and text == getattr(key, place):
+        del edits[IDENTITY[name]]
+        return
+    raise InvalidValue(f"{name} cannot be given for a new {level}: its place decides it.")
+
+
+def _next_series_number(study: Node) -> int:
+    numbers = [row.series_number for row in study.series() if row.series_number is not None]
+    return max([0, *numbers]) + 1
+
+
+def _make_instance(series: Any, edits: Edits) -> Record:
+    database: Database = series.database
+    node: Node = series._node
+    assert node.row is not None
+    for name in ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID"):
+        if IDENTITY[name] in edits:
+            raise InvalidValue(f"{name} cannot be given for a new instance: its place decides it.")
+    table = database._table(node.row)
+    every = [*keys_of("patient"), *keys_of("study"), *keys_of("patient study"), *keys_of("series"),
+             _SOP_CLASS, _MODALITY]  # fmt: skip
+    elements = attributes_of(database, node, every)
+    elements.setdefault(_SOP_CLASS, Encoded(Kind("UI"), f"{_SECONDARY_CAPTURE}\0".encode()))
+    elements.setdefault(_MODALITY, Encoded(Kind("CS"), b"OT"))
+    numbers = instance_numbers({k: c for k in [_INSTANCE_NUMBER] if (c := table.column(k))},
+                               len(table.places))  # fmt: skip
+    known = numbers[np.isfinite(numbers)]
+    following = int(known.max()) + 1 if len(known) else 1
+    elements[_INSTANCE_NUMBER] = encode(_INSTANCE_NUMBER.tag, following)
+    uid = text_of(edits, "SOPInstanceUID") or new_uid()
+    if database._find(uid) is not None:
+        raise InvalidValue(f"There is an instance with the SOPInstanceUID {uid} already.")
+    elements[IDENTITY["SOPInstanceUID"]] = encode(0x00080018, uid)
+    elements.update(_identity_of(node.row.key))
+    elements.update(edits)
+    present = {key: value for key, value in elements.items() if value is not None}
+    columns = constant(present, 1)
+    if any(value.kind.charset for value in present.values()):
+        charset = Key(0x00080005)
+        columns[charset] = delta(charset, [Encoded(Kind("CS"), b"ISO_IR 192")], None, 1)
+    with database._change() as change:
+        change.make(uid, columns, target=node.row.key)
+    from dbdicom_xr.records.instance import Instance
+
+    return Instance(database, node.key, uid)
+
+
+def _identity_of(key: SeriesKey) -> Edits:
+    tags = (0x00100020, 0x00100010, 0x0020000D, 0x0020000E)
+    return {Key(tag): encode(tag, text) for tag, text in zip(tags, key, strict=True)}
+
+
+# -- copies and moves ------------------------------------------------------------------------
+
+
+def _instances_below(record: Record) -> list[Place]:
+    return [
+        (table, np.arange(len(table.places)) if rows is None
+         else np.unique(table.instance_of[rows]))
+        for table, rows in record._tables()
+    ]  # fmt: skip
+
+
+def _by_series(instances: Sequence[Any]) -> list[Place]:
+    """Return where instances stand, series by series."""
+    rows: dict[int, tuple[Table, list[int]]] = {}
+    for instance in instances:
+        table, row = instance._locate()
+        rows.setdefault(id(table), (table, []))[1].append(row)
+    return [(table, np.array(sorted(set(mine)), np.intp)) for table, mine in rows.values()]
+
+
+def _check_target(record: Any, target: Any, what: str) -> None:
+    from dbdicom_xr.records.record import Record
+
+    if not isinstance(target, Record):
+        raise InvalidValue(f"{record!r} cannot be {what} to {target!r}, which is not a record.")
+    if record.level in ("database", "frame"):
+        raise InvalidValue(f"A {record.level} cannot be {what}; its children or instance can.")
+    wanted = LEVELS[LEVELS.index(record.level) - 1]
+    if target.level != wanted:
+        raise InvalidValue(
+            f"A {record.level} can be {what} to a {wanted}, not to {target!r}, which is a "
+            f"{target.level}."
+        )
+    if target.database != record.database:
+        raise InvalidValue(
+            f"{record!r} cannot be {what} to another database, {target.database.path_on_disk}. "
+            "Export it there as DICOM files instead."
+        )
+
+
+def move_to(record: Any, target: Any) -> Record:
+    """Move a record under another parent; see ``Record.move_to``."""
+    _check_target(record, target, "moved")
+    if record.parent == target:
+        return record  # type: ignore[no-any-return]
+    return _place([record], target, copies=False)[0]
+
+
+def copy_to(record: Any, target: Any, attributes: Mapping[str, Any] | None = None) -> Record:
+    """Copy a record under another parent; see ``Record.copy_to``."""
+    _check_target(record, target, "copied")
+    return _place([record], target, copies=True, attributes=attributes)[0]
+
+
+def place(records: Sequence[Any], target: Any, *, copies: bool) -> list[Record]:
+    """Copy or move several records of one level at once, so that they keep referring to another."""
+    for record in records:
+        _check_target(record, target, "copied" if copies else "moved")
+    if not copies:
+        records = [record for record in records if record.parent != target]
+    return _place(records, target, copies=copies)
+
+
+def _place(
+    records: Sequence[Any],
+    target: Any,
+    *,
+    copies: bool,
+    attributes: Mapping[str, Any] | None = None,
+) -> list[Record]:
+    """Put records under a parent of the level above theirs."""
+    if not records:
+        return []
+    database: Database = target.database
+    extra: Edits = dict(encoded_one(parse_name(n), v) for n, v in (attributes or {}).items())
+    level = records[0].level
+    with database.batch():
+        mover = _Mover(database, target, level, copies=copies)
+        return mover.put(records, extra)
+
+
+class _Mover:
+    """Puts records of one level under a parent, all as one change.
+
+    Parameters
+    ----------
+    database : Database
+    target : Record
+        The parent.
+    level : str
+        Of the records.
+    copies : bool
+    """
+
+    def __init__(self, database: Database, target: Any, level: str, *, copies: bool) -> None:
+        self.database = database
+        self.target = target
+        self.level = level
+        self.copies = copies
+        self.uids: dict[str, str] = {}  # of instances, series and studies: old to new
+        self.places: dict[str, tuple[str, str]] = {}  # instance to study and series, after it
+
+    def put(self, records: Sequence[Any], extra: Edits) -> list[Record]:
+        database = self.database
+        jobs: list[tuple[Any, list[Place], Edits, dict[SeriesKey, SeriesKey]]] = []
+        taken = _numbers_taken(self.target) if self.level in ("series", "instance") else set()
+        if self.level == "instance":
+            together = [(None, [place]) for place in _by_series(records)]
+        else:
+            together = [(record, _instances_below(record)) for record in records]
+        for record, instances in together:
+            edits = self._edits(record, [table for table, _ in instances], extra)
+            if self.level == "series":
+                self._number_series(record, edits, taken)
+            keys = {table.series.key: self._new_key(table.series.key, edits)
+                    for table, _ in instances}  # fmt: skip
+            jobs.append((record, instances, edits, keys))
+        self._map_instances(jobs)
+        with database._change() as change:
+            self._keep_empty_parents(change, records)
+            for _, instances, edits, keys in jobs:
+                for table, rows in instances:
+                    self._put_one(change, table, rows, edits, keys[table.series.key], taken)
+            for record, _, edits, _ in jobs:
+                if record is not None:
+                    self._put_made(change, record, edits)
+        if self.level == "instance":
+            from dbdicom_xr.records.instance import Instance
+
+            uids = [self.uids[one.uid] if self.copies else one.uid for one in records]
+            return [Instance(database, self.target._key, uid) for uid in uids]
+        return [self._result(record, edits) for record, _, edits, _ in jobs]
+
+    # -- where to, and with which attributes ---------------------------------------------------
+
+    def _edits(self, record: Any, tables: Sequence[Table], extra: Edits) -> Edits:
+        """Return the attributes that all instances of a record get."""
+        edits: Edits = {}
+        if self.level != "patient":
+            edits = inherited(self.database, self.target._node, tables)
+            key = _key_of_node(self.target._node)
+            depth = LEVELS.index(self.target.level)
+            names = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
+            for number, name in enumerate(names[: depth + 1]):
+                if (
+                    number == 1
+                    and not key[1]
+                    and not any(table.column(IDENTITY[name]) for table in tables)
+                ):
+                    continue
+                edits[IDENTITY[name]] = encode(IDENTITY[name].tag, key[number])
+        own = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
+        if self.copies and self.level in own:
+            name = own[self.level]
+            new = f"P{secrets.token_hex(5).upper()}" if name == "PatientID" else new_uid()
+            edits[IDENTITY[name]] = encode(IDENTITY[name].tag, new)
+            if self.level != "patient":
+                self.uids[record._node.uid] = new
+        for name in IDENTITY:
+            if IDENTITY[name] in extra:
+                raise InvalidValue(f"{name} cannot be given for a copy: its place decides it.")
+        edits.update(extra)
+        return edits
+
+    def _number_series(self, record: Any, edits: Edits, taken: set[int]) -> None:
+        if _SERIES_NUMBER in edits:
+            return
+        row = record._node.row
+        number = None if row is None else row.series_number
+        if number is not None and number not in taken:
+            taken.add(number)
+            return
+        if number is None and not self.copies:
+            return
+        number = max([0, *taken]) + 1
+        taken.add(number)
+        edits[_SERIES_NUMBER] = encode(_SERIES_NUMBER.tag, number)
+
+    def _new_key(self, key: SeriesKey, edits: Edits) -> SeriesKey:
+        if self.copies:  # what lies below the record is new as well
+            below = {"patient": ("study_uid", "series_uid"), "study": ("series_uid",)}
+            for name in below.get(self.level, ()):
+                old = getattr(key, name)
+                key = key._replace(**{name: self.uids.setdefault(old, new_uid())})
+        return replaced_key(key, edits)
+
+    def _map_instances(self, jobs: Sequence[Any]) -> None:
+        for _, instances, _, keys in jobs:
+            for table, rows in instances:
+                uids = [table.uids[i] for i in rows.tolist()]
+                if self.copies:
+                    self.uids.update(zip(uids, new_uids(len(uids)), strict=True))
+                else:
+                    key = keys[table.series.key]
+                    if (key.study_uid, key.series_uid) != table.series.key[2:]:
+                        self.places.update(dict.fromkeys(uids, (key.study_uid, key.series_uid)))
+
+    # -- one series ----------------------------------------------------------------------------
+
+    def _put_one(
+        self,
+        change: Change,
+        table: Table,
+        rows: Any,
+        edits: Edits,
+        key: SeriesKey,
+        taken: set[int],
+    ) -> None:
+        if not len(rows):
+            return
+        columns = constant({k: v for k, v in edits.items() if k not in _UID_KEYS}, len(rows))
+        for name, text in zip(_UID_NAMES, key, strict=True):
+            if IDENTITY[name] in edits or (self.copies and name.endswith("UID")):
+                encoded = encode(IDENTITY[name].tag, text)
+                columns[IDENTITY[name]] = delta(IDENTITY[name], [encoded], None, len(rows))
+        uids = [table.uids[i] for i in rows.tolist()]
+        new: list[str] | None = None
+        if self.copies:
+            new = [self.uids[uid] for uid in uids]
+            columns.update(uid_edits(table, [Encoded(Kind("UI"), _padded(uid)) for uid in new]))
+        if self.level == "instance":
+            self._number_instances(table, rows, columns, taken)
+        mapping = self.uids if self.copies else {}
+        columns.update(redirected(table, rows, mapping, {} if self.copies else self.places))
+        columns = with_character_sets(table, rows, columns)
+        selection = Selection(table.series.key, rows)
+        frames = regrouped(table, rows, columns)
+        if new is not None:
+            change.copy(selection, columns, target=key, uids=new, frames=frames)
+        else:
+            change.edit(selection, columns, target=key, frames=frames)
+
+    def _number_instances(self, table: Table, rows: Any, columns: Any, taken: set[int]) -> None:
+        """Give instances other numbers where theirs are taken in the series they come into."""
+        column = table.column(_INSTANCE_NUMBER)
+        numbers = instance_numbers({} if column is None else {_INSTANCE_NUMBER: column},
+                                   len(table.places))[rows]  # fmt: skip
+        wanted = {int(number) for number in numbers[np.isfinite(numbers)]}
+        if len(wanted) == len(rows) and not wanted & taken:
+            taken |= wanted
+            return
+        first = max([0, *taken]) + 1
+        fresh = list(range(first, first + len(rows)))
+        taken |= set(fresh)
+        encoded = [encode(_INSTANCE_NUMBER.tag, number) for number in fresh]
+        columns[_INSTANCE_NUMBER] = delta(
+            _INSTANCE_NUMBER, encoded, np.arange(len(rows)), len(rows)
+        )
+
+    # -- records made by hand ------------------------------------------------------------------
+
+    def _keep_empty_parents(self, change: Change, records: Sequence[Any]) -> None:
+        if self.copies:
+            return
+        leaving: dict[Any, int] = {}
+        for record in records:
+            parent = record.parent
+            leaving[parent] = leaving.get(parent, 0) + 1
+        for parent, count in leaving.items():
+            if count == len(parent):
+                keep_empty(change, self.database, parent)
+
+    def _put_made(self, change: Change, record: Any, edits: Edits) -> None:
+        """Take along records made by hand at and below a record."""
+        from dbdicom_xr.records.placing import below
+
+        for made in below(self.database, record._node):
+            key = made.key
+            if self.copies:
+                for name in ("study_uid", "series_uid"):
+                    old = getattr(key, name)
+                    if old and not (self.level == "series" and name == "study_uid"):
+                        key = key._replace(**{name: self.uids.setdefault(old, new_uid())})
+            else:
+                change.empty.pop(made.place, None)
+            key = replaced_key(key, edits, made.level)
+            attributes = dict(made.attributes)
+            for name, text in zip(_UID_NAMES, key, strict=True):
+                if IDENTITY[name] in attributes:
+                    encoded = encode(IDENTITY[name].tag, text)
+                    assert encoded is not None
+                    attributes[IDENTITY[name]] = encoded
+            if (
+                _SERIES_NUMBER in edits
+                and made.level == "series"
+                and (number := edits[_SERIES_NUMBER])
+            ):
+                attributes[_SERIES_NUMBER] = number
+            renamed = EmptyRecord(made.level, key, attributes, False)
+            change.empty[renamed.place] = renamed
+
+    def _result(self, record: Any, edits: Edits) -> Record:
+        if self.level == "patient":
+            key = SeriesKey(text_of(edits, "PatientID"), record._node.patient[1], "", "")
+        else:
+            uid = record._node.uid
+            uid = self.uids[uid] if self.copies else uid
+            key = _key_of_node(self.target._node)
+            key = key._replace(**{"study_uid" if self.level == "study" else "series_uid": uid})
+        return self.database._record_at(self.level, key)
+
+
+_UID_NAMES: Final = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
+_UID_KEYS: Final = frozenset(IDENTITY[name] for name in _UID_NAMES)
+
+
+def _padded(uid: str) -> bytes:
+    raw = uid.encode("ascii")
+    return raw + b"\0" if len(raw) % 2 else raw
+
+
+def _numbers_taken(target: Any) -> set[int]:
+    """Return the numbers of the series of a study, or of the instances of a series."""
+    node: Node = target._node
+    if target.level == "study":
+        return {row.series_number for row in node.series() if row.series_number is not None}
+    if target.level != "series" or node.row is None:
+        return set()
+    table = target.database._table(node.row)
+    column = table.column(_INSTANCE_NUMBER)
+    numbers = instance_numbers({} if column is None else {_INSTANCE_NUMBER: column},
+                               len(table.places))  # fmt: skip
+    return {int(number) for number in numbers[np.isfinite(numbers)]}
+
+
+def _key_of_node(node: Node) -> SeriesKey:
+    if node.level == "patient":
+        return SeriesKey(*node.patient, "", "")
+    if node.level == "study":
+        return SeriesKey(*node.patient, node.uid, "")
+    assert node.level == "series" and node.parent is not None
+    return SeriesKey(*node.patient, node.parent.uid, node.uid)
+
+
+def keep_empty(change: Change, database: Database, parent: Any) -> None:
+    """Keep a record that loses all that is below it, with what it says of itself."""
+    if parent.level == "database":
+        return
+    key = _key_of_node(parent._node)
+    if (parent.level, key) in change.empty:
+        return
+    keys: list[Key] = []
+    for module, level in (("patient", 1), ("study", 2), ("patient study", 2), ("series", 3)):
+        if LEVELS.index(parent.level) == level:
+            keys += keys_of(module)
+    if parent.level == "series":
+        keys.append(_MODALITY)
+    said = {k: v for k, v in attributes_of(database, parent._node, keys).items() if v is not None}
+    made = EmptyRecord(parent.level, key, said, False)
+    change.empty[made.place] = made
+    # Its own place must not hang in the air.
+    above = parent.parent
+    if len(above) == 1:
+        keep_empty(change, database, above)
+
+
+def remove(record: Any) -> None:
+    """Take a record out of the database; see ``Record.remove``."""
+    if record.level in ("database", "frame"):
+        raise InvalidValue(
+            f"A {record.level} cannot be removed; "
+            + ("remove its patients." if record.level == "database" else "remove its instance.")
+        )
+    from dbdicom_xr.records.placing import below
+
+    database: Database = record.database
+    with database._change() as change:
+        parent = record.parent
+        if len(parent) == 1:
+            keep_empty(change, database, parent)
+        for table, rows in _instances_below(record):
+            change.remove(Selection(table.series.key, rows))
+        if record.level != "instance":
+            for made in below(database, record._node):
+                change.empty.pop(made.place, None)
