@@ -47,6 +47,8 @@ def readable(path):
         dataset = pydicom.dcmread(path, force=True)
         if dataset.get("NumberOfFrames") not in (None, 1) or "ModalityLUTSequence" in dataset:
             return None
+        if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+            return None
         try:
             return real_values(dataset)
         except Exception:
@@ -69,6 +71,8 @@ def test_single_frame_images_are_as_pydicom_reads_them(everything):
             except PixelError as error:
                 refused.append(str(error))
                 continue
+            if "frame" in array.dims:  # a mosaic, whose tiles test_mosaic looks at
+                continue
             if instance.DoseGridScaling is not None:
                 expected = expected * instance.DoseGridScaling
             assert values.shape == expected.shape, instance.file
@@ -81,7 +85,7 @@ def test_single_frame_images_are_as_pydicom_reads_them(everything):
             syntaxes.add(instance.TransferSyntaxUID)
     assert compared > 200
     assert len(syntaxes) > 10
-    known = ("mosaics", "PALETTE COLOR")
+    known = ("PALETTE COLOR",)
     assert [text for text in refused if not any(word in text for word in known)] == []
 
 
@@ -322,8 +326,6 @@ def test_vendors_count_slices_along_the_normal_or_against_it(opened, folder, sig
 # -- what has no array yet ---------------------------------------------------------------------
 
 REFUSED = [
-    ("mosaic/In/ep2d_Int_4", PixelError, "6 of 6 images.*mosaics"),
-    ("uih", PixelError, "17 of 17 images.*mosaics"),
     ("xa30/In/99_Phoenix_Document", PixelError, "holds no images, but Enhanced SR Storage"),
 ]
 
