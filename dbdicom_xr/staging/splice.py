@@ -39,6 +39,7 @@ from dbdicom_xr.staging.spans import (
     Patch,
     Span,
     lay_out,
+    lay_out_like_before,
     patched,
 )
 
@@ -154,7 +155,7 @@ def _splice(
 ) -> None:
     """Write the target; ``whole`` are all bytes of the source, ``fd`` is where to get them."""
     try:
-        file = _taken_apart(source, fd)
+        file = _taken_apart(source, fd, whole)
         patches, inner = _patches(file, edits)
         if file.deflated and inner:
             body = convert.deflated(patched(file.data.read(file.data.size, 0), inner))
@@ -190,16 +191,15 @@ class _File:
         return self.data is not self.source
 
 
-def _taken_apart(source: Source, fd: int) -> _File:
+def _taken_apart(source: Source, fd: int, whole: bytes | None) -> _File:
     head = source.read(132, 0)
     if head[128:] != b"DICM" and head[:2] not in _BARE_STARTS:
         raise LayoutError("not a DICOM file (no DICM prefix)")
     meta = lay_out(source, 132 if head[128:] == b"DICM" else 0, EXPLICIT_FORM, meta=True)
     if meta.stuck is not None:
         raise LayoutError(f"{name_of(meta.stuck[0])} cannot be read: {meta.stuck[1]}")
-    said = {span[0]: span for span in meta.spans}
-    syntax = instance_uid(_raw(source, said.get(_SYNTAX)))
-    if instance_uid(_raw(source, said.get(_MEDIA_CLASS))) == _DICOMDIR:
+    syntax = instance_uid(_raw(source, meta.places.get(_SYNTAX)))
+    if instance_uid(_raw(source, meta.places.get(_MEDIA_CLASS))) == _DICOMDIR:
         raise LayoutError("a DICOMDIR, whose records name places in the file")
     data, position = source, meta.end
     if syntax == DEFLATED:
@@ -209,7 +209,11 @@ def _taken_apart(source: Source, fd: int) -> _File:
             raise LayoutError(str(error)) from None
         data, position = Source(-1, 0, body), 0
     form = _form(syntax, data.read(6, position))
-    return _File(meta, meta.end, syntax, data, lay_out(data, position, form), form, source)
+    if whole is not None and data is source:
+        layout = lay_out_like_before(whole, position, form)
+    else:
+        layout = lay_out(data, position, form)
+    return _File(meta, meta.end, syntax, data, layout, form, source)
 
 
 def _form(syntax: str, start: bytes) -> Form:
@@ -232,7 +236,7 @@ _Values: TypeAlias = dict[int, tuple[str, bytes] | None]
 def _patches(file: _File, edits: Edits) -> tuple[list[Patch], list[Patch]]:
     """Return the patches for the file meta information, and for the data set."""
     data, layout, form = file.data, file.layout, file.form
-    places = {span[0]: span for span in layout.spans}  # of those that stand twice, the last counts
+    places = layout.places
     old = new = _raw(data, places.get(_CHARSET))
     if (key := Key(_CHARSET)) in edits:
         given = edits[key]
@@ -242,7 +246,7 @@ def _patches(file: _File, edits: Edits) -> tuple[list[Patch], list[Patch]]:
     private: dict[Key, Encoded | None] = {}
     for key, edit in edits.items():
         tag = key.tag
-        _check(key, edit, file, places)
+        _check(key, edit, file)
         if key.creator:
             private[key] = edit
         elif tag >> 16 == 2:
@@ -250,9 +254,9 @@ def _patches(file: _File, edits: Edits) -> tuple[list[Patch], list[Patch]]:
         else:
             values[tag] = _value(tag, edit, new, form)
     if private:
-        _place_private(private, values, file, places, (old, new))
-    _check_reach(layout, values, places)
-    patches = _changes(data, layout, form, values, places)
+        _place_private(private, values, file, old, new)
+    _check_reach(layout, values)
+    patches = _changes(data, layout, form, values)
     if not convert.same_charset(old, new):
         if layout.stuck is not None and layout.stuck[0] not in PIXELS:
             raise LayoutError(f"{name_of(layout.stuck[0])} cannot be read: {layout.stuck[1]}")
@@ -261,18 +265,17 @@ def _patches(file: _File, edits: Edits) -> tuple[list[Patch], list[Patch]]:
     changed = {tag for _, _, tag, _ in patches}
     for tag, media in ((_SOP_CLASS, _MEDIA_CLASS), (_SOP_INSTANCE, _MEDIA_INSTANCE)):
         edit = edits.get(Key(tag))
-        named = any(span[0] == media for span in file.meta.spans)
+        named = media in file.meta.places
         if named and edit is not None and tag in changed and media not in meta_values:
             meta_values[media] = "UI", edit.value
     meta_patches: list[Patch] = []
     if meta_values:
-        meta_places = {span[0]: span for span in file.meta.spans}
-        meta_patches = _changes(file.source, file.meta, EXPLICIT_FORM, meta_values, meta_places)
+        meta_patches = _changes(file.source, file.meta, EXPLICIT_FORM, meta_values)
         meta_patches += convert.lengths(file.source, file.meta, EXPLICIT_FORM, meta_patches)
     return meta_patches, patches + convert.lengths(data, layout, form, patches)
 
 
-def _check(key: Key, edit: Encoded | None, file: _File, places: Mapping[int, Span]) -> None:
+def _check(key: Key, edit: Encoded | None, file: _File) -> None:
     """Refuse what no file can take, or not this one."""
     tag = key.tag
     group = tag >> 16
@@ -285,7 +288,7 @@ def _check(key: Key, edit: Encoded | None, file: _File, places: Mapping[int, Spa
     if not tag & 0xFFFF and not key.creator and (edit is not None or group == 2):
         raise InvalidValue(f"{key} is the length of a group, which follows from its elements")
     if tag in PIXELS and edit is not None and file.syntax not in _UNCOMPRESSED:
-        span = places.get(tag)
+        span = file.layout.places.get(tag)
         if span is None or convert.undefined(file.data, span):
             raise InvalidValue(f"{key}: the pixels of this file are compressed ({file.syntax})")
 
@@ -311,18 +314,19 @@ def _place_private(
     private: Mapping[Key, Encoded | None],
     values: _Values,
     file: _File,
-    places: Mapping[int, Span],
-    charsets: tuple[bytes, bytes],
+    old: bytes,
+    new: bytes,
 ) -> None:
     """Add private elements to the values, at tags in blocks of their creators (PS3.5 7.8.1)."""
-    blocks = convert.creators(file.data, file.layout, charsets[0])
+    places = file.layout.places
+    blocks = convert.creators(file.data, file.layout, old)
     for tag, value in values.items():
         group, element = tag >> 16, tag & 0xFFFF
         if group & 1 and 0x10 <= element <= 0xFF:
             blocks.pop((group, element), None)
             if value is not None:
                 text = value[1]
-                blocks[group, element] = convert.creator_text(tag, text, charsets[1])
+                blocks[group, element] = convert.creator_text(tag, text, new)
     for key, edit in private.items():
         group, element = key.tag >> 16, key.tag & 0xFF
         mine = [block for (g, block), text in blocks.items() if (g, text) == (group, key.creator)]
@@ -337,29 +341,27 @@ def _place_private(
             if free is None:
                 raise InvalidValue(f"{key}: group {group:04x} has no free private block left")
             creator = group << 16 | free
-            values[creator] = "LO", convert.encoded("LO", key.creator, charsets[1])
+            values[creator] = "LO", convert.encoded("LO", key.creator, new)
             blocks[group, free] = key.creator
             tags = [group << 16 | free << 8 | element]
-        values[tags[0]] = _value(tags[0], edit, charsets[1], file.form)
+        values[tags[0]] = _value(tags[0], edit, new, file.form)
 
 
-def _check_reach(layout: Layout, values: _Values, places: Mapping[int, Span]) -> None:
+def _check_reach(layout: Layout, values: _Values) -> None:
     """Refuse edits behind an element that cannot be stepped over."""
     if layout.stuck is None:
         return
     stuck, reason = layout.stuck
     for tag in values:
-        if tag >= stuck and tag not in places:
+        if tag >= stuck and tag not in layout.places:
             raise LayoutError(
                 f"{name_of(tag)} cannot be changed, as {name_of(stuck)} cannot be read: {reason}"
             )
 
 
-def _changes(
-    data: Source, layout: Layout, form: Form, values: _Values, places: Mapping[int, Span]
-) -> list[Patch]:
+def _changes(data: Source, layout: Layout, form: Form, values: _Values) -> list[Patch]:
     """Return the patches that bring the elements to their values."""
-    spans = layout.spans
+    spans, places = layout.spans, layout.places
     patches: list[Patch] = []
     for tag, wanted in values.items():
         span = places.get(tag)
