@@ -243,4 +243,4 @@ def test_two_slices_are_a_volume(testdata: Path, tmp_path: Path) -> None:
         (series,) = database.series()
         array, affine = series.volume()
     assert array.shape == (256, 256, 2)
-    assert affine[:3, 2].tolist() == pytest.approx([1, 0, 0])
+    assert affine[:3, 2].tolist() == pytest.approx([-1, 0, 0])  # along the normal
