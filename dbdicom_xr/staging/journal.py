@@ -33,7 +33,7 @@ from dbdicom_xr.staging.durable import (
     sync_folders,
     temporary_beside,
 )
-from dbdicom_xr.staging.plan import Entry, Plan, Step
+from dbdicom_xr.staging.plan import Check, Entry, Plan, Step
 from dbdicom_xr.staging.recovery import (
     Commit,
     Recovery,
@@ -78,6 +78,7 @@ def save_files(
     root: str | None = None,
     before_commit: Callable[[], None] | None = None,
     progress: Callable[[int], None] | None = None,
+    check: Check | None = None,
 ) -> list[Version]:
     """Replace, create, delete and move files, all of them or none; the lease must be held.
 
@@ -102,6 +103,9 @@ def save_files(
         Called when all files have taken their places.
     progress : callable, optional
         Called with the number of files written so far.
+    check : callable, optional
+        ``check(connection)`` is called inside each transaction, and raises ``Locked`` where the
+        lease has been lost: :meth:`~dbdicom_xr.staging.lease.Lease.check`.
 
     Returns
     -------
@@ -135,8 +139,8 @@ def save_files(
     content 7 False
     """
     place = plans.root_of(file, root)
-    _finish_earlier(file, place)
-    saving = _Saving(file, Plan(payload, place))
+    _finish_earlier(file, place, check)
+    saving = _Saving(file, Plan(payload, place, check=check))
     plan = saving.plan
     try:
         saving.prepare(steps)
@@ -150,7 +154,7 @@ def save_files(
         if before_commit is not None:
             before_commit()
         saving.committing = True
-        with file.transaction() as connection:
+        with plans.writing(file, plan) as connection:
             commit(connection, payload)
             plans.set_state(file, plan, "done", connection)
         plans.settle(file)
@@ -166,9 +170,9 @@ def save_files(
     return [_DELETED if entry.new is None else entry.new for entry in plan.entries]
 
 
-def _finish_earlier(file: SqliteFile, root: str) -> None:
+def _finish_earlier(file: SqliteFile, root: str, check: Check | None) -> None:
     """Undo what an earlier save of this process could not; that it was told to be undone."""
-    for plan in plans.load(file, root):
+    for plan in plans.load(file, root, check):
         if plan.state in ("done", "saved"):
             for note in clean_up(file, plan)[0]:
                 warnings.warn(note, DicomWarning, stacklevel=3)

@@ -7,6 +7,7 @@ and the time at which it started; any other by a time that has grown old.
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import os
 import socket
@@ -148,7 +149,7 @@ class Lease:
                     return taken
                 holding = _holdings[path] = _Holding(taken, self._file, path)
                 holding.start()
-            holding.leases.add(self)
+            holding.share(self)
             self._holding = holding
         return None
 
@@ -204,41 +205,56 @@ class _Holding:
         self.lost = threading.Event()
         # Weak, so that a database that is dropped without being closed ends its lease.
         self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
-        self._stop = threading.Event()
+        self._stopped = False
+        self._wake = threading.Event()
 
     @property
     def valid(self) -> bool:
         # A process that was forked inherits the object, not the lease.
-        return not (self._stop.is_set() or self.lost.is_set()) and self.pid == os.getpid()
+        return not (self._stopped or self.lost.is_set()) and self.pid == os.getpid()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="dbdicom_xr lease", daemon=True).start()
 
+    def share(self, lease: Lease) -> None:
+        self.leases.add(lease)
+        # Not more than this: the collector may run while locks are held.
+        weakref.finalize(lease, self._wake.set).atexit = False
+
     def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS) and not self.lost.is_set():
+        while not self.lost.is_set():
+            self._wake.wait(BEAT_SECONDS)
+            self._wake.clear()
             with _registry_lock:
-                if not self.leases and not self._stop.is_set():
+                if not self.leases and not self._stopped:
                     self.end()
+                if self._stopped:
                     return
                 file = self.file
-            try:
-                with SqliteFile.transaction(file) as connection:
-                    sql = "UPDATE lease SET beat=? WHERE token=?"
-                    if not connection.execute(sql, [time.time(), self.token]).rowcount:
-                        self.lost.set()
-            except (DbdicomError, OSError, sqlite3.Error):
-                # The disk may come back; whether the lease is still ours, each change checks.
-                continue
+            self._beat(file)
+
+    def _beat(self, file: SqliteFile) -> None:
+        try:
+            with SqliteFile.transaction(file) as connection:
+                sql = "UPDATE lease SET beat=? WHERE token=?"
+                if not connection.execute(sql, [time.time(), self.token]).rowcount:
+                    self.lost.set()
+        except (DbdicomError, OSError, sqlite3.Error):
+            return  # the disk may come back; whether the lease is still ours, each change checks
+        finally:
+            if self._stopped or self.file is not file:
+                file.close()  # it was closed meanwhile, and this has opened it again
 
     def end(self) -> None:
-        self._stop.set()
+        self._stopped = True
+        self._wake.set()
         if _holdings.get(self.path) is self:
             del _holdings[self.path]
         try:
             with SqliteFile.transaction(self.file) as connection:
                 connection.execute("DELETE FROM lease WHERE token=?", [self.token])
         except (DbdicomError, OSError, sqlite3.Error):
-            return  # the row grows old by itself
+            return  # nobody renews it any more
 
 
 def _take(file: SqliteFile, watched: _Row | None) -> str | _Row:
@@ -248,7 +264,7 @@ def _take(file: SqliteFile, watched: _Row | None) -> str | _Row:
     # Not `file.transaction()`: a kind of file may check the lease there.
     with SqliteFile.transaction(file) as connection:
         row = _row_of(connection.execute(f"SELECT {_COLUMNS} FROM lease").fetchall())
-        if row is not None and row != watched:
+        if row is not None and row != watched and not _left_by_us(row):
             if not _ended(row):
                 raise Locked(_refusal(row, file.path))
             if row.machine != machine:
@@ -256,10 +272,16 @@ def _take(file: SqliteFile, watched: _Row | None) -> str | _Row:
         now = time.time()
         connection.execute(
             f"INSERT OR REPLACE INTO lease(one, {_COLUMNS}) VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [token, socket.gethostname(), _user(), os.getpid(), _started(os.getpid()) or "",
+            [token, socket.gethostname(), _user(), os.getpid(), _own_start(),
              machine, numbering, now, now],
         )  # fmt: skip
     return token
+
+
+def _left_by_us(row: _Row) -> bool:
+    """Tell whether this process gave the lease back, but could not remove the row."""
+    this = (row.numbering, row.pid, row.started) == (_identity()[1], os.getpid(), _own_start())
+    return this and all(held.token != row.token for held in _holdings.values())
 
 
 def _refusal(row: _Row, path: Path) -> str:
@@ -319,6 +341,10 @@ def _started(pid: int) -> str | None:
     return "ended" if fields[0] in (b"Z", b"X") else fields[19].decode("ascii")
 
 
+def _own_start() -> str:
+    return _started(os.getpid()) or ""
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -328,6 +354,14 @@ def _user() -> str:
 
 _registry_lock = threading.RLock()
 _holdings: dict[str, _Holding] = {}
+
+
+@atexit.register
+def _end_all() -> None:
+    with _registry_lock:
+        for holding in list(_holdings.values()):
+            if holding.valid:
+                holding.end()
 
 
 def _forget() -> None:

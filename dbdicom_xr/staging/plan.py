@@ -6,6 +6,8 @@ import json
 import os
 import sqlite3
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -16,6 +18,7 @@ from dbdicom_xr.staging.durable import Version, sync_folders
 
 __all__ = [
     "TABLES",
+    "Check",
     "Entry",
     "Plan",
     "State",
@@ -30,6 +33,7 @@ __all__ = [
     "state_of",
     "store",
     "taken_over",
+    "writing",
 ]
 
 TABLES: Final = """
@@ -57,6 +61,9 @@ CREATE TABLE save_folder(
     PRIMARY KEY(save, number)
 ) WITHOUT ROWID;
 """
+
+Check = Callable[[sqlite3.Connection], None]
+"""Called inside each transaction; raises ``Locked`` where the lease is lost."""
 
 Action = Literal["replace", "create", "delete", "move"]
 State = Literal["planned", "switching", "done", "saved", "undoing"]
@@ -104,6 +111,8 @@ class Plan:
     """To be made, outermost first."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     state: State = "planned"
+    check: Check | None = None
+    """Of the lease."""
 
     @property
     def touched(self) -> set[str]:
@@ -117,10 +126,19 @@ def root_of(file: SqliteFile, root: str | None) -> str:
     return os.path.realpath(file.path.parent.parent if root is None else root)
 
 
+@contextmanager
+def writing(file: SqliteFile, plan: Plan) -> Iterator[sqlite3.Connection]:
+    """Change the journal, or what belongs to it, if the lease is still held."""
+    with file.transaction() as connection:
+        if plan.check is not None:
+            plan.check(connection)
+        yield connection
+
+
 def store(file: SqliteFile, plan: Plan) -> None:
     """Put a plan into the journal, to stay there."""
     pack = _Packer(plan.root).pack
-    with file.transaction() as connection:
+    with writing(file, plan) as connection:
         connection.execute(
             "INSERT INTO save VALUES(?, ?, ?)", [plan.id, plan.state, json.dumps(plan.payload)]
         )
@@ -142,7 +160,7 @@ def store(file: SqliteFile, plan: Plan) -> None:
     settle(file)
 
 
-def load(file: SqliteFile, root: str) -> list[Plan]:
+def load(file: SqliteFile, root: str, check: Check | None) -> list[Plan]:
     """Return the plans that are in the journal.
 
     Raises
@@ -177,7 +195,7 @@ def load(file: SqliteFile, root: str) -> list[Plan]:
                     )
                 )
             made = [unpack(path) for (path,) in folders]
-            plans.append(Plan(json.loads(payload), root, entries, made, key, state))
+            plans.append(Plan(json.loads(payload), root, entries, made, key, state, check))
         except (ValueError, AttributeError, TypeError) as error:
             raise StagingDamaged(f"{file.path} is damaged: {error}") from error
     return plans
@@ -200,7 +218,7 @@ def set_state(
         Another process has completed or undone this save.
     """
     if within is None:
-        with file.transaction() as connection:
+        with writing(file, plan) as connection:
             set_state(file, plan, state, connection)
         settle(file)
         plan.state = state
@@ -221,13 +239,13 @@ def set_state(
 
 def drop_folder(file: SqliteFile, plan: Plan, number: int) -> None:
     """Note that another program has made a folder first, so that it is not ours to remove."""
-    with file.transaction() as connection:
+    with writing(file, plan) as connection:
         connection.execute("DELETE FROM save_folder WHERE save=? AND number=?", [plan.id, number])
 
 
 def forget(file: SqliteFile, plan: Plan) -> None:
     """Take a plan out of the journal."""
-    with file.transaction() as connection:
+    with writing(file, plan) as connection:
         connection.execute("DELETE FROM save_step WHERE save=?", [plan.id])
         connection.execute("DELETE FROM save_folder WHERE save=?", [plan.id])
         connection.execute("DELETE FROM save WHERE id=?", [plan.id])

@@ -26,6 +26,7 @@ from dbdicom_xr.staging.durable import (
     sync_folders,
 )
 from dbdicom_xr.staging.plan import (
+    Check,
     Entry,
     Plan,
     absent,
@@ -35,6 +36,7 @@ from dbdicom_xr.staging.plan import (
     set_state,
     settle,
     state_of,
+    writing,
 )
 
 __all__ = ["Commit", "Recovery", "clean_up", "in_words", "pending", "put_back", "recover"]
@@ -76,6 +78,7 @@ def recover(
     *,
     root: str | None = None,
     before_commit: Callable[[], None] | None = None,
+    check: Check | None = None,
 ) -> Recovery | None:
     """Complete or undo a save that was interrupted; the lease must be held.
 
@@ -83,7 +86,7 @@ def recover(
     ----------
     file : SqliteFile
         With the journal.
-    commit, before_commit
+    commit, before_commit, check
         As given to :func:`~dbdicom_xr.staging.journal.save_files`.
     root : str, optional
         The folder of the database, by default the one in which the folder of `file` is.
@@ -100,7 +103,7 @@ def recover(
     """
     result = None
     place = root_of(file, root)
-    for plan in load(file, place):
+    for plan in load(file, place, check):
         if plan.state in ("done", "saved"):
             completed, (notes, left) = True, clean_up(file, plan)
             if plan.state == "saved" and not notes:  # it was told as complete already
@@ -147,7 +150,7 @@ def _complete_all(
     sync_folders(plan.touched)
     if before_commit is not None:
         before_commit()
-    with file.transaction() as connection:
+    with writing(file, plan) as connection:
         commit(connection, plan.payload)
         set_state(file, plan, "done", connection)
     settle(file)

@@ -978,6 +978,29 @@ def test_another_process_has_taken_over(root: Path) -> None:
     file.close()
 
 
+def test_a_lease_that_is_lost_meanwhile(root: Path) -> None:
+    # As when suspended: another process takes the lease, but has not looked at the journal yet.
+    def check(connection: sqlite3.Connection) -> None:
+        if lost:
+            raise Locked("somebody has taken over")
+
+    lost: list[bool] = []
+    before = snapshot(root)
+    with pytest.raises(Locked, match="somebody"):
+        save(root, check=check, before_commit=lambda: lost.append(True))
+    assert (root / "database" / "a").read_bytes() == content(0)  # for the other to decide
+    file = open_file(root)
+    with pytest.raises(Locked):
+        recover(file, commit, check=check)
+    assert committed(file) == []
+    file.close()
+    assert recover_in(root) is not None
+    assert snapshot(root) != before
+    file = open_file(root)
+    assert committed(file) == [1]
+    file.close()
+
+
 def test_a_write_to_an_original_that_was_open_is_kept(root: Path) -> None:
     path = root / "database" / "a"
     with open(path, "ab", buffering=0) as viewer:
@@ -1008,6 +1031,27 @@ def test_versions_tell_new_from_old(root: Path) -> None:
     assert versions == [(new.st_size, new.st_mtime_ns), (-1, -1)]
     assert new.st_mtime_ns != old.st_mtime_ns
     assert stat.S_IMODE(new.st_mode) == 0o640
+
+
+@posix
+def test_owner_and_marks_stay_with_the_file(root: Path) -> None:
+    path = root / "database" / "a"
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 5678)
+        path.chmod(0o2640)
+    marked = hasattr(os, "setxattr")
+    try:
+        if marked:
+            os.setxattr(path, "user.note", b"mine")
+    except OSError:
+        marked = False  # not on this file system
+    old = path.stat()
+    save(root)
+    new = path.stat()
+    assert path.read_bytes() == content(0)
+    assert (new.st_uid, new.st_gid, new.st_mode) == (old.st_uid, old.st_gid, old.st_mode)
+    if marked:
+        assert os.getxattr(path, "user.note") == b"mine"
 
 
 def test_links_are_kept_and_their_files_replaced(root: Path) -> None:

@@ -120,7 +120,10 @@ for line in sys.stdin:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
 
 
 @pytest.fixture
@@ -367,6 +370,27 @@ def test_a_database_that_is_dropped_ends_its_lease(file: StagingFile) -> None:
     while watching.holder() is not None and time.monotonic() < until:
         time.sleep(0.01)
     assert watching.holder() is None
+
+
+def test_what_could_not_be_given_back_is_taken_again(file: StagingFile) -> None:
+    mine = Lease(file)
+    mine.acquire()
+    with file.transaction():
+        mine.release()  # cannot write inside a transaction
+    assert mine.holder() is not None
+    again = Lease(file)
+    again.acquire()
+    check(again, file)
+    again.release()
+    assert mine.holder() is None
+
+
+def test_a_process_that_ends_gives_it_back(others: Any, file: StagingFile) -> None:
+    other = others()
+    other.say("mine.acquire()")
+    other.process.stdin.close()
+    assert other.process.wait(timeout=60) == 0
+    assert file.query("SELECT * FROM lease") == []
 
 
 @posix
