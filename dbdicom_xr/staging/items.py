@@ -230,7 +230,7 @@ def inner_items(part: Element, key: Key, implicit: bool, big: bool) -> list[Item
     if known != "SQ" and not (part.end and known in ("", "UN")):
         return None
     try:
-        return split_items(part.value, implicit or part.vr == "UN", big)[0]
+        return split_items(part.value, implicit, big)[0]
     except Malformed:
         if part.vr == "UN" and not part.end:  # by its name only; nothing says how it is encoded
             return None

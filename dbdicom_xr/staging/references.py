@@ -124,7 +124,7 @@ def _with_uids(
             if _is_uid(part, key):
                 new = _replaced(part.value, mapping)
             elif inner_items(part, key, inside, big) is not None:
-                new = _with_uids(part.value, inside or part.vr == "UN", big, mapping, depth + 1)
+                new = _with_uids(part.value, inside, big, mapping, depth + 1)
             else:
                 continue
             elements[j] = _with_new(part, new, big)
@@ -234,8 +234,7 @@ def _placed_item(
     inner: dict[int, tuple[list[_Piece], bytes]] = {}
     for i, (part, key) in enumerate(zip(elements, keys_of(elements), strict=True)):
         if inner_items(part, key, implicit, big) is not None:
-            nested = implicit or part.vr == "UN"
-            pieces, behind = _placed_items(part.tag, part.value, nested, big, placed, depth + 1)
+            pieces, behind = _placed_items(part.tag, part.value, implicit, big, placed, depth + 1)
             inner[i] = pieces, behind
             new = together([piece.item for piece in pieces], behind)
             elements[i] = _with_new(part, new, big)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -218,6 +219,25 @@ def test_damaged_sequences(encoding: str, of_undefined_length: bool) -> None:
             except Malformed:
                 refused += 1
     assert refused > len(value)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.sampled_from(list(ENCODINGS)),
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_bytes_that_were_changed(
+    encoding: str, of_undefined_length: bool, changes: list[tuple[int, int]]
+) -> None:
+    kind = ENCODINGS[encoding]
+    value = bytearray(raw(references(), kind, of_undefined_length))
+    for at, byte in changes:
+        value[at % len(value)] = byte
+    with suppress(Malformed):
+        replace_uids(bytes(value), kind, {"1.2.3": "1.2.3.4"})
+    with suppress(Malformed):
+        replace_hierarchy(bytes(value), kind, {"1.2.3": ("5", "6"), "1.2.77": ("5", "6")})
 
 
 def test_absurdly_deep() -> None:
