@@ -18,7 +18,9 @@ import pytest
 import xarray as xr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.multival import MultiValue
@@ -31,6 +33,7 @@ from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.values import Kind, decode, plain, without_warnings
 from dbdicom_xr.staging.charsets import header
 from dbdicom_xr.staging.encode import Encoded, encode, fits, recode, set_encoded
+from tests.data import testdata_files
 
 UTF8 = b"ISO_IR 192"
 NOON = dt.datetime(2022, 1, 1, 12, tzinfo=dt.UTC)
@@ -290,10 +293,11 @@ REFUSED = [
     ("EncapsulatedDocument", "abc", "OB takes bytes or a numpy array of uint8"),
     ("FloatPixelData", np.zeros(2), "array of float32, not float64"),
     ("FloatPixelData", b"abc", "items of 4 bytes, this has 3"),
-    ("ReferencedImageSequence", 5, "pydicom Dataset, or a dict .*this is a int"),
+    ("ReferencedImageSequence", 5, "pydicom Dataset, or a dict .*this is an int"),
     ("ReferencedImageSequence", [{"Modality": "mr"}], "item 1: Modality .0008,0060. .*write 'MR'"),
     ("ReferencedImageSequence", [{}, {"Modalty": "MR"}], "item 2: 'Modalty' is neither"),
     ("ReferencedImageSequence", [{0x00191000: 1}], "is private"),
+    ("ReferencedImageSequence", [{"Rows": 1, (0x28, 0x10): 2}], ".0028,0010. is there twice"),
 ]  # fmt: skip
 
 
@@ -460,7 +464,8 @@ def test_decimals_are_the_nearest_of_16_characters(value: float) -> None:
 
 
 @given(
-    st.integers(-(10**20), 10**20) | st.decimals(allow_nan=False, allow_infinity=False, places=9)
+    st.integers(-(10**20), 10**20)
+    | st.decimals(-(10**12), 10**12, allow_nan=False, allow_infinity=False, places=9)
 )
 @settings(max_examples=100, deadline=None)
 def test_whole_numbers_and_decimals(value: Any) -> None:
@@ -609,6 +614,12 @@ def test_datasets(wrap: Any) -> None:
     assert back[1].SeriesDescription == "schräg"
     assert back[1].PurposeOfReferenceCodeSequence[0].CodeMeaning == "ü"
     assert str(back[0].PatientName) == "山田^太郎"
+
+
+def test_sign_of_the_pixels_of_an_item() -> None:
+    for sign, vr in ((None, b"US"), (0, b"US"), (1, b"SS")):
+        item = {"SmallestImagePixelValue": 4, "PixelRepresentation": sign}
+        assert b"\x28\x00\x06\x01" + vr in encoded("ReferencedImageSequence", item).value
 
 
 def test_one_item_needs_no_list() -> None:
@@ -812,3 +823,49 @@ def test_what_fits_is_read_back(text: str, charset: bytes) -> None:
 def test_values_that_have_no_place_in_explicit_vr(vr: str, value: list[Any]) -> None:
     with pytest.raises(InvalidValue, match=f"{vr} holds at most 65534 bytes"):
         free(value, vr)
+
+
+# ---------------------------------------------------------------------------------- real files
+
+
+def tree(item: Dataset) -> list[Any]:
+    return [
+        (int(each.tag), [tree(part) for part in each.value] if each.VR == "SQ" else str(each.value))
+        for each in item
+        if each.tag != 0x00080005
+    ]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("vendor", ["ge", "philips", "uih", "xa30"])
+def test_what_scanners_wrote_can_be_set(vendor: str) -> None:
+    folders = {path.parent: path for path in testdata_files(vendor)}
+    if not folders:
+        pytest.skip("no test data")
+    count, refused = 0, []
+    for path in sorted(folders.values())[:3]:
+        try:
+            dataset = dcmread(path, stop_before_pixels=True)
+        except InvalidDicomError:
+            continue
+        for tag in [tag for tag in dataset.keys() if tag.element]:  # noqa: SIM118
+            with without_warnings():
+                value, vr = dataset[tag].value, str(dataset[tag].VR)
+            if vr not in ("SQ", "UN"):
+                value = plain(value)
+            try:
+                result = encode(int(tag), value, vr=vr)
+            except InvalidValue as error:
+                refused.append(str(error))
+                continue
+            if result is None or (vr == "UN" and not value):
+                continue
+            count += 1
+            back = decode(int(tag), "", result.kind, result.value)
+            if vr == "SQ":
+                with without_warnings():
+                    assert [tree(each) for each in back or []] == [tree(each) for each in value]
+            elif vr not in ("TM", "AS"):  # these are tidied: 11:11:11
+                assert str(back) == str(value)
+    assert count > 50
+    assert len(refused) <= count / 20, refused  # N/A as the sex of a patient, *** as a date
