@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import math
 import shutil
@@ -17,6 +19,7 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -532,6 +535,24 @@ def test_csa_headers_are_left_alone_where_elements_are_made_of_them(tmp_path: Pa
     assert instance.b_value is None
 
 
+@pytest.mark.realdata
+@pytest.mark.parametrize("stripped", [False, True])
+def test_csa_headers_of_a_scanner(testdata: Path, tmp_path: Path, stripped: bool) -> None:
+    for b in (0, 1000):
+        packed = (testdata / "nibabel" / "data" / f"siemens_dwi_{b}.dcm.gz").read_bytes()
+        dataset = pydicom.dcmread(io.BytesIO(gzip.decompress(packed)))
+        if stripped:
+            for tag in [element.tag for element in dataset if element.tag.group == 0x0019]:
+                del dataset[tag]
+        dataset.save_as(tmp_path / f"{b}.dcm")
+    (series,) = db.database(tmp_path).series()
+    assert series.b_value == [0, 1000]
+    # What the test of nibabel has of the b-matrix, turned into the patient.
+    (found,) = series.gradient_direction
+    assert found == pytest.approx([0.99997450, 0.00507649, -0.005023611], abs=1e-4)
+    assert series.image_type == ["MAGNITUDE"]
+
+
 @given(st.binary(max_size=200) | st.builds(lambda b: csa()[:8] + b, st.binary(max_size=200)))
 def test_damaged_csa_headers_say_nothing(raw: bytes) -> None:
     found = csa_diffusion(raw)
@@ -588,6 +609,9 @@ IMAGE_TYPES: list[tuple[tuple[Any, ...], str | None]] = [
     ((words("OTHER"), [(*GE_TYPE, 4)]), "OTHER"),
     ((words("GDC"),), "MAGNITUDE"),
     ((words("GDC", "OTHER"),), "GDC"),
+    (({**words("DIFFUSION", "NONE", "ND", "MOSAIC"), "Manufacturer": "SIEMENS"},), "MAGNITUDE"),
+    (({**words("DIFFUSION", "NONE", "ND"), "Manufacturer": "ELSE"},), "DIFFUSION"),
+    (({**words("DIFFUSION", "CALC_BVALUE"), "Manufacturer": "SIEMENS"},), "DIFFUSION"),
     # letters of other modalities mean other things
     (({**words("AXIAL", "P"), "Modality": "CT"},), "AXIAL"),
     (({**words("F"), "Modality": "PT"},), "F"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from dbdicom_xr.index.table import Table, Values
 from dbdicom_xr.records.attributes import parse_name
-from dbdicom_xr.records.vendors.columns import first_number, private, work_out
+from dbdicom_xr.records.vendors.columns import first_number, is_made_by, private, work_out
 
 __all__ = ["image_types"]
 
@@ -70,11 +70,13 @@ def image_types(table: Table) -> Values | None:
     ]
     if all(column is None for column in columns):
         return None
-    columns.append(parse_name("Modality").values(table))
+    columns += [parse_name(keyword).values(table) for keyword in ("Modality", "Manufacturer")]
     return work_out(columns, len(table), _of_frame)
 
 
-def _of_frame(component: Any, image_type: Any, ge: Any, philips: Any, modality: Any) -> str | None:
+def _of_frame(
+    component: Any, image_type: Any, ge: Any, philips: Any, modality: Any, maker: Any
+) -> str | None:
     """Return what pixels are: a map, else water or fat, else a component of the complex signal."""
     is_mr = modality in (None, "MR")
     words = image_type[2:] if isinstance(image_type, list) else []
@@ -102,10 +104,22 @@ def _of_frame(component: Any, image_type: Any, ge: Any, philips: Any, modality: 
         return private_kind
     if components:
         return components[0]
-    # GDC tells that gradient distortion was corrected; enhanced twins of such images say MAGNITUDE.
-    if words == ["GDC"] and is_mr:
+    if is_mr and (words == ["GDC"] or _is_siemens_contrast(words, maker)):
         return "MAGNITUDE"
     return words[0] if words else None
+
+
+def _is_siemens_contrast(words: list[str], maker: Any) -> bool:
+    """Return whether ImageType names the contrast of an ordinary image of Siemens.
+
+    Enhanced images with these words say MAGNITUDE; those of phase have ``P`` in place of the
+    contrast. So it is with ``GDC`` of Canon, which tells of a distortion correction.
+    """
+    return (
+        is_made_by(maker, "SIEMENS")
+        and words[0:1] in (["DIFFUSION"], ["PERFUSION"], ["ASL"])
+        and words[1:2] == ["NONE"]
+    )
 
 
 def _map(word: str) -> str | None:
