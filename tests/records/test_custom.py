@@ -72,6 +72,18 @@ def test_files_that_change_are_worked_out_anew(tmp_path: Path) -> None:
     assert series.b_value == [50]
 
 
+def test_edits_are_worked_out_anew(series: db.Series) -> None:
+    assert (series.echo, series.b_value) == ([1, 2, 3], [])
+    series.DiffusionBValue = 700.0
+    series.frames()[0].EchoTime = 9.0
+    assert (series.echo, series.b_value) == ([1, 2, 3, 4], [700])
+    assert series.frames()[0].echo == 4
+    with pytest.raises(db.errors.InvalidValue, match="b_value"):
+        series.b_value = 5
+    series.restore()
+    assert (series.echo, series.b_value) == ([1, 2, 3], [])
+
+
 def test_what_is_read_is_the_users_own(tmp_path: Path) -> None:
     def edit(dataset: pydicom.Dataset, index: tuple[int, ...]) -> None:
         dataset.DiffusionBValue, dataset.DiffusionGradientOrientation = 100.0, [0.0, 0.0, 1.0]
