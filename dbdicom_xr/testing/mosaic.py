@@ -240,7 +240,7 @@ def csa_header(tags: Mapping[str, tuple[str, Sequence[object]]]) -> bytes:
     --------
     >>> header = csa_header({"NumberOfImagesInMosaic": ("US", [36])})
     >>> header[:4], len(header)
-    (b'SV10', 124)
+    (b'SV10', 120)
     """
     parts = [b"SV10\4\3\2\1", struct.pack("<2I", len(tags), 77)]
     for name, (vr, values) in tags.items():

@@ -85,7 +85,8 @@ def test_single_frame_images_are_as_pydicom_reads_them(everything):
             syntaxes.add(instance.TransferSyntaxUID)
     assert compared > 200
     assert len(syntaxes) > 10
-    known = ("PALETTE COLOR",)
+    # Two images of nibabel were made smaller, and still claim 48 tiles.
+    known = ("PALETTE COLOR", "48 tiles, 7 in a row, do not fit an image of 256 rows")
     assert [text for text in refused if not any(word in text for word in known)] == []
 
 
