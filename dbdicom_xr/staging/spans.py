@@ -74,7 +74,7 @@ class Layout:
     spans: list[Span] = field(default_factory=list)
     end: int = 0  # behind the last element
     stuck: tuple[int, str] | None = None  # the tag that cannot be stepped over, and why
-    _places: dict[int, Span] | None = None
+    _places: dict[int, Span] | None = field(default=None, compare=False)
 
     @property
     def places(self) -> dict[int, Span]:

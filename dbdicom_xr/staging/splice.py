@@ -51,7 +51,7 @@ __all__ = ["IMPLEMENTATION_CLASS_UID", "IMPLEMENTATION_VERSION_NAME", "Edits", "
 Edits: TypeAlias = "Mapping[Key, Encoded | None]"
 """What to set, and with None what to delete."""
 
-IMPLEMENTATION_CLASS_UID: Final = "2.25.272483027154306310951316913803468312617"
+IMPLEMENTATION_CLASS_UID: Final = "2.25.171246209243119221569316006593643882712"
 IMPLEMENTATION_VERSION_NAME: Final = f"DBDICOM_XR {__version__}"[:16]
 
 _SOP_CLASS: Final = 0x00080016
@@ -162,8 +162,11 @@ def _splice(
             patches.append((file.start, source.size, 0, body))
         else:
             patches += inner
-        made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
+        made = os.open(target, os.O_WRONLY | os.O_CREAT | _BINARY, 0o666)
         try:
+            if fd >= 0 and os.path.sameopenfile(fd, made):
+                raise InvalidValue("a file cannot be written over itself")
+            os.ftruncate(made, 0)
             _write_patched(made, fd, source, whole, sorted(patches))
         finally:
             os.close(made)

@@ -29,7 +29,7 @@ from dbdicom_xr.index.values import Kind
 from dbdicom_xr.index.walker import header_of
 from dbdicom_xr.staging import splice as module
 from dbdicom_xr.staging.encode import Encoded, encode
-from dbdicom_xr.staging.spans import Form, lay_out
+from dbdicom_xr.staging.spans import Form, lay_out, lay_out_like_before
 from dbdicom_xr.staging.splice import create, splice
 from dbdicom_xr.testing import make_enhanced, make_series
 from tests.data import testdata_files
@@ -865,6 +865,21 @@ def test_large_files(folder: Path, way: str, monkeypatch: pytest.MonkeyPatch) ->
     assert target.read_bytes() == source.read_bytes()
 
 
+def test_a_file_is_not_written_over_itself(made: dict[str, Path], folder: Path) -> None:
+    source = folder / "one.dcm"
+    shutil.copyfile(made["explicit"], source)
+    with pytest.raises(InvalidValue, match="over itself"):
+        splice(str(source), str(source), {Key(0x00100020): None})
+    assert source.read_bytes() == made["explicit"].read_bytes()
+
+
+def test_a_target_that_exists_is_truncated(made: dict[str, Path], folder: Path) -> None:
+    target = folder / "long.dcm"
+    target.write_bytes(bytes(1_000_000))
+    splice(str(made["explicit"]), str(target), {})
+    assert target.read_bytes() == made["explicit"].read_bytes()
+
+
 def test_a_file_that_shrinks_while_it_is_copied(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -913,6 +928,37 @@ def test_elements_lie_where_the_walker_finds_them() -> None:
             compared += 1
         assert found.end == len(data) or header.notes, path
     assert compared > 3000
+
+
+def test_files_of_one_size_are_not_taken_for_one_shape(folder: Path) -> None:
+    # Of several sizes, in each another tag, VR, length or item.
+    def sequence(*lengths: int) -> bytes:
+        items = [b"\xfe\xff\0\xe0" + n.to_bytes(4, "little") + bytes(n) for n in lengths]
+        head = bytes.fromhex("08004011") + b"SQ\0\0\xff\xff\xff\xff"
+        return head + b"".join(items) + b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+    def name(length: int) -> bytes:
+        return explicit(0x00100010, "PN", b"N" * length)
+
+    tail = explicit(0x00100020, "LO", b"P ")
+    contents = [
+        (name(16), tail),
+        (explicit(0x00100010, "LO", b"N" * 16), tail),
+        (explicit(0x00100011, "PN", b"N" * 16), tail),
+        (name(4), explicit(0x00100018, "LO", b"ABCD"), tail),
+        (name(6), explicit(0x00100018, "LO", b"AB"), tail),
+        (sequence(0, 16), name(2), tail),
+        (sequence(16, 0), name(2), tail),
+        (sequence(4), name(22), tail),
+    ]
+    for _ in range(3):
+        for number, elements in enumerate(contents):
+            source = joined(folder / f"shape{number}.dcm", *elements)
+            fresh = lay_out(Source(-1, 0, source.read_bytes()), 132 + len(META), Form())
+            splice(str(source), str(folder / "t.dcm"), {Key(0x00100020): text("LO", "new ")})
+            assert lay_out_like_before(source.read_bytes(), 132 + len(META), Form()) == fresh
+            expected = source.read_bytes()[: -len(tail)] + explicit(0x00100020, "LO", b"new ")
+            assert (folder / "t.dcm").read_bytes() == expected
 
 
 # -- files from nothing --------------------------------------------------------------------------
