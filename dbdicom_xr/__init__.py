@@ -18,10 +18,11 @@ import_gdcm()  # before anything imports pydicom
 if TYPE_CHECKING:
     from dbdicom_xr.interact import FrontEnd, ScriptedFrontEnd, TerminalFrontEnd, set_front_end
     from dbdicom_xr.records.attributes import register_attribute
-    from dbdicom_xr.records.database import Database, database
+    from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.header import Header
     from dbdicom_xr.records.instance import Frame, Instance
     from dbdicom_xr.records.levels import Patient, Series, Study
+    from dbdicom_xr.records.opening import database
 
 __all__ = [
     "Database",
@@ -53,7 +54,7 @@ _HOMES = {
     "Series": "records.levels",
     "Study": "records.levels",
     "TerminalFrontEnd": "interact",
-    "database": "records.database",
+    "database": "records.opening",
     "register_attribute": "records.attributes",
     "set_front_end": "interact",
 }

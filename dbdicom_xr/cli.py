@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(chosen: argparse.Namespace) -> str:
-    from dbdicom_xr.records.database import database
+    from dbdicom_xr.records.opening import database
 
     opened = database(chosen.folder, index=chosen.index)
     if chosen.command == "scan":
