@@ -3,20 +3,22 @@
 #   make demo    sets up, reads real and synthetic DICOM, leaves maps in demo_output/
 #   make test    the whole test suite          make lint    ruff and mypy
 #   make docs    the manual, notebooks run     make bench   speed and memory against other readers
+#   make fuzz    damaged files of every kind, for MINUTES=10
 
 SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 PYTHON = $(VENV)/bin/python
 WORKERS ?= auto
+MINUTES ?= 10
 
 # apt packages that some tests use as judges of what the package writes and reads
 JUDGES = dicom3tools dcmtk
 
-.PHONY: help env demo test lint format docs bench constraints judges clean
+.PHONY: help env demo test lint format docs bench fuzz constraints judges clean
 .NOTPARALLEL:
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
 # One stamp per group, so that `make demo` installs no more than a user would.
 $(VENV)/.pip:
@@ -55,6 +57,9 @@ docs: $(VENV)/.docs
 
 bench: $(VENV)/.test
 	$(PYTHON) -m benchmarks $(ARGS)
+
+fuzz: $(VENV)/.test
+	$(PYTHON) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 # Never fails: the tests that need a judge that is missing are skipped, and say so.
 judges:

@@ -89,5 +89,8 @@ def write(folder: Path, dataset: Dataset, name: str = "image.dcm") -> Path:
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     folder.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(folder / name, enforce_file_format=True)
+    options: dict[str, Any] = {"enforce_file_format": True}
+    if not UID(dataset.file_meta.TransferSyntaxUID).is_transfer_syntax:  # younger than pydicom
+        options = {"implicit_vr": False, "little_endian": True, "force_encoding": True}
+    dataset.save_as(folder / name, **options)
     return folder / name
