@@ -880,6 +880,36 @@ def test_a_file_changed_while_the_others_were_written(root: Path) -> None:
     assert snapshot(root) == before
 
 
+@pytest.mark.parametrize("name", ["a", "sub/b", "gone", "link"])
+@pytest.mark.parametrize("late", [False, True])
+def test_nothing_of_another_program_is_overwritten(name: str, late: bool, root: Path) -> None:
+    """Its change comes when all is written, or as late as when the first file has its place."""
+    before = snapshot(root)
+    victim = (root / "database" / name).resolve()
+    real_check, real_replace = journal._Saving.check, os.replace
+    moved: list[str] = []
+
+    def check(saving: Any) -> None:
+        if late:
+            real_check(saving)
+        by_rename(victim, b"theirs")
+        if not late:
+            real_check(saving)
+
+    def replace(source: str, target: str) -> None:
+        moved.append(target)
+        real_replace(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal._Saving, "check", check)
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(SaveFailed, match="changed by another program since"):
+            save(root)
+    assert moved[1:] == [] or late
+    before[victim.relative_to(root).as_posix()] = (b"theirs", 0o644)
+    assert snapshot(root) == before
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
