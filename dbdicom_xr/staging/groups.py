@@ -220,9 +220,7 @@ class _Groups:
                 return
         for frame in range(self._frames if place else min(self._frames, len(self._rows))):
             content = self._row(frame).content
-            own = self._places(content, key)
-            path = own[0] if own and _depth(own[0]) <= limit else place
-            if path is not None:
+            if path := self._counts_in_row(frame, key, limit) or place:
                 self._change_row(frame, self._edited(content, path, value))
 
     def _set_some(self, key: Key, wanted: Mapping[int, Encoded | None]) -> None:
@@ -231,9 +229,10 @@ class _Groups:
         place: Path | None = None
         if shared:
             place, limit = shared[0], _depth(shared[0])
-            deletes = None in wanted.values()
-            tops = [path[0] for path in shared] if deletes else [place[0]]
-            self._move_to_frames(tops, wanted)
+            if None in wanted.values():
+                self._move_to_frames([path[0] for path in shared], wanted)
+            elif not all(self._counts_in_row(frame, key, limit) for frame in wanted):
+                self._move_to_frames([place[0]], wanted)
         elif any(value is not None for value in wanted.values()):
             place = self.first_row_path(key)
             if place is None:
@@ -246,10 +245,17 @@ class _Groups:
                     self._change_row(frame, self._without(self._rows[frame].content, key))
                 continue
             content = self._row(frame).content
-            own = self._places(content, key)
-            path = own[0] if own and _depth(own[0]) <= limit else place
+            path = self._counts_in_row(frame, key, limit) or place
             assert path is not None
             self._change_row(frame, self._edited(content, path, value))
+
+    def _counts_in_row(self, frame: int, key: Key, limit: int) -> Path | None:
+        """Return the place of an attribute in the item of a frame, if no deeper than ``limit``.
+
+        What is deeper than in the shared groups does not count there.
+        """
+        own = self._places(self._row(frame).content, key)
+        return own[0] if own and _depth(own[0]) <= limit else None
 
     def _goes_into_shared(self, macro: Key) -> bool:
         """Return whether a macro stands in the shared groups, or, if new, should."""
@@ -311,7 +317,7 @@ class _Groups:
                 self._change_shared(self._without_macro(self._common[0].content, top))
             after = self._flat(self._common[0].content)
         alone = self._with_macros(b"", moved)
-        keys = self._attributes_in(alone) - set(tops)
+        keys = self._attributes_in(alone)
         self._check_same(keys, (before, b""), (after, alone), "the shared functional groups")
         pattern = re.compile(b"|".join(map(self._pattern_of, keys)) or b"(?!)", re.DOTALL)
         for frame in frames:

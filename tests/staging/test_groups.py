@@ -361,6 +361,20 @@ def test_macros_that_share_an_attribute_move_together() -> None:
     ]
 
 
+def test_an_attribute_beside_the_macros() -> None:
+    # What the frames have counts, so that the element beside the shared macros does not move.
+    shared = raw([item(FlipAngle=7.0)], ENHANCED)
+    timing = [item(MRTimingAndRelatedParametersSequence=[item(FlipAngle=5.0)])]
+    changes = {0: value_of("FlipAngle", 9.0)}
+    new = check(shared, raw(timing * 3, ENHANCED), 3, ENHANCED, {key_of("FlipAngle"): changes})
+    assert new[0] == shared
+    # Here frame 1 has none of its own.
+    per_frame = raw([timing[0], item(), timing[0]], ENHANCED)
+    with pytest.raises(InvalidValue, match="elsewhere in those of frame 0"):
+        edit_groups(shared, per_frame, 3, ENHANCED, {key_of("FlipAngle"): {1: changes[0]}})
+    check(shared, per_frame, 3, ENHANCED, {key_of("FlipAngle"): changes})
+
+
 @encodings
 def test_private_attributes_by_creator(tmp_path: Path, encoding: str) -> None:
     kind = ENCODINGS[encoding]
