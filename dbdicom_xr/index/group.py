@@ -200,7 +200,8 @@ class Group:
             return 1, None
         if not isinstance(raw, bytes):
             _note_hidden_frames(header, header.pixels)
-            return self._tiles(fd, header)
+            mosaic = is_mosaic(_find(header, _IMAGE_TYPE))
+            return self._tiles(fd, header) if mosaic else (1, None)
         declared = decode(0x00280008, "", _NUMBER, raw, quiet=True) if raw else 1
         if not isinstance(declared, int):
             header.notes.append(f"NumberOfFrames is {raw!r}; read as one frame")
@@ -223,7 +224,8 @@ class Group:
             groups.append(value)
         vectors = vector_columns(fd, header, frames, self._kind) if frames > 1 else {}
         if groups == [None, None]:
-            return self._tiles(fd, header) if declared == 1 else (frames, vectors or None)
+            mosaic = declared == 1 and is_mosaic(_find(header, _IMAGE_TYPE))
+            return self._tiles(fd, header) if mosaic else (frames, vectors or None)
         try:
             columns, items = frame_columns(groups[0], groups[1], frames, self._kind)
         except Exception as error:  # the instance stays, without its frames' attributes
@@ -237,9 +239,7 @@ class Group:
         return frames, {**vectors, **columns}
 
     def _tiles(self, fd: int, header: Header) -> tuple[int, dict[Key, Column] | None]:
-        """Return the number of frames that are tiles of one image, and the attributes of each."""
-        if not is_mosaic(_find(header, _IMAGE_TYPE)):
-            return 1, None
+        """Return the number of tiles of a mosaic, and the attributes of each."""
         try:
             return tiles_of_mosaic(
                 header, self._kind, lambda value: pread(fd, value.length, value.offset)

@@ -136,8 +136,8 @@ def subseries(series: Series, wanted: Filter) -> Any:
     partly = (whole > 0) & (whole < table.places["frames"])
     if partly.any():
         raise InvalidValue(
-            f"{int(partly.sum())} instances of {series!r} hold frames that match and others that do "
-            "not. A file is copied whole: select from the array instead, and write that."
+            f"{int(partly.sum())} instances of {series!r} hold frames that match and others that "
+            "do not. A file is copied whole: select from the array instead, and write that."
         )
     database, key = series.database, series._key
     instances = instances_of(database, key, table, np.flatnonzero(chosen))
@@ -168,8 +168,8 @@ def split_by(series: Series, name: Name) -> dict[Any, Any]:
         several = {_hashable(values.distinct[code]) for code in mine.tolist()}
         if len(several) > 1:
             raise GridError(
-                f"{attribute} varies inside the instance {table.uids[instance]}, which is one file: "
-                "select from the array instead, and write that."
+                f"{attribute} varies inside the instance {table.uids[instance]}, which is one "
+                "file: select from the array instead, and write that."
             )
         value = values.distinct[int(mine[0])]
         found.setdefault(_hashable(value), []).append(instance)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import threading
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from dbdicom_xr.arrays.source import forget
 from dbdicom_xr.errors import (
@@ -22,12 +19,7 @@ from dbdicom_xr.errors import (
     IndexDamaged,
     IndexRebuilt,
     MissingFolder,
-    NoPerson,
-    NotInDatabase,
-    NotSaved,
-    SaveRecovered,
 )
-from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.connection import remove_index
 from dbdicom_xr.index.rows import from_stored, to_stored
 from dbdicom_xr.index.scan import Outcome, refresh
@@ -35,21 +27,13 @@ from dbdicom_xr.index.store import SeriesRow, Store
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Voice, progress_bar
 from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its attributes
-from dbdicom_xr.records.edits import edit_rows
-from dbdicom_xr.records.levels import NodeRecord, record_of
+from dbdicom_xr.records.changing import ChangingRecord, levels_to_user
 from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.record import Record
-from dbdicom_xr.records.saving import recover_save
 from dbdicom_xr.records.tree import Node, Tree
-from dbdicom_xr.staging.changing import Change
 from dbdicom_xr.staging.staging import Staging
 from dbdicom_xr.staging.view import View
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from dbdicom_xr.records.attributes import Attribute
 
 __all__ = ["Database", "Problem"]
 
@@ -71,7 +55,7 @@ class Problem(NamedTuple):
     kept: bool
 
 
-class Database(NodeRecord):
+class Database(ChangingRecord):
     """A folder of DICOM files.
 
     Made by :func:`dbdicom_xr.database`. It is a mapping of its patients, and can be used as a
@@ -79,8 +63,8 @@ class Database(NodeRecord):
     """
 
     __slots__ = (
-        "_index", "_known", "_last_look", "_lock", "_own_voice", "_queue", "_renamed", "_root",
-        "_staging", "_store", "_table_cache", "_tree_cache", "_view_cache",
+        "_index", "_last_look", "_own_voice", "_store", "_table_cache", "_tree_cache",
+        "_view_cache",
     )  # fmt: skip
     level = "database"
 
@@ -126,7 +110,7 @@ class Database(NodeRecord):
         warnings.warn(
             f"The index of {self._root} is made anew: {reason}",
             IndexRebuilt,
-            stacklevel=_levels_to_user(),
+            stacklevel=levels_to_user(),
         )
         remove_index(self._index)
         self._tree_cache = None
@@ -158,10 +142,6 @@ class Database(NodeRecord):
                 connection.execute(
                     "INSERT OR IGNORE INTO meta VALUES('root', ?)", [to_stored(self._root)]
                 )
-
-    def _look_again(self) -> None:
-        """Ask the index for its state at the next use, however recently that was done."""
-        self._known = -1
 
     def _generation(self) -> int:
         """Return the number of the present state, of the index with what is staged."""
@@ -305,108 +285,6 @@ class Database(NodeRecord):
             for uid, what in self._view().lost()
         ]  # fmt: skip
 
-    # -- changes -----------------------------------------------------------------------------
-
-    @contextmanager
-    def batch(self) -> Iterator[None]:
-        """Collect the changes of a ``with`` block and make them one.
-
-        Many small changes take milliseconds rather than seconds. They are on the disk when the
-        block ends; where an error ends it, none of them is made.
-
-        Examples
-        --------
-        >>> import dbdicom_xr as db, tempfile
-        >>> from dbdicom_xr.testing import make_dce
-        >>> folder = tempfile.mkdtemp()
-        >>> _ = make_dce(folder)
-        >>> database = db.database(folder)
-        >>> with database.batch():
-        ...     for number, instance in enumerate(database.instances()):
-        ...         instance.InstanceNumber = 100 + number
-        >>> database.InstanceNumber[0]
-        100
-        >>> _ = database.restore()
-        """
-        with self._lock:
-            self._flush()
-        try:
-            with self._staging.batch():
-                try:
-                    yield
-                    self._flush()
-                finally:
-                    self._queue.clear()
-        finally:
-            self._look_again()
-
-    @contextmanager
-    def _change(self) -> Iterator[Change]:
-        """Give a change in the making, which becomes the present state when the block ends."""
-        self._staging.take()
-        self._flush()
-        with self._lock:
-            self._look_again()
-            change = Change(self._view())
-            yield change
-            self._staging.replace(change.result())
-            self._look_again()
-
-    def _queue_edit(self, record: Record, attribute: Attribute, value: Any) -> bool:
-        """Note the edit of one instance in a batch, if that is all there is to it."""
-        if not self._staging.in_batch or record.level != "instance":
-            return False
-        instance: Any = record
-        at = instance._at
-        if at is None or at[0].generation != self._known:
-            self._flush()
-            at = instance._locate()
-        return self._queue.add(at[0], at[1], attribute, value)
-
-    def _flush(self) -> None:
-        """Make the edits that were noted part of what is staged."""
-        if not self._queue:
-            return
-        queued, self._queue = self._queue, Queue()
-        change = Change(self._view())
-        for table, edits in queued.tables():
-            edit_rows(change, table, edits)
-        self._staging.replace(change.result())
-        self._look_again()
-
-    def _record_at(self, level: str, key: SeriesKey) -> Record:
-        """Return the patient, study or series at a place."""
-        node = self._tree().at(level, key)
-        if node is None:
-            raise NotInDatabase(f"There is no {level} at {'/'.join(key)}.")
-        return record_of(self, node)
-
-    def _table_of(self, key: SeriesKey) -> Table | None:
-        """Return the table of a series at a place."""
-        node = self._tree().at("series", key)
-        return None if node is None or node.row is None else self._table(node.row)
-
-    def _recover(self) -> None:
-        """Complete or undo a save that was interrupted, and say so."""
-        if self._staging.saving():
-            recovered = recover_save(self)
-            if recovered is not None:
-                warnings.warn(recovered, SaveRecovered, stacklevel=_levels_to_user())
-
-    def changes(self) -> pd.DataFrame:
-        """Return what is staged, before it is saved.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A row per series and kind of change: the ``record``, the ``change`` ("edited",
-            "moved", "copied", "new", "removed", "made"), the ``attribute``, and how many
-            ``instances``.
-        """
-        from dbdicom_xr.records.changes import table_of_changes
-
-        return table_of_changes(self)
-
     def close(self, save: bool | None = None) -> None:
         """Close the files of the index and of what is staged, and let others change the database.
 
@@ -428,25 +306,6 @@ class Database(NodeRecord):
             elif wanted == "No":
                 self.restore()
         self._close()
-
-    def _ask_about_changes(self) -> str:
-        """Return whether to save, or to restore ("No"), or to "Leave" it, or not to close."""
-        try:
-            answer = self.dialog.question(
-                f"There are changes in {self._root} that are not saved. Save them? No undoes them.",
-                cancel=True,
-                decides="close(save=True|False)",
-            )
-        except NoPerson:
-            warnings.warn(
-                f"{self._root} was closed with changes that are not saved. They stay staged, and "
-                "are there when it is opened again. close(save=True) saves them, "
-                "close(save=False) undoes them.",
-                NotSaved,
-                stacklevel=_levels_to_user(),
-            )
-            return "Leave"
-        return answer
 
     def _close(self) -> None:
         self._staging.close()
@@ -511,15 +370,6 @@ class _ScanProgress:
 
     def finish(self) -> None:
         self._context.__exit__(None, None, None)
-
-
-def _levels_to_user() -> int:
-    """Return the stack level, seen from the caller, of the first code outside this package."""
-    package = __name__.partition(".")[0] + "."
-    frame, levels = sys._getframe(1), 1
-    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(package):
-        frame, levels = frame.f_back, levels + 1
-    return levels
 
 
 _opened: dict[tuple[str, str], Database] = {}

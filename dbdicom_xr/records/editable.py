@@ -164,7 +164,7 @@ class Editable:
 
     @of_one_state
     def _make(self, level: str, attributes: Mapping[str, Any]) -> Record:
-        from dbdicom_xr.records.structure import make
+        from dbdicom_xr.records.making import make
 
         return make(self, level, attributes)  # type: ignore[arg-type]
 

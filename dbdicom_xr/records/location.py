@@ -50,7 +50,7 @@ def staging_path(root: str, index: Path) -> Path:
         own = Path(root) / FOLDER_NAME / STAGING_NAME
         return (
             own
-            if own.exists()
+            if os.path.exists(own)
             else Path(platformdirs.user_data_dir("dbdicom_xr")) / index.parent.name / STAGING_NAME
         )
     if index.name == INDEX_NAME:

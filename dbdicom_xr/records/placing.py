@@ -1,4 +1,4 @@
-"""Where instances stand: what they take over from a new place, and what moves with an identifier."""
+"""Where instances stand: what they take over from a new place, what moves with an identifier."""
 
 from __future__ import annotations
 

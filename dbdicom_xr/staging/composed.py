@@ -200,8 +200,8 @@ class Composed:
                 size += series.bytes * len(piece) // max(series.instances, 1)
         frames = int(self._unordered_places["frames"].sum())
         return SeriesRow(
-            self.number, self.key, date, time, study, number, description, modality, len(self), frames,
-            size,
+            self.number, self.key, date, time, study, number, description, modality,
+            len(self), frames, size,
         )  # fmt: skip
 
     # -- what is edited ----------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Staging:
     def file(self) -> StagingFile | None:
         """The file, None while nothing has been staged."""
         with self._lock:
-            if self._file is None and self.path.exists():
+            if self._file is None and os.path.exists(self.path):
                 self._file = StagingFile(self.path, writable=os.access(self.path, os.W_OK))
             return self._file
 

@@ -1,0 +1,173 @@
+"""The changing half of a database: what is collected, made one state, recovered and listed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dbdicom_xr.errors import NoPerson, NotInDatabase, NotSaved, SaveRecovered
+from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.records.edits import edit_rows
+from dbdicom_xr.records.levels import NodeRecord, record_of
+from dbdicom_xr.records.pending import Queue, Renamed
+from dbdicom_xr.records.saving import recover_save
+from dbdicom_xr.staging.changing import Change
+from dbdicom_xr.staging.staging import Staging
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dbdicom_xr.records.attributes import Attribute
+    from dbdicom_xr.records.record import Record
+
+__all__ = ["ChangingRecord", "levels_to_user"]
+
+
+def levels_to_user() -> int:
+    """Return the stack level, seen from the caller, of the first code outside this package."""
+    package = __name__.partition(".")[0] + "."
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(package):
+        frame, levels = frame.f_back, levels + 1
+    return levels
+
+
+class ChangingRecord(NodeRecord):
+    """What a database knows of its changes; :class:`Database` adds the folder and its index."""
+
+    __slots__ = ("_known", "_lock", "_queue", "_renamed", "_root", "_staging")
+
+    _known: int
+    _lock: threading.RLock
+    _queue: Queue
+    _renamed: Renamed
+    _root: str
+    _staging: Staging
+
+    def _look_again(self) -> None:
+        """Ask the index for its state at the next use, however recently that was done."""
+        self._known = -1
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Collect the changes of a ``with`` block and make them one.
+
+        Many small changes take milliseconds rather than seconds. They are on the disk when the
+        block ends; where an error ends it, none of them is made.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_dce
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_dce(folder)
+        >>> database = db.database(folder)
+        >>> with database.batch():
+        ...     for number, instance in enumerate(database.instances()):
+        ...         instance.InstanceNumber = 100 + number
+        >>> database.InstanceNumber[0]
+        100
+        >>> _ = database.restore()
+        """
+        with self._lock:
+            self._flush()
+        try:
+            with self._staging.batch():
+                try:
+                    yield
+                    self._flush()
+                finally:
+                    self._queue.clear()
+        finally:
+            self._look_again()
+
+    @contextmanager
+    def _change(self) -> Iterator[Change]:
+        """Give a change in the making, which becomes the present state when the block ends."""
+        self._staging.take()
+        self._flush()
+        with self._lock:
+            self._look_again()
+            change = Change(self.database._view())
+            yield change
+            self._staging.replace(change.result())
+            self._look_again()
+
+    def _queue_edit(self, record: Record, attribute: Attribute, value: Any) -> bool:
+        """Note the edit of one instance in a batch, if that is all there is to it."""
+        if not self._staging.in_batch or record.level != "instance":
+            return False
+        instance: Any = record
+        at = instance._at
+        if at is None or at[0].generation != self._known:
+            self._flush()
+            at = instance._locate()
+        return self._queue.add(at[0], at[1], attribute, value)
+
+    def _flush(self) -> None:
+        """Make the edits that were noted part of what is staged."""
+        if not self._queue:
+            return
+        queued, self._queue = self._queue, Queue()
+        change = Change(self.database._view())
+        for table, edits in queued.tables():
+            edit_rows(change, table, edits)
+        self._staging.replace(change.result())
+        self._look_again()
+
+    def _record_at(self, level: str, key: SeriesKey) -> Record:
+        """Return the patient, study or series at a place."""
+        node = self.database._tree().at(level, key)
+        if node is None:
+            raise NotInDatabase(f"There is no {level} at {'/'.join(key)}.")
+        return record_of(self.database, node)
+
+    def _table_of(self, key: SeriesKey) -> Table | None:
+        """Return the table of a series at a place."""
+        node = self.database._tree().at("series", key)
+        return None if node is None or node.row is None else self.database._table(node.row)
+
+    def _recover(self) -> None:
+        """Complete or undo a save that was interrupted, and say so."""
+        if self._staging.saving():
+            recovered = recover_save(self.database)
+            if recovered is not None:
+                warnings.warn(recovered, SaveRecovered, stacklevel=levels_to_user())
+
+    def changes(self) -> pd.DataFrame:
+        """Return what is staged, before it is saved.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per series and kind of change: the ``record``, the ``change`` ("edited",
+            "moved", "copied", "new", "removed", "made"), the ``attribute``, and how many
+            ``instances``.
+        """
+        from dbdicom_xr.records.changes import table_of_changes
+
+        return table_of_changes(self.database)
+
+    def _ask_about_changes(self) -> str:
+        """Return whether to save, or to restore ("No"), or to "Leave" it, or not to close."""
+        try:
+            answer = self.dialog.question(
+                f"There are changes in {self._root} that are not saved. Save them? No undoes them.",
+                cancel=True,
+                decides="close(save=True|False)",
+            )
+        except NoPerson:
+            warnings.warn(
+                f"{self._root} was closed with changes that are not saved. They stay staged, and "
+                "are there when it is opened again. close(save=True) saves them, "
+                "close(save=False) undoes them.",
+                NotSaved,
+                stacklevel=levels_to_user(),
+            )
+            return "Leave"
+        return answer
