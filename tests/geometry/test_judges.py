@@ -1,4 +1,4 @@
-"""Affines of scanner files, beside those of SimpleITK and dcm2niix.
+"""Affines of scanner files, beside those of SimpleITK, nibabel and dcm2niix.
 
 SimpleITK reads the files of one volume, in our order, or one multi-frame file. The results of
 dcm2niix lie beside the files, as NIfTI: other signs along x and y, and rows from the bottom up, so
@@ -22,7 +22,7 @@ nibabel = pytest.importorskip("nibabel")
 sitk = pytest.importorskip("SimpleITK")
 
 # How many must agree at the least; more may, as more can be read.
-VOLUMES, SINGLE_SLICES, MULTI_FRAME = 29, 24, 60
+VOLUMES, SINGLE_SLICES, MULTI_FRAME, MOSAICS, FILES = 29, 24, 60, 26, 76
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,35 @@ def test_multi_frame_files_as_itk_reads_them(database: Any) -> None:
             assert affine == pytest.approx(itk_affine(image), abs=1e-3), instance.file
             agreed += 1
     assert agreed >= MULTI_FRAME
+
+
+@pytest.mark.filterwarnings("ignore")  # of nibabel
+def test_files_as_nibabel_reads_them(database: Any) -> None:
+    wrappers = pytest.importorskip("nibabel.nicom.dicomwrappers")
+    agreed = {"mosaics": 0, "others": 0}
+    for series in database.series():
+        if series.Modality == ["RTDOSE"]:
+            continue  # nibabel does not know their planes
+        for instance in series.instances()[:2]:
+            try:
+                array = instance.array()
+                affine = array.dicom.affine
+            except DbdicomError:
+                continue
+            try:
+                wrapper = wrappers.wrapper_from_file(instance.file)
+                theirs = np.asarray(wrapper.affine, float)[:, [1, 0, 2, 3]]  # rows come first
+            except wrappers.WrapperError:
+                continue
+            mosaic = type(wrapper).__name__ == "MosaicWrapper"
+            # But for mosaics, nibabel counts slices against the normal.
+            last = 0 if mosaic else array.sizes.get("frame", 1) - 1
+            turn = np.diag([1.0, 1, 1 if mosaic else -1, 1])
+            turn[2, 3] = last
+            assert affine @ turn == pytest.approx(theirs, abs=1e-3), instance.file
+            agreed["mosaics" if mosaic else "others"] += 1
+    assert agreed["mosaics"] >= MOSAICS
+    assert agreed["others"] >= FILES
 
 
 # The results of dcm2niix: file, where the images are, their series, and which of them.
