@@ -241,8 +241,7 @@ def _decode(frame: bytes, layout: PixelLayout) -> Array:
     plugin = plugins.choose(uid, decoder.available_plugins)
     if plugin is None:
         raise PixelError(
-            f"{_describe(layout)} needs a decoder that is not installed: "
-            f"pip install {plugins.package_for(uid)}"
+            f"{_describe(layout)} needs a decoder that is not installed: pip install imagecodecs"
         )
     # One item that holds the frame is what the public interface of pydicom takes; against
     # calling the decoder alone it costs 20 us.

@@ -1,14 +1,17 @@
 """Which decoder reads which transfer syntax.
 
-JPEG baseline, extended and lossless come from libjpeg-turbo, through imagecodecs, which is
-added to the decoders of pydicom. Of the decoders free to use, it alone reads the 12-bit
-JPEG Extended. On all other real files it gives the same numbers as GDCM and DCMTK, two to three
-times as fast as GDCM, and damaged bytes raise where they make GDCM abort the process. It also reads
-JPEG XL and the retired progressive JPEG, for which pydicom has no place.
+All of them are those of imagecodecs, which are added to the decoders of pydicom: libjpeg-turbo for
+JPEG, OpenJPEG for JPEG 2000, CharLS for JPEG-LS, PackBits for RLE. Of the decoders free to use, it
+alone reads the 12-bit JPEG Extended; it alone gives way to other threads while it decodes, where
+pylibjpeg and pyjpegls hold the interpreter, so that two threads are no faster than one; and damaged
+bytes raise where they make GDCM abort the process. On all real files the numbers are those of
+pydicom's own choice. It also reads JPEG XL and the retired progressive JPEG, for which pydicom has
+no place.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -29,7 +32,6 @@ __all__ = [
     "decode_directly",
     "is_available",
     "name_of",
-    "package_for",
     "register",
     "why_not",
 ]
@@ -56,16 +58,11 @@ _NAMES = {  # later than pydicom's dictionary
 _VIDEO = range(100, 109)
 _ON_A_SERVER = (94, 95, 204, 205)
 
+_JPEG_2000 = frozenset(_uid.JPEG2000TransferSyntaxes)
+_JPEG_LS = frozenset(_uid.JPEGLSTransferSyntaxes)
+_DECODED = (*_JPEG, *_uid.JPEG2000TransferSyntaxes, *_uid.JPEGLSTransferSyntaxes, _uid.RLELossless)
 # What pydicom asks of a plugin's module, beside is_available.
-DECODER_DEPENDENCIES = dict.fromkeys(_JPEG, ("imagecodecs",))
-
-# Lossy decoders differ in the last bit, so the numbers must not depend on what is installed.
-_PREFERRED = {
-    **dict.fromkeys(_JPEG, (_NAME, "imagecodecs")),
-    **dict.fromkeys(_uid.JPEGLSTransferSyntaxes, ("pyjpegls", "pyjpegls")),
-    **dict.fromkeys(_uid.JPEG2000TransferSyntaxes, ("pylibjpeg", "pylibjpeg pylibjpeg-openjpeg")),
-    _uid.RLELossless: ("pylibjpeg", "pylibjpeg pylibjpeg-rle"),
-}
+DECODER_DEPENDENCIES = dict.fromkeys(_DECODED, (_NAME,))
 
 
 def is_available(uid: str) -> bool:
@@ -74,7 +71,7 @@ def is_available(uid: str) -> bool:
 
 
 def register() -> None:
-    """Add the JPEG decoder of imagecodecs to pydicom's; a second call changes nothing.
+    """Add the decoders of imagecodecs to pydicom's; a second call changes nothing.
 
     Examples
     --------
@@ -83,7 +80,7 @@ def register() -> None:
     >>> "imagecodecs" in JPEGExtended12BitDecoder.available_plugins
     True
     """
-    for uid in _JPEG:
+    for uid in _DECODED:
         decoder = get_decoder(uid)
         if _NAME not in decoder.available_plugins:
             decoder.add_plugin(_NAME, (__name__, "_decode_frame"))
@@ -106,17 +103,12 @@ def choose(uid: str, available: Iterable[str]) -> str | None:
 
     Examples
     --------
-    >>> choose("1.2.840.10008.1.2.4.80", ["gdcm", "pylibjpeg", "pyjpegls"])
-    'pyjpegls'
+    >>> choose("1.2.840.10008.1.2.4.80", ["gdcm", "imagecodecs", "pyjpegls"])
+    'imagecodecs'
     """
+    # Lossy decoders differ in the last bit, so the numbers must not depend on what is installed.
     usable = [name for name in available if name != "gdcm"]
-    preferred, _ = _PREFERRED.get(_uid.UID(uid), ("", ""))
-    return preferred if preferred in usable else next(iter(usable), None)
-
-
-def package_for(uid: str) -> str:
-    """Return what to install to decode a transfer syntax, as pip takes it."""
-    return _PREFERRED.get(_uid.UID(uid), ("", "imagecodecs"))[1]
+    return _NAME if _NAME in usable else next(iter(usable), None)
 
 
 def name_of(uid: str) -> str:
@@ -179,19 +171,58 @@ def decode_directly(frame: bytes, uid: str, samples: int) -> np.ndarray[Any, np.
     return decoded[..., 0] if decoded.shape[2:] == (1,) else decoded
 
 
-def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
-    """Decode one JPEG frame; called by pydicom."""
-    from imagecodecs import jpeg8_decode
-
-    # The same colour space in and out: no conversion, since pydicom does that where it is due.
-    space = "YCBCR" if runner.samples_per_pixel == 3 else None
-    decoded = jpeg8_decode(src, colorspace=space, outcolorspace=space)
-    if decoded.shape[:2] != (runner.rows, runner.columns):
+def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes | bytearray:
+    """Decode one frame; called by pydicom."""
+    if runner.transfer_syntax == _uid.RLELossless:
+        runner.set_option("planar_configuration", 1)
+        return _rle_planes(src, runner)
+    decoded = _decoded(src, runner)
+    planes = runner.samples_per_pixel > 1 and decoded.shape[0] == runner.samples_per_pixel
+    size = decoded.shape[1:] if planes and decoded.ndim == 3 else decoded.shape[:2]
+    if size != (runner.rows, runner.columns):
         raise ValueError(
-            f"the image is {decoded.shape[0]} x {decoded.shape[1]} pixels, "
-            f"not {runner.rows} x {runner.columns}"
+            f"the image is {size[0]} x {size[1]} pixels, not {runner.rows} x {runner.columns}"
         )
     runner.set_option("bits_allocated", 8 * decoded.dtype.itemsize)
-    runner.set_option("planar_configuration", 0)
+    runner.set_option("planar_configuration", int(planes))
     data: bytes = decoded.tobytes()
     return data
+
+
+def _decoded(src: bytes, runner: DecodeRunner) -> np.ndarray[Any, np.dtype[Any]]:
+    from imagecodecs import jpeg2k_decode, jpeg8_decode, jpegls_decode
+
+    if runner.transfer_syntax in _JPEG_2000:
+        if runner.photometric_interpretation in ("YBR_ICT", "YBR_RCT"):  # undone while decoding
+            runner.set_option("photometric_interpretation", "RGB")
+        return np.asarray(jpeg2k_decode(src))
+    if runner.transfer_syntax in _JPEG_LS:
+        return np.asarray(jpegls_decode(src))
+    # The same colour space in and out: no conversion, since pydicom does that where it is due.
+    space = "YCBCR" if runner.samples_per_pixel == 3 else None
+    return np.asarray(jpeg8_decode(src, colorspace=space, outcolorspace=space))
+
+
+def _rle_planes(src: bytes, runner: DecodeRunner) -> bytearray:
+    """Return the samples plane by plane, from a segment for each of their bytes (PS3.5 G)."""
+    from imagecodecs import packbits_decode
+
+    width, pixels = runner.bits_allocated // 8, runner.rows * runner.columns
+    count, *offsets = struct.unpack_from("<16I", src)
+    if count != width * runner.samples_per_pixel:
+        raise ValueError(
+            f"there are {count} segments, not {width} for each of {runner.samples_per_pixel} samples"
+        )
+    ends = [*offsets[1:count], len(src)]
+    segments = []
+    for start, end in zip(offsets, ends, strict=False):
+        segment = packbits_decode(src[start:end]) if 64 <= start < end else b""
+        if len(segment) < pixels:
+            raise ValueError(f"a segment holds {len(segment)} of {pixels} bytes: it is damaged")
+        segments.append(segment)
+    planes = bytearray(count * pixels)
+    for number, segment in enumerate(segments):
+        sample, byte = divmod(number, width)  # the most significant byte comes first
+        first = sample * pixels * width + width - 1 - byte
+        planes[first : first + pixels * width : width] = segment[:pixels]
+    return planes

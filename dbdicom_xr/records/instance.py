@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import NotInDatabase, StaleArray
-from dbdicom_xr.index.files import version_of
+from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, parse_name
 from dbdicom_xr.records.current import of_one_state
@@ -143,9 +142,11 @@ class Instance(Record):
 
     @property
     @of_one_state
-    def file(self) -> str:
-        """The path of the file."""
+    def file(self) -> str | None:
+        """The path of the file, None where it has none before it is saved."""
         table, row = self._locate()
+        if not self._database._view().has_file(table.series.id)[row]:
+            return None
         return f"{table.root}/{table.file(row).path}"
 
     @property
@@ -155,27 +156,22 @@ class Instance(Record):
 
     @of_one_state
     def dataset(self) -> pydicom.FileDataset:
-        """Return the object as pydicom reads it, pixels included.
+        """Return the object as pydicom reads it, pixels included, with what is staged.
+
+        Returns
+        -------
+        pydicom.FileDataset
+            Of your own: changing it changes nothing in the database.
 
         Raises
         ------
         StaleArray
             The file has changed or vanished since it was indexed.
         """
-        import os
-
-        import pydicom as reader
+        from dbdicom_xr.records.datasets import dataset_of
 
         table, row = self._locate()
-        file = table.file(row)
-        path = f"{table.root}/{file.path}"
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            raise StaleArray(f"{path} cannot be read any more: {error.strerror}") from error
-        if version_of(status) != (file.size, file.mtime):
-            raise StaleArray(f"{path} has changed since it was indexed; database.scan() reads it.")
-        return reader.dcmread(path, force=True)
+        return dataset_of(self._database._view(), table, row)
 
     def array(self, *, rescale: bool | str = True, chunks: Any = "auto") -> xr.DataArray:
         """Return the image as a lazy array.

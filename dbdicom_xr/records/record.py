@@ -400,13 +400,13 @@ class Record(Editable, Talk, Mapping[str, "Record"]):
 
     @of_one_state
     def files(self) -> list[str]:
-        """Return the paths of the files at or below the record."""
+        """Return the paths of the files at or below the record, without what is not saved yet."""
         paths: list[str] = []
+        view = self.database._view()
         for table, rows in self._tables():
-            instances = range(len(table.places))
-            if rows is not None:
-                instances = np.unique(table.instance_of[rows]).tolist()
-            numbers = table.places["file"][list(instances)].tolist()
+            own = view.has_file(table.series.id)
+            instances = np.arange(len(own)) if rows is None else np.unique(table.instance_of[rows])
+            numbers = table.places["file"][instances[own[instances]]].tolist()
             known = table.store.files(numbers)
             paths += [f"{table.root}/{known[number].path}" for number in numbers]
         return paths

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import Locked, SaveFailed, StaleArray
 from dbdicom_xr.index.blocks import SeriesKey
-from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, refresh, reread
 from dbdicom_xr.index.store import FileRow
@@ -24,7 +24,7 @@ from dbdicom_xr.staging.encode import Encoded
 from dbdicom_xr.staging.file import EmptyRecord, Layer, StagingFile
 from dbdicom_xr.staging.journal import Step, recover, save_files
 from dbdicom_xr.staging.names import NewPaths, safe_name
-from dbdicom_xr.staging.patch import DELETED, Patch, PatchKey, Role
+from dbdicom_xr.staging.patch import Patch, PatchKey, Role
 from dbdicom_xr.staging.splice import create, splice
 from dbdicom_xr.staging.view import View
 
@@ -136,7 +136,7 @@ class _Plan:
             table = self.database._table_of(patch.key.target)
             if table is not None:
                 require_fitting_layout(composed, table)
-        for number, edits in zip(numbers.tolist(), _edits(patch, numbers), strict=True):
+        for number, edits in zip(numbers.tolist(), patch.edits(numbers), strict=True):
             file = files.get(number)
             self._add_one(patch, number, file, edits)
 
@@ -235,7 +235,7 @@ class _Plan:
             if not len(numbers):
                 continue
             files = self._files(patch, numbers)
-            for number, edits in zip(numbers.tolist(), _edits(patch, numbers), strict=True):
+            for number, edits in zip(numbers.tolist(), patch.edits(numbers), strict=True):
                 file = files[number]
                 path = self._paths.of(STAGED_FOLDER, safe_name(patch.uids[number], "instance"))
                 self.jobs.append(
@@ -281,24 +281,6 @@ class _Plan:
         removed = [job.step.path[start:] for job in self.jobs if job.step.action == "delete"]
         same = {job.step.path[start:] for job in self.jobs if job.keeps_pixels}
         reread(self.database._store, self.root, written, removed, same_pixels=same)
-
-
-def _edits(patch: Patch, rows: npt.NDArray[np.intp]) -> Iterator[dict[Key, Encoded | None]]:
-    """Yield the edits of each row."""
-    columns: list[tuple[Key, list[Encoded | None], list[int]]] = []
-    for key, column in patch.columns.items():
-        columns.append((key, _encoded(column), column.codes_of(rows).tolist()))
-    for i in range(len(rows)):
-        yield {key: values[codes[i]] for key, values, codes in columns if codes[i] >= 0}
-
-
-def _encoded(column: Column) -> list[Encoded | None]:
-    result: list[Encoded | None] = []
-    for value, number in zip(column.values, column.kind_of, strict=True):
-        kind = column.kinds[number]
-        assert isinstance(value, bytes)
-        result.append(None if kind == DELETED else Encoded(kind, value))
-    return result
 
 
 def save(record: Any) -> None:

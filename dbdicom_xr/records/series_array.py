@@ -27,6 +27,7 @@ from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import SLICE_LOCATION, Attribute, Name, parse_name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.header import Header, provenance
+from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
 from dbdicom_xr.records.slices import orientations
 from dbdicom_xr.records.sorting import best_grids, requested, sort_key
@@ -60,6 +61,7 @@ def series_array(
     """Return the images of a series and their header. See :meth:`Series.array`."""
     _check(pixels_first, rescale, fill_value)
     table = series._own_table
+    require_fitting_layout(series.database._view().composed(table.series.key), table)
     rows = _image_rows(series, table)
     pixels = pixel_header(table, rows, rescale, padding, describe=_describer(table))
     grid, chosen = _grid(series, table, rows, sortby, align, tolerance)
@@ -142,6 +144,7 @@ def instance_array(instance: Instance, *, rescale: bool | str, chunks: Any) -> x
     describe = _describer(table)
     if table.places["offset"][table.instance_of[rows[0]]] < 0:
         raise PixelError(f"{describe(int(rows[0]))} has no pixels.")
+    require_fitting_layout(instance.database._view().composed(table.series.key), table)
     pixels = pixel_header(table, rows, rescale, None, describe=describe)
     single = len(rows) == 1
     dims: tuple[str, ...] = () if single else ("frame",)
@@ -158,6 +161,8 @@ def instance_array(instance: Instance, *, rescale: bool | str, chunks: Any) -> x
 def _describer(table: Table) -> Any:
     def describe(row: int) -> str:
         instance = int(table.instance_of[row])
+        if int(table.places["file"][instance]) < 0:
+            return f"the instance {table.uids[instance]}"
         path = f"{table.root}/{table.file(instance).path}"
         several = int(table.places["frames"][instance]) > 1
         return f"{path}, frame {int(table.frame_numbers[row])}" if several else path

@@ -7,7 +7,7 @@ that a copy of 100,000 instances is a column of new UIDs and little else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import chain
@@ -168,6 +168,15 @@ class Patch:
         rows = np.repeat(starts - first, kept) + np.arange(int(kept.sum()))
         return replace(self, counts=kept, frames=_taken(joined, rows))
 
+    def edits(self, rows: Rows) -> Iterator[dict[Key, Encoded | None]]:
+        """Yield what changes in each of some rows; None takes an element out."""
+        columns = [
+            (key, _encoded(column), column.codes_of(rows).tolist())
+            for key, column in self.columns.items()
+        ]
+        for i in range(len(rows)):
+            yield {key: values[codes[i]] for key, values, codes in columns if codes[i] >= 0}
+
     def plus(self, other: Patch) -> Patch:
         """Return the rows of both; those of ``other`` come last."""
         if not len(self):
@@ -186,6 +195,18 @@ class Patch:
             counts=np.concatenate([self.counts, other.counts]),
             frames=_joined(self.frames, other.frames, frames),
         )
+
+
+def _encoded(column: Column) -> list[Encoded | None]:
+    """Return the distinct values of a column of changes."""
+    from dbdicom_xr.staging.encode import Encoded
+
+    result: list[Encoded | None] = []
+    for value, number in zip(column.values, column.kind_of, strict=True):
+        kind = column.kinds[number]
+        assert isinstance(value, bytes)
+        result.append(None if kind == DELETED else Encoded(kind, value))
+    return result
 
 
 def _taken(columns: Mapping[Key, Column], rows: Rows) -> dict[Key, Column]:

@@ -101,6 +101,20 @@ def splice(source: str, target: str, edits: Edits) -> None:
     What follows from the edits: lengths of groups where they stand in the file (PS3.5 7.2), UIDs
     of class and instance in the file meta information (PS3.10 7.1), and where
     SpecificCharacterSet is edited, the bytes of all text that is not ASCII (PS3.3 C.12.1.1.2).
+    Of an element that stands twice, readers take one or the other; the edited one stands once.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pydicom import dcmread
+    >>> from pydicom.data import get_testdata_file
+    >>> from dbdicom_xr.staging.encode import encode
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     edits = {Key(0x00100020): encode(0x00100020, "P1"), Key(0x00081030): None}
+    ...     splice(get_testdata_file("CT_small.dcm"), f"{folder}/new.dcm", edits)
+    ...     new = dcmread(f"{folder}/new.dcm")
+    >>> new.PatientID, "StudyDescription" in new
+    ('P1', False)
     """
     fd = open_for_reading(source)
     try:
@@ -127,6 +141,18 @@ def create(target: str, elements: Edits, transfer_syntax: str = EXPLICIT) -> Non
     ------
     InvalidValue
         An element is missing, or cannot be encoded.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pydicom import dcmread
+    >>> from dbdicom_xr.staging.encode import encode
+    >>> values = {0x00080016: "1.2.840.10008.5.1.4.1.1.7", 0x00080018: "2.25.1"}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     elements = {Key(tag): encode(tag, value) for tag, value in values.items()}
+    ...     create(f"{folder}/new.dcm", elements)
+    ...     dcmread(f"{folder}/new.dcm").SOPInstanceUID
+    '2.25.1'
     """
     values: dict[int, bytes] = {}
     for tag in (_SOP_CLASS, _SOP_INSTANCE):

@@ -213,6 +213,28 @@ class View:
                 found += [(patch.origins[i], what) for i in np.flatnonzero(rows < 0).tolist()]
         return found
 
+    def origin(self, series: int, row: int) -> tuple[Patch | None, int]:
+        """Return what is staged of an instance and its row in that, or None if nothing is."""
+        key = self._touched_keys.get(series)
+        if key is None:
+            return None, row
+        piece, rows, _ = self.composed(key).split(np.array([row]))[0]
+        return piece.patch, int(piece.patch_rows[rows[0]]) if piece.patch is not None else row
+
+    def has_file(self, series: int) -> npt.NDArray[np.bool_]:
+        """Return for each instance whether it has a file of its own, shape (instances,).
+
+        New ones and copies get it when they are saved.
+        """
+        composed = self._of(series)
+        if composed is None:
+            return np.ones(len(self.base.places(series)), np.bool_)
+        own = [
+            np.full(len(piece), piece.patch is None or piece.patch.key.masks)
+            for piece in composed.pieces
+        ]
+        return np.concatenate([np.empty(0, np.bool_), *own])[composed.order]
+
     # -- as a store --------------------------------------------------------------------------
 
     def _of(self, series: int) -> Composed | None:

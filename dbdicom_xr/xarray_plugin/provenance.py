@@ -96,6 +96,11 @@ def source_of(array: xr.DataArray) -> Source:
         if not isinstance(uid, str) or not uid:  # a gap, also one that reindex or pad made
             continue
         row = table.row_of.get(str(uid))
+        if row is None and database._find(str(uid)) is not None:
+            raise NotInDatabase(
+                "This array holds frames of several series, and has no one header: select those of "
+                "one series first, or give the header that fits."
+            )
         if row is None or not 1 <= int(number) <= int(table.places["frames"][row]):
             raise NotInDatabase(f"The frame {number} of {uid} is not in {database!r} any more.")
         rows[cell] = table.first_frames[row] + int(number) - 1

@@ -273,6 +273,38 @@ def test_two_series_need_a_header(tmp_path: Path) -> None:
         difference.dicom.get_affine(header=header[[2, 1, 0]])
 
 
+def test_series_side_by_side(tmp_path: Path) -> None:
+    for number in (1, 2):
+        make_series(tmp_path / str(number), seed=number, geometry=GEOMETRY)
+    one, other = (s.array("SliceLocation") for s in db.database(tmp_path).series())
+    both = xr.concat([one[0], other[0]], "visit")
+    with pytest.raises(NotInDatabase, match="several series"):
+        _ = both.dicom.affine
+    assert both.dicom.get_affine(header=one[1]) == pytest.approx(one[0].dicom.affine)
+    assert both.isel(visit=1).dicom.affine == pytest.approx(one[0].dicom.affine)
+
+
+def test_planes_of_a_dose_grid(tmp_path: Path) -> None:
+    """One position is that of the first plane, and offsets tell the others."""
+
+    def dose(dataset: Any, index: tuple[int, ...]) -> None:
+        dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.481.2"
+        dataset.Modality = "RTDOSE"
+        dataset.NumberOfFrames = 3
+        dataset.Rows = dataset.Rows // 3
+        dataset.GridFrameOffsetVector = offsets
+        dataset.FrameIncrementPointer = 0x3004000C
+        dataset.DoseGridScaling = 1
+
+    for name, offsets in (("good", [0, 2.5, 5]), ("bad", [0, 2.5])):
+        make_series(tmp_path / name, keys={"SliceLocation": [0]}, header=dose, geometry=GEOMETRY)
+    array, affine = series_of(tmp_path / "good").volume()
+    assert array.shape == (16, 4, 3)
+    assert affine[:3, 2] == pytest.approx(GEOMETRY.normal * 2.5)
+    with pytest.raises(GridError, match="2 of 3 frames have no ImagePositionPatient"):
+        series_of(tmp_path / "bad").volume()
+
+
 def test_pixels_without_a_common_spacing_are_counted(tmp_path: Path) -> None:
     spacings = [[[1.0, 1.0]], [[2.0, 2.0]]]
     make_series(tmp_path, keys={"SliceLocation": [0, 5]}, per_frame={"PixelSpacing": spacings})
