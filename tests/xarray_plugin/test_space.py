@@ -284,7 +284,8 @@ def test_series_side_by_side(tmp_path: Path) -> None:
     assert both.isel(visit=1).dicom.affine == pytest.approx(one[0].dicom.affine)
 
 
-def test_planes_of_a_dose_grid(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("offsets", "known"), [([0, 2.5, 5], True), ([0, 2.5], False)])
+def test_planes_of_a_dose_grid(tmp_path: Path, offsets: list[float], known: bool) -> None:
     """One position is that of the first plane, and offsets tell the others."""
 
     def dose(dataset: Any, index: tuple[int, ...]) -> None:
@@ -296,13 +297,15 @@ def test_planes_of_a_dose_grid(tmp_path: Path) -> None:
         dataset.FrameIncrementPointer = 0x3004000C
         dataset.DoseGridScaling = 1
 
-    for name, offsets in (("good", [0, 2.5, 5]), ("bad", [0, 2.5])):
-        make_series(tmp_path / name, keys={"SliceLocation": [0]}, header=dose, geometry=GEOMETRY)
-    array, affine = series_of(tmp_path / "good").volume()
-    assert array.shape == (16, 4, 3)
-    assert affine[:3, 2] == pytest.approx(GEOMETRY.normal * 2.5)
-    with pytest.raises(GridError, match="2 of 3 frames have no ImagePositionPatient"):
-        series_of(tmp_path / "bad").volume()
+    make_series(tmp_path, keys={"SliceLocation": [0]}, header=dose, geometry=GEOMETRY)
+    series = series_of(tmp_path)
+    if known:
+        array, affine = series.volume()
+        assert array.shape == (16, 4, 3)
+        assert affine[:3, 2] == pytest.approx(GEOMETRY.normal * 2.5)
+    else:
+        with pytest.raises(GridError, match="2 of 3 frames have no ImagePositionPatient"):
+            series.volume()
 
 
 def test_pixels_without_a_common_spacing_are_counted(tmp_path: Path) -> None:
