@@ -27,7 +27,7 @@ from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native
 from dbdicom_xr.pixels.fragments import fragments_of_frame
 from dbdicom_xr.pixels.layout import PixelLayout
 
-__all__ = ["Files", "Locator", "forget", "locator", "open_files"]
+__all__ = ["Files", "Locator", "forget", "locator", "open_files", "release", "remember"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -59,6 +59,8 @@ class Locator:
                 f"The index {index} has been made anew since the array was made; make the array "
                 "again from its series."
             )
+        self.index = index
+        self.identity = identity
         self._places: dict[int, Place] = {}
         self._lock = threading.Lock()
 
@@ -167,6 +169,50 @@ def forget(index: str) -> None:
             _locators.pop(key).store.close()
 
 
+_memory: dict[tuple[str, str], dict[int, tuple[Place, bytes]]] = {}
+
+
+def remember(root: str, index: str, identity: str, files: Ints) -> int:
+    """Keep files in memory, from which their pixels are read from then on.
+
+    Parameters
+    ----------
+    root, index, identity : str
+        The folder, and its index.
+    files : ndarray of int
+        Numbers of files.
+
+    Returns
+    -------
+    int
+        How many bytes they take.
+
+    Raises
+    ------
+    StaleArray
+        A file changed or vanished.
+    """
+    places = locator(index, identity)
+    places.prepare(files)
+    kept: dict[int, tuple[Place, bytes]] = {}
+    with open_files(root, places) as source:
+        for file in sorted({int(number) for number in files.ravel() if number >= 0}):
+            kept[file] = source.whole(file)
+    with _locators_lock:
+        _memory.setdefault((index, identity), {}).update(kept)
+    return sum(len(data) for _, data in kept.values())
+
+
+def release(index: str, files: Ints | None = None) -> None:
+    """Give back the memory of files that ``remember`` kept; of all by default."""
+    with _locators_lock:
+        for key in [key for key in _memory if key[0] == index]:
+            for file in list(_memory[key]) if files is None else files.ravel().tolist():
+                _memory[key].pop(int(file), None)
+            if not _memory[key]:
+                del _memory[key]
+
+
 class Files:
     """The files of one block, each opened once while its frames are read in a row."""
 
@@ -188,11 +234,21 @@ class Files:
     def close(self) -> None:
         """Close the file that is open."""
         if self._open is not None:
-            os.close(self._open[1])
+            if self._open[1] >= 0:
+                os.close(self._open[1])
             self._open = None
+
+    def whole(self, file: int) -> tuple[Place, bytes]:
+        """Return all bytes of a file, or of its data set where that is deflated."""
+        _, fd, place, data = self._switch(file)
+        return place, pread(fd, place.file.size, 0) if data is None else data
 
     def _switch(self, file: int) -> tuple[int, int, Place, bytes | None]:
         self.close()
+        kept = _memory.get((self._places.index, self._places.identity), {}).get(file)
+        if kept is not None:
+            self._open = (file, -1, *kept)
+            return self._open
         place = self._places.place(file)
         fd = self._checked(place)
         if fd is None:

@@ -323,6 +323,9 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         if len(tables) != 1:
             return _from_objects, (np.asarray(self), self.dims, self.coords)
         table, cells, rows = tables[0]
+        if not first._database._view().is_plain(table.series.id):
+            # Of what is staged several instances may have one file, or none.
+            return _from_objects, (np.asarray(self), self.dims, self.coords)
         files = np.full(self.size, -1, np.int64)
         frames = np.zeros(self.size, np.int64)
         files[cells] = table.places["file"][table.instance_of[rows]]

@@ -40,8 +40,9 @@ Bits = npt.NDArray[np.bool_]
 def overlays_of(instance: Instance) -> dict[str, xr.DataArray]:
     """Return the overlays of an instance. See :meth:`Instance.overlays`."""
     table, rows = instance._frame_rows()
+    described = instance.file or f"The instance {instance.uid}"
     groups = sorted({key.tag >> 16 for key in table.keys if is_overlay_group(key.tag >> 16)})
-    pixels = _pixels(table, rows, instance.file) if groups else None
+    pixels = _pixels(table, rows, described) if groups else None
     image = pixels.layouts[0].frame_shape[:2] if pixels is not None else None
     made: dict[str, xr.DataArray] = {}
     for group in groups:
@@ -53,9 +54,9 @@ def overlays_of(instance: Instance) -> dict[str, xr.DataArray]:
             continue  # of another instance of the series
         try:
             overlay = read_overlay(group, value, image or (0, 0))  # type: ignore[arg-type]
-            bits, dims = _bits(table, rows, overlay, value(0x3000), pixels, instance.file)
+            bits, dims = _bits(table, rows, overlay, value(0x3000), pixels, described)
         except PixelError as error:
-            raise PixelError(f"{instance.file}: {error}") from error
+            raise PixelError(f"{described}: {error}") from error
         name = overlay.label if overlay.label and overlay.label not in made else f"{group:04x}"
         made[name] = _labelled(name, bits, dims, overlay, pixels)
     return made

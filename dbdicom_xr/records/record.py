@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from dbdicom_xr.arrays.source import release, remember
 from dbdicom_xr.errors import UnknownKeyword
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Talk, Voice
@@ -410,6 +411,47 @@ class Record(Editable, Talk, Mapping[str, "Record"]):
             known = table.store.files(numbers)
             paths += [f"{table.root}/{known[number].path}" for number in numbers]
         return paths
+
+    @of_one_state
+    def read(self: R) -> R:
+        """Read header and pixels of the record into memory, to work with it again and again.
+
+        Arrays of it, also those made before, are computed from memory then. What is staged stays
+        as it is.
+
+        Returns
+        -------
+        Record
+            Itself.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_dce
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_dce(folder)
+        >>> series = db.database(folder).series()[0].read()
+        >>> mean = series.array()[0].mean().compute()  # without a look at the disk
+        >>> series.clear()
+        """
+        store = self.database._store
+        for table, files in self._pixel_files():
+            table.load()
+            remember(table.root, str(store.path), store.identity, files)
+        return self
+
+    @of_one_state
+    def clear(self) -> None:
+        """Give back the memory that ``read`` took. What is staged stays as it is."""
+        for _, files in self._pixel_files():
+            release(str(self.database._store.path), files)
+
+    def _pixel_files(self) -> Iterator[tuple[Table, npt.NDArray[np.int64]]]:
+        for table, rows in self._tables():
+            files = table.places["file"]
+            if rows is not None:
+                files = files[np.unique(table.instance_of[rows])]
+            yield table, np.unique(files[files >= 0]).astype(np.int64)
 
     # -- what a person sees ------------------------------------------------------------------
 

@@ -221,6 +221,10 @@ class View:
         piece, rows, _ = self.composed(key).split(np.array([row]))[0]
         return piece.patch, int(piece.patch_rows[rows[0]]) if piece.patch is not None else row
 
+    def is_plain(self, series: int) -> bool:
+        """Return whether nothing of a series is staged."""
+        return series not in self._touched_keys
+
     def has_file(self, series: int) -> npt.NDArray[np.bool_]:
         """Return for each instance whether it has a file of its own, shape (instances,).
 
