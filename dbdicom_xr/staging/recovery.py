@@ -179,7 +179,7 @@ def _complete(entry: Entry) -> None:
         if now is not None and look(entry.backup) is None:
             os.rename(entry.path, entry.backup)
     elif now == entry.new:
-        remove(entry.hidden)
+        return
     elif now is None:
         put_new(entry.hidden, entry.path)
     else:
