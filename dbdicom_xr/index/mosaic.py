@@ -159,10 +159,7 @@ def _siemens(
 def _csa_tiles(csa: bytes) -> tuple[int, tuple[float, ...]]:
     """Return the number of tiles, and the direction in which their slices follow each other."""
     try:
-        with without_warnings():  # nibabel.nicom calls itself experimental when imported
-            from nibabel.nicom import csareader
-
-            tags = csareader.read(csa)["tags"]  # type: ignore[no-untyped-call]
+        tags = _csa_reader()(csa)["tags"]
         tiles, normal, times = (
             tags[name]["items"] if name in tags else []
             for name in ("NumberOfImagesInMosaic", "SliceNormalVector", "MosaicRefAcqTimes")
@@ -179,6 +176,13 @@ def _csa_tiles(csa: bytes) -> tuple[int, tuple[float, ...]]:
     if times and len(times) != number:
         raise NoTiles(f"its CSA header tells of {number} tiles, but of {len(times)} slice times")
     return number, tuple(normal)
+
+
+@lru_cache(maxsize=1)
+def _csa_reader() -> Callable[[bytes], Any]:
+    with without_warnings():  # nibabel.nicom calls itself experimental
+        from nibabel.nicom import csareader
+    return csareader.read
 
 
 @lru_cache(maxsize=64)  # the volumes of a time series lie in one place
