@@ -9,6 +9,7 @@ give is compared before they are timed. One module per subject, one function per
 `arrays`      `series.array()`: what it costs before any pixel is read, and pickled
 `computing`   the pixels: pydicom, SimpleITK, bare reads; memory
 `everyday`    one slice, columns of the header, pickles, filters; no targets
+`editing`     changes of 100,000 instances; saving, beside copying files
 ============  ==========================================================================
 
 `harness` times, `folders` makes the files, `child` runs what needs a process of its own.

@@ -336,6 +336,7 @@ def _carry_out(database: Database, file: StagingFile, plan: _Plan, new: Layer, w
                 file.adopt_from_journal,
                 payload=prepared,
                 root=database.path_on_disk,
+                check=staging.check,
                 before_commit=plan.update_index,
                 progress=progress,
             )
@@ -404,6 +405,7 @@ def recover_save(database: Database) -> str | None:
         file,
         file.adopt_from_journal,
         root=database.path_on_disk,
+        check=staging.check,
         before_commit=lambda: _refresh(database),
     )
     with file.transaction() as connection:

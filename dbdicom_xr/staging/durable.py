@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -17,15 +16,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.files import TEMPORARY_SUFFIX, version_of
 
 __all__ = [
-    "TEMPORARY_SUFFIX",
     "Version",
     "back_up",
     "copy_or_link",
     "copy_rights",
-    "is_temporary",
     "keep",
     "look",
     "put_new",
@@ -35,12 +32,7 @@ __all__ = [
     "temporary_beside",
 ]
 
-TEMPORARY_SUFFIX: Final = ".dbdicom_xr"
-"""How the names of our temporary files end; no scan looks at them."""
-
 Version = tuple[int, int]
-
-_TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY_SUFFIX))
 
 # What systems and file systems say that have no second names for a file (FAT, some network
 # drives), or not for this one (of another owner, with fs.protected_hardlinks).
@@ -55,17 +47,6 @@ _NO_FOLDER_SYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS
 # Measured on ext4 (virtual disk), per file of 140 kB: fsync of each 0.2 ms; the whole file
 # system and then each, for certainty and for its errors, 0.08 ms. They part at about four.
 _MANY_FILES: Final = 8
-
-
-def is_temporary(name: str) -> bool:
-    """Tell whether a file of this name is a temporary one of a save.
-
-    Examples
-    --------
-    >>> is_temporary(".0123456789abcdef.dbdicom_xr"), is_temporary(".dbdicom_xr")
-    (True, False)
-    """
-    return _TEMPORARY.fullmatch(name) is not None
 
 
 def temporary_beside(path: str) -> str:

@@ -21,12 +21,10 @@ from dbdicom_xr.index.connection import SqliteFile
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.staging import plan as plans
 from dbdicom_xr.staging.durable import (
-    TEMPORARY_SUFFIX,
     Version,
     back_up,
     copy_or_link,
     copy_rights,
-    is_temporary,
     look,
     put_new,
     sync_files,
@@ -46,11 +44,9 @@ from dbdicom_xr.staging.recovery import (
 
 __all__ = [
     "TABLES",
-    "TEMPORARY_SUFFIX",
     "Commit",
     "Recovery",
     "Step",
-    "is_temporary",
     "pending",
     "recover",
     "save_files",

@@ -331,10 +331,14 @@ def _value(tag: int, edit: Encoded | None, charset: bytes, form: Form) -> tuple[
     if edit is None:
         return None
     kind, value = edit
+    # A sequence of the file that was edited in its items has kept the encoding of the file.
+    own = Form(kind.implicit, kind.big_endian)
+    if own not in (EXPLICIT_FORM, form):
+        raise InvalidValue(f"{name_of(tag)} comes from a file of another encoding")
     if kind.charset and not convert.same_charset(kind.charset, charset):
-        value = convert.with_charset(tag, kind.vr, value, kind.charset, charset, EXPLICIT_FORM)
+        value = convert.with_charset(tag, kind.vr, value, kind.charset, charset, own)
     try:
-        return kind.vr, convert.with_form(kind.vr, value, form)
+        return kind.vr, value if own == form else convert.with_form(kind.vr, value, form)
     except InvalidValue as error:
         raise InvalidValue(f"{name_of(tag)}: {error}") from None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +33,6 @@ class Staging:
         self.path = path
         self._file: StagingFile | None = None
         self._lease: Lease | None = None
-        self._release: weakref.finalize | None = None  # type: ignore[type-arg]
         self._lock = threading.RLock()
         self._known: tuple[int, Layer] = (0, Layer())
         self._batches = 0
@@ -93,7 +92,6 @@ class Staging:
                 lease = Lease(self._file)
                 lease.acquire()
                 self._lease = lease
-                self._release = weakref.finalize(self, lease.release)
             elif not self._lease.held:  # of the process that this one was forked from
                 self._lease.acquire()
             return self._file
@@ -101,9 +99,14 @@ class Staging:
     def give(self) -> None:
         """Let others change the database."""
         with self._lock:
-            if self._release is not None:
-                self._release()
-            self._lease = self._release = None
+            if self._lease is not None:
+                self._lease.release()
+            self._lease = None
+
+    def check(self, connection: sqlite3.Connection) -> None:
+        """Raise ``Locked`` if another process has taken over while this one was suspended."""
+        assert self._lease is not None
+        self._lease.check(connection)
 
     def replace(self, new: Layer) -> None:
         """Make another state the present one, durably unless in a batch.
@@ -123,8 +126,7 @@ class Staging:
         if new is old:
             return
         with file.transaction() as connection:
-            assert self._lease is not None
-            self._lease.check(connection)
+            self.check(connection)
             generation = file.commit(connection, old, new)
         self._known = (generation, new)
 

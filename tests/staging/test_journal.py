@@ -22,8 +22,9 @@ import pytest
 
 from dbdicom_xr.errors import DicomWarning, InvalidValue, Locked, SaveFailed
 from dbdicom_xr.index.connection import SqliteFile
+from dbdicom_xr.index.files import is_temporary
 from dbdicom_xr.staging import durable, journal, lease
-from dbdicom_xr.staging.journal import Step, is_temporary, pending, recover, save_files
+from dbdicom_xr.staging.journal import Step, pending, recover, save_files
 
 posix = pytest.mark.skipif(os.name != "posix", reason="os.fork")
 

@@ -1,0 +1,144 @@
+"""Changing a database: attributes, structure, and saving it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.child import run
+from benchmarks.folders import Folders, files_of
+from benchmarks.harness import Report, Row, Target, Times, require_equal, stopwatch, take_turns
+
+
+def stage(report: Report, folders: Folders) -> None:
+    """Set an attribute of 100,000 instances, copy, move and remove them; restore."""
+    sizes = folders.sizes
+    found: list[dict[str, float]] = [
+        run(time_staging, folder=folders.many(), instances=sizes.many).result
+        for _ in range(min(3, sizes.turns))
+    ]
+    for name in found[0]:
+        limit = {"set": 2, "copy": 2, "move": 2, "remove": 2}.get(name.split()[0])
+        target = None if limit is None else Target("value", limit)
+        seconds = median(turn[name] for turn in found)
+        report.add(Row(f"{name}, {sizes.many:,} instances", "s", seconds, target=target))
+
+
+def batch(report: Report, folders: Folders) -> None:
+    """1,000 single edits in a batch."""
+    n = folders.sizes.dynamic
+    turns = [
+        run(time_batch, folder=folders.dynamic(), edits=n).result
+        for _ in range(folders.sizes.turns)
+    ]
+    report.add(Row(f"{n:,} edits in a batch", "s", median(turns), target=Target("value", 0.5)))
+
+
+def save(report: Report, folders: Folders) -> None:
+    """Save one edited element in 5,000 files, beside copying the files."""
+    n = folders.sizes.study
+    times: Times = run(
+        time_saving, folder=folders.study(), turns=min(3, folders.sizes.turns)
+    ).result
+    report.compare(
+        f"save one element in {n:,} files", times, "save", "shutil.copytree", Target("ratio", 3)
+    )
+
+
+def time_staging(folder: str, instances: int) -> dict[str, float]:
+    """Return the seconds of each kind of change."""
+    import dbdicom_xr as db
+
+    found = {}
+    database = db.database(folder, refresh=False)
+    series = database.series()[0]
+    with stopwatch() as seconds:
+        series.SeriesDescription = "set"
+    found["set an attribute"] = seconds[0]
+    require_equal("the attribute", ["set"], list(series.SeriesDescription))
+    with stopwatch() as seconds:
+        copied = series.copy()
+    found["copy"] = seconds[0]
+    study = database.new_study(PatientName="Other")
+    with stopwatch() as seconds:
+        series.move_to(study)
+    found["move"] = seconds[0]
+    counts = [len(one.instances()) for one in database.series()]
+    require_equal("instances", [instances] * 2, counts)
+    with stopwatch() as seconds:
+        copied.remove()
+    found["remove the copies"] = seconds[0]
+    with stopwatch() as seconds:
+        series.remove()
+    found["remove"] = seconds[0]
+    require_equal("what is left", [0], [len(database.instances())])
+    with stopwatch() as seconds:
+        database.restore()
+    found["restore it all"] = seconds[0]
+    require_equal("instances", [instances], [len(database.instances())])
+    _close(database)
+    return found
+
+
+def _close(database: Any) -> None:
+    """Leave the folder as other benchmarks expect it."""
+    database.close()
+    Path(database.path_on_disk, ".dbdicom_xr", "staging.sqlite").unlink()
+
+
+def time_batch(folder: str, edits: int) -> float:
+    """Return the seconds of single edits."""
+    import dbdicom_xr as db
+
+    database = db.database(folder, refresh=False)
+    instances = database.instances()[:edits]
+    with stopwatch() as seconds, database.batch():
+        for number, instance in enumerate(instances):
+            instance.ImageComments = f"image {number}"
+    require_equal("edits", [len(instances)], [len(database.ImageComments)])
+    database.restore()
+    _close(database)
+    return seconds[0]
+
+
+def time_saving(folder: str, turns: int) -> Times:
+    """Return the seconds of a save and of a copy of all files."""
+    import pydicom
+
+    import dbdicom_xr as db
+
+    with tempfile.TemporaryDirectory(dir=Path(folder).parent) as home:
+        copies = [Path(home, str(turn)) for turn in range(2 * turns)]
+
+        def copy() -> None:
+            shutil.copytree(folder, copies.pop(0), ignore=shutil.ignore_patterns(".dbdicom_xr"))
+
+        edited = Path(home, "edited")
+        shutil.copytree(folder, edited, ignore=shutil.ignore_patterns(".dbdicom_xr"))
+        database = db.database(edited)
+        database.mute()
+        number = 0
+
+        def prepare_and_save() -> float:
+            nonlocal number
+            number += 1
+            database.PatientName = f"Saved^{number}"
+            with stopwatch() as seconds:
+                database.save()
+            return float(seconds[0])
+
+        contenders: dict[str, Any] = {"save": prepare_and_save, "shutil.copytree": copy}
+        times = take_turns(contenders, turns)
+        for before, after in list(zip(files_of(folder), files_of(str(edited)), strict=True))[::97]:
+            old, new = pydicom.dcmread(before), pydicom.dcmread(after)
+            require_equal("the name", f"Saved^{number}", str(new.PatientName))
+            new.PatientName = old.PatientName
+            require_equal("all else", [old], [new])
+        database.close()
+    return times
+
+
+BENCHMARKS = [stage, batch, save]
