@@ -171,7 +171,7 @@ class FrameReader:
         files = self.files[ranges]
         whole = all(_is_whole(part, n) for part, n in zip(pixels, self._pixel_shape, strict=True))
         if whole:
-            block = np.empty((*files.shape, *self._pixel_shape), self.dtype)
+            block = _room((*files.shape, *self._pixel_shape), self.dtype)
             self._read(files, self.frames[ranges], self.kinds[ranges], block)
         else:
             cut = tuple(
@@ -180,7 +180,7 @@ class FrameReader:
             shape = tuple(
                 len(range(*part.indices(n))) for part, n in zip(cut, self._pixel_shape, strict=True)
             )
-            block = np.empty((*files.shape, *shape), self.dtype)
+            block = _room((*files.shape, *shape), self.dtype)
             self._read(files, self.frames[ranges], self.kinds[ranges], block, cut)
         drop = tuple(0 if isinstance(part, (int, np.integer)) else slice(None) for part in grid)
         drop_pixels = tuple(
@@ -201,7 +201,7 @@ class FrameReader:
     ) -> None:
         """Read frames, or a part of each, into ``block``, whose leading dimensions they have."""
         targets = block.reshape(files.size, *block.shape[files.ndim :])
-        whole = np.empty(self._pixel_shape, self.dtype) if cut else None
+        whole = _room(self._pixel_shape, self.dtype) if cut else None
         places = locator(self.index, self.identity)
         places.prepare(files)
         cells = list(
@@ -232,6 +232,19 @@ class FrameReader:
                     raise PixelError(f"{source.path(file)}, frame {frame + 1}: {error}") from error
                 if whole is not None and cut is not None:
                     target[...] = whole[cut]
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return memory for pixels, of which a damaged header can claim any number."""
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        size = float(np.prod(shape, dtype=np.float64)) * dtype.itemsize / 2**30
+        raise PixelError(
+            f"There is no room in memory for {size:.3g} GiB of pixels, of shape {shape} and type "
+            f"{dtype}. If the images are that large, compute a part; else Rows and Columns are "
+            "damaged."
+        ) from error
 
 
 def _scale(stored: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) -> None:

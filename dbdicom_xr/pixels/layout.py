@@ -253,6 +253,6 @@ def _require(name: str, value: object, allowed: tuple[object, ...]) -> None:
         raise LayoutError(f"{name} is {value!r}; it can be {choices}.")
 
 
-def _require_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
+def _require_range(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or not low <= value <= high:
         raise LayoutError(f"{name} is {value!r}; it can be from {low} to {high} here.")

@@ -58,9 +58,15 @@ _NAMES = {  # later than pydicom's dictionary
 _VIDEO = range(100, 109)
 _ON_A_SERVER = (94, 95, 204, 205)
 
-_JPEG_2000 = frozenset(_uid.JPEG2000TransferSyntaxes)
-_JPEG_LS = frozenset(_uid.JPEGLSTransferSyntaxes)
-_DECODED = (*_JPEG, *_uid.JPEG2000TransferSyntaxes, *_uid.JPEGLSTransferSyntaxes, _uid.RLELossless)
+_JPEG_2000 = (
+    _uid.JPEG2000Lossless,
+    _uid.JPEG2000,
+    _uid.HTJ2KLossless,
+    _uid.HTJ2KLosslessRPCL,
+    _uid.HTJ2K,
+)
+_JPEG_LS = (_uid.JPEGLSLossless, _uid.JPEGLSNearLossless)
+_DECODED = (*_JPEG, *_JPEG_2000, *_JPEG_LS, _uid.RLELossless)
 # What pydicom asks of a plugin's module, beside is_available.
 DECODER_DEPENDENCIES = dict.fromkeys(_DECODED, (_NAME,))
 
@@ -177,11 +183,11 @@ def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes | bytearray:
         runner.set_option("planar_configuration", 1)
         return _rle_planes(src, runner)
     decoded = _decoded(src, runner)
-    planes = runner.samples_per_pixel > 1 and decoded.shape[0] == runner.samples_per_pixel
-    size = decoded.shape[1:] if planes and decoded.ndim == 3 else decoded.shape[:2]
-    if size != (runner.rows, runner.columns):
+    size = (runner.rows, runner.columns)
+    planes = decoded.shape == (runner.samples_per_pixel, *size) and decoded.shape[:2] != size
+    if not planes and decoded.shape[:2] != size:
         raise ValueError(
-            f"the image is {size[0]} x {size[1]} pixels, not {runner.rows} x {runner.columns}"
+            f"the image is of shape {decoded.shape}, not of {size[0]} x {size[1]} pixels"
         )
     runner.set_option("bits_allocated", 8 * decoded.dtype.itemsize)
     runner.set_option("planar_configuration", int(planes))
@@ -210,9 +216,7 @@ def _rle_planes(src: bytes, runner: DecodeRunner) -> bytearray:
     width, pixels = runner.bits_allocated // 8, runner.rows * runner.columns
     count, *offsets = struct.unpack_from("<16I", src)
     if count != width * runner.samples_per_pixel:
-        raise ValueError(
-            f"there are {count} segments, not {width} for each of {runner.samples_per_pixel} samples"
-        )
+        raise ValueError(f"there are {count} segments for {runner.samples_per_pixel} samples")
     ends = [*offsets[1:count], len(src)]
     segments = []
     for start, end in zip(offsets, ends, strict=False):

@@ -5,6 +5,7 @@ The type follows from the header alone, so that an array is known without readin
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,9 @@ def rescale(
     if out is None:
         out = np.empty(stored.shape, dtype)
     if slope == 1 and intercept == 0:
-        copy_frame(out, stored)
+        # A signalling NaN among floats is no reason to warn.
+        with np.errstate(invalid="ignore") if stored.dtype.kind == "f" else nullcontext():
+            copy_frame(out, stored)
         return out
     target = out
     if stored.ndim == 2 and out.flags.f_contiguous and not out.flags.c_contiguous:

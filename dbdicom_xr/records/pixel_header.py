@@ -399,7 +399,7 @@ def _lut(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
             table = np.frombuffer(data, f"{order}u2")
         else:
             table = np.atleast_1d(np.asarray(data))
-    except (AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever pydicom makes of a damaged sequence
         raise PixelError(
             f"The Modality LUT cannot be read ({error}); rescale=False reads the stored values."
         ) from error

@@ -237,6 +237,66 @@ def test_bits_above_the_value_are_no_part_of_it(tmp_path, syntax):
         np.testing.assert_array_equal(array, expected.swapaxes(1, 2))
 
 
+# -- damaged headers, as fuzzing found them ------------------------------------------------------
+
+
+def test_more_pixels_than_there_is_memory(tmp_path, monkeypatch):
+    dataset = make(bytes(24), 4, 3)
+    dataset.Rows = dataset.Columns = 65535
+    write(tmp_path, dataset)
+    array = one(tmp_path).array()
+    assert array.shape == (65535, 65535)
+    empty = np.empty
+
+    def full(shape, *arguments):
+        if np.prod(shape, dtype=float) > 1e9:
+            raise MemoryError
+        return empty(shape, *arguments)
+
+    monkeypatch.setattr(np, "empty", full)
+    with pytest.raises(PixelError, match="no room in memory for 8 GiB of pixels"):
+        array.compute(scheduler="sync")
+
+
+@pytest.mark.parametrize("keyword", ["BitsStored", "BitsAllocated", "HighBit"])
+def test_numbers_that_are_none(tmp_path, keyword):
+    dataset = make(bytes(24), 4, 3)
+    del dataset[keyword]
+    dataset.add_new(keyword, "LO", "many")
+    write(tmp_path, dataset)
+    with pytest.raises(LayoutError, match=f"{keyword} is '?many"):
+        one(tmp_path).array()
+
+
+def test_a_lookup_table_cut_off_inside_a_number(tmp_path):
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "OB", b"\1\0\0\0\x10\0")
+    item.add_new("LUTData", "OB", bytes(4))
+    dataset = make(bytes(24), 4, 3)
+    dataset.ModalityLUTSequence = [item]
+    path = write(tmp_path, dataset)
+    data = path.read_bytes()
+    at = data.index(b"\x28\0\x02\x30OB")
+    path.write_bytes(data[: at + 4] + b"US" + b"\x03\0" + data[at + 8 :])
+    with pytest.raises(PixelError, match="Modality LUT cannot be read"):
+        one(tmp_path).array()
+
+
+def test_signalling_nan_is_no_reason_to_warn(tmp_path):
+    values = np.full((4, 3), 1.5, "<f4")
+    values.view("<u4")[0, 0] = 0x7F800001
+    single = make(values.tobytes(), 4, 3, keyword="FloatPixelData", vr="OF", BitsAllocated=32)
+    double = make(bytes(96), 4, 3, keyword="DoubleFloatPixelData", vr="OD", BitsAllocated=64)
+    for number, dataset in enumerate([single, double], 1):
+        dataset.SOPInstanceUID = dataset.InstanceNumber = f"{number}"
+        write(tmp_path, dataset, f"{number}.dcm")
+    found = series_of(tmp_path).array()[0].values
+    assert found.dtype == "float64"
+    assert np.isnan(found[0, 0, 0])
+    assert (found[0, 1:] == 1.5).all()
+    assert (found[1] == 0).all()
+
+
 # -- overlays ------------------------------------------------------------------------------------
 
 
