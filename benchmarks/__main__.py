@@ -19,7 +19,7 @@ from benchmarks.folders import QUICK, Folders, Sizes
 from benchmarks.harness import Care, Report, Unequal, free_processors
 from dbdicom_xr import __version__
 
-SUBJECTS = ["opening", "reopening", "arrays", "computing", "everyday", "editing"]
+SUBJECTS = ["opening", "reopening", "arrays", "computing", "compressed", "everyday", "editing"]
 
 
 def main(arguments: list[str] | None = None) -> int:
