@@ -16,7 +16,7 @@ from dbdicom_xr.geometry.planes import Floats
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.header import Header
-from dbdicom_xr.xarray_plugin.provenance import database_of, source_of
+from dbdicom_xr.xarray_plugin.provenance import database_of, require_frames, source_of
 from dbdicom_xr.xarray_plugin.space import Placed, placed, warn_of_tilt
 
 __all__ = ["DicomAccessor"]
@@ -58,6 +58,7 @@ class DicomAccessor:
         """
         array = self._array
         source = source_of(array)
+        require_frames(array, source)
         coords = {
             str(name): (tuple(map(str, coord.dims)), coord.to_numpy())
             for name, coord in array.coords.items()

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from dbdicom_xr.arrays.align import SortKey
+from dbdicom_xr.arrays.coordinates import is_length
 from dbdicom_xr.errors import GridError, InvalidValue, NotInDatabase, UnknownKeyword
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import parse_name
@@ -17,10 +19,24 @@ from dbdicom_xr.records.database import Database, reopened
 from dbdicom_xr.records.sorting import sort_key
 from dbdicom_xr.records.tree import Node
 
-__all__ = ["Source", "database_of", "knows_frames", "labelled_frames", "source_of"]
+__all__ = [
+    "Between",
+    "Candidates",
+    "Source",
+    "database_of",
+    "has_labels_of",
+    "knows_frames",
+    "labelled_frames",
+    "require_frames",
+    "source_of",
+]
 
 _PIXEL_DIMS: Final = frozenset(("x", "y", "channel"))
 _FRAMES: Final = ("SOPInstanceUID", "frame")
+_INTERPOLATED: Final = (
+    "This array lies between the frames that it was made from, as after an interpolation, so that "
+    "it has no header of its own."
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +82,14 @@ def database_of(array: xr.DataArray) -> Database:
 
 
 def knows_frames(array: xr.DataArray) -> bool:
-    """Return whether an array has the coordinates that name its frames."""
-    return all(name in array.coords for name in _FRAMES)
+    """Return whether an array has the coordinates that name its frames, and not those between."""
+    if any(name not in array.coords for name in _FRAMES):
+        return False
+    numbers = array.coords["frame"].to_numpy().astype(np.float64)
+    known = array.coords["SOPInstanceUID"].notnull() & (array.coords["SOPInstanceUID"] != "")
+    if known.dims != array.coords["frame"].dims:
+        return True
+    return bool((numbers[known.to_numpy()] % 1 == 0).all())
 
 
 def source_of(array: xr.DataArray) -> Source:
@@ -95,6 +117,8 @@ def source_of(array: xr.DataArray) -> Source:
     ):
         if not isinstance(uid, str) or not uid:  # a gap, also one that reindex or pad made
             continue
+        if not float(number).is_integer():
+            raise NotInDatabase(_INTERPOLATED)
         row = table.row_of.get(str(uid))
         if row is None and database._find(str(uid)) is not None:
             raise NotInDatabase(
@@ -118,23 +142,94 @@ def _series_of_frames(database: Database, uids: xr.DataArray) -> tuple[Node, Tab
     raise NotInDatabase(f"The instance {first} of this array is not in {database!r} any more.")
 
 
-def labelled_frames(
-    array: xr.DataArray,
-) -> tuple[Table, npt.NDArray[np.intp], Mapping[str, npt.NDArray[np.intp]]]:
+@dataclass(frozen=True)
+class Between:
+    """Labels in mm that no frame has: those of slices that were interpolated or averaged.
+
+    Parameters
+    ----------
+    name : str
+        Of the attribute.
+    dim : str or None
+        The dimension; None for a single label.
+    labels : ndarray of float64
+    values : ndarray of float64, shape (frames,)
+        Of the attribute in the frames.
+    """
+
+    name: str
+    dim: str | None
+    labels: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All frames that an array may have been made from.
+
+    Parameters
+    ----------
+    table : Table
+        Of their series.
+    rows : ndarray of int, shape (frames,)
+        The frames.
+    places : dict
+        For each dimension that has labels, the index of each frame along it.
+    between : list of Between
+        Labels that lie between those of frames.
+    """
+
+    table: Table
+    rows: npt.NDArray[np.intp]
+    places: Mapping[str, npt.NDArray[np.intp]]
+    between: list[Between]
+
+
+def require_frames(array: xr.DataArray, source: Source) -> None:
+    """Raise where an array lies between its frames: xarray gives it the nearest SOPInstanceUID.
+
+    Raises
+    ------
+    NotInDatabase
+        A position that labels the array is that of no frame of the series.
+    """
+    rows = np.arange(len(source.table))
+    for name, coord in _labels(array):
+        key = _key(name, source.table, rows) if is_length(name) else None
+        if key is not None:
+            labels = coord.to_numpy().reshape(-1)
+            if len(np.setdiff1d(np.arange(labels.size), _matched(key, labels))):
+                raise NotInDatabase(_INTERPOLATED)
+
+
+def has_labels_of(array: xr.DataArray, source: Source) -> bool:
+    """Return whether the labels of an array are those of its frames.
+
+    They are not where the array was interpolated: xarray gives it the nearest SOPInstanceUID.
+    """
+    flat = source.rows.ravel()
+    cells = np.flatnonzero(flat >= 0)
+    along = np.unravel_index(cells, source.rows.shape) if source.dims else ()
+    index = dict(zip(source.dims, along, strict=True))
+    for name, coord in _labels(array):
+        if coord.dims and name not in index:
+            continue
+        key = _key(name, source.table, flat[cells])
+        if key is None:
+            continue
+        labels = coord.to_numpy().reshape(-1)
+        wanted = labels[index[name]] if coord.dims else labels[:1]
+        if not bool((_equal(key, wanted) | ~key.present).all()):
+            return False
+    return True
+
+
+def labelled_frames(array: xr.DataArray) -> Candidates:
     """Return all frames that an array without frame coordinates may have been made from.
 
     A reduction removes the coordinates of the frames. What is left are the series, by the
     attributes of the array, and the labels of the other dimensions: any frame that has these
     labels may have taken part, and no other.
-
-    Returns
-    -------
-    table : Table
-        Of the series.
-    rows : ndarray of int, shape (frames,)
-        The frames.
-    places : dict
-        For each dimension that has labels, the index of each frame along it.
 
     Raises
     ------
@@ -146,50 +241,73 @@ def labelled_frames(
     table = _series_of_attributes(array)
     rows = np.flatnonzero(table.places["offset"][table.instance_of] >= 0)
     places: dict[str, npt.NDArray[np.intp]] = {}
-    for name, coord in array.coords.items():
-        over = tuple(map(str, coord.dims))
-        if str(name) in _PIXEL_DIMS or str(name) in _FRAMES or len(over) > 1:
+    open_labels = []
+    for name, coord in _labels(array):
+        key = _key(name, table, rows)
+        if key is None:
             continue
-        if over and over[0] != name:  # a label of a dimension is the coordinate of its own name
-            continue
-        matched = _matched(str(name), coord.to_numpy().reshape(-1), table, rows)
-        if matched is None:
-            continue
-        absent = np.setdiff1d(np.arange(coord.size), matched)
+        labels = coord.to_numpy().reshape(-1)
+        matched = _matched(key, labels)
+        absent = np.setdiff1d(np.arange(labels.size), matched)
         if len(absent):
-            label = coord.to_numpy().reshape(-1)[absent[0]]
-            raise GridError(
-                f"The series of this array has no frame of {name} {label}: the labels of the array "
-                "are not those that were read. Give the header of the array: "
-                "array.dicom.get_affine(header=header)."
-            )
+            # Any frame may have been meant then: if that leaves its place open, it raises later.
+            if not is_length(name):
+                continue
+            if coord.attrs.get("units") != "mm" or labels.dtype.kind not in "iuf":
+                raise GridError(
+                    f"The series of this array has no frame of {name} {labels[absent[0]]}: the "
+                    "labels of the array are not those that were read. Give the header of the "
+                    "array: array.dicom.get_affine(header=header)."
+                )
+            open_labels.append((name, coord))
+            continue
         kept = matched >= 0
         rows = rows[kept]
         places = {dim: of[kept] for dim, of in places.items()}
-        if over:
-            places[str(name)] = matched[kept]
-    return table, rows, places
+        if coord.dims:
+            places[name] = matched[kept]
+    between = []
+    for name, coord in open_labels:
+        key = _key(name, table, rows)
+        if key is not None and bool(key.present.all()):
+            labels = coord.to_numpy().reshape(-1).astype(np.float64)
+            dim = name if coord.dims else None
+            between.append(Between(name, dim, labels, key.values.astype(np.float64)))
+    return Candidates(table, rows, places, between)
 
 
-def _matched(
-    name: str, labels: npt.NDArray[Any], table: Table, rows: npt.NDArray[np.intp]
-) -> npt.NDArray[np.intp] | None:
-    """Return which label each frame has, -1 for none; None where the name is no attribute."""
+def _labels(array: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
+    """Return the coordinates that label a dimension, or all of the array."""
+    return [
+        (str(name), coord)
+        for name, coord in array.coords.items()
+        if coord.dims in ((), (name,)) and str(name) not in _PIXEL_DIMS and name not in _FRAMES
+    ]
+
+
+def _key(name: str, table: Table, rows: npt.NDArray[Any]) -> SortKey | None:
+    """Return the values of an attribute in frames, None where it cannot be compared with labels."""
     try:
         key = sort_key(parse_name(name), table, rows)
     except (UnknownKeyword, GridError, InvalidValue):
         return None
-    if not bool(key.present.any()) or key.values.ndim > 1:
-        return None
-    found = np.full(len(rows), -1, np.intp)
+    return key if bool(key.present.any()) and key.values.ndim == 1 else None
+
+
+def _equal(key: SortKey, labels: Any) -> npt.NDArray[np.bool_]:
+    """Return whether values are those of labels, within what is one value in an array."""
     if key.values.dtype.kind in "iuf" and labels.dtype.kind in "iuf":
-        slack = key.tolerance + (0.0 if key.decimals is None else 10.0**-key.decimals)
-        for number, label in enumerate(labels.tolist()):
-            near = np.abs(key.values - label) <= slack + 1e-9 * abs(label)
-            found[near & key.present] = number
-    else:
-        for number, label in enumerate(labels):
-            found[(key.values == label) & key.present] = number
+        rounding = 0.0 if key.decimals is None else 10.0**-key.decimals
+        slack = key.tolerance + rounding + 1e-9 * np.abs(labels)
+        return np.asarray(np.abs(key.values - labels) <= slack)
+    return np.asarray(key.values == labels)
+
+
+def _matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return which label each frame has, -1 for none."""
+    found = np.full(len(key.values), -1, np.intp)
+    for number in range(len(labels)):
+        found[_equal(key, labels[number : number + 1]) & key.present] = number
     return found
 
 

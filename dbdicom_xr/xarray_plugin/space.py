@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +22,8 @@ from dbdicom_xr.geometry.stacks import SAME_PLACE, locations_of, stack_affine
 from dbdicom_xr.records.header import Header
 from dbdicom_xr.records.slices import planes_of
 from dbdicom_xr.xarray_plugin.provenance import (
+    Between,
+    has_labels_of,
     knows_frames,
     labelled_frames,
     source_of,
@@ -98,6 +100,8 @@ def warn_of_tilt(affine: Floats, stacklevel: int) -> None:
 
 def _of_coordinates(array: xr.DataArray) -> _Frames:
     source = source_of(array)
+    if not has_labels_of(array, source):
+        return _of_labels(array)
     flat = source.rows.ravel()
     cells = np.flatnonzero(flat >= 0)
     planes = planes_of(source.table, flat[cells])
@@ -153,8 +157,36 @@ def _places(
 
 
 def _of_labels(array: xr.DataArray) -> _Frames:
-    table, rows, places = labelled_frames(array)
-    return _Frames(planes_of(table, rows), places, False)
+    found = labelled_frames(array)
+    planes = planes_of(found.table, found.rows)
+    for labels in found.between:
+        return _interpolated(planes, labels)
+    return _Frames(planes, found.places, False)
+
+
+def _interpolated(planes: Planes, between: Between) -> _Frames:
+    """Return planes at labels between those of frames, where place follows from the label."""
+    locations_of(planes)  # raises where the planes are not parallel
+    values, position = between.values, planes.position
+    low, high = int(values.argmin()), int(values.argmax())
+    name, labels = between.name, between.labels
+    beyond = (labels < values[low] - SAME_PLACE) | (labels > values[high] + SAME_PLACE)
+    if beyond.any():
+        raise GridError(
+            f"{name} {labels[beyond][0]:.6g} lies outside the slices of the series, which go from "
+            f"{values[low]:.6g} to {values[high]:.6g} mm, so that its place is not known."
+        )
+    along = (position[high] - position[low]) / (values[high] - values[low])
+    off = position - (position[low] + (values - values[low])[:, None] * along)
+    if float(np.abs(off).max()) > SAME_PLACE:
+        raise GridError(
+            f"The array has values of {name} between those of the series, whose places do not "
+            "follow from them in a straight line."
+        )
+    first = planes.take(np.full(len(labels), low))
+    moved = replace(first, position=position[low] + (labels - values[low])[:, None] * along)
+    places = {} if between.dim is None else {between.dim: np.arange(len(labels))}
+    return _Frames(moved, places, False)
 
 
 def _slices(frames: _Frames, sizes: Mapping[str, int]) -> tuple[str | None, npt.NDArray[Any]]:

@@ -99,6 +99,24 @@ SELECTIONS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "difference of echoes": (
         lambda a: a.isel(EchoTime=0) - a.isel(EchoTime=1), FULL
     ),
+    "slices between": (
+        lambda a: a.compute().interp(SliceLocation=[1, 2.5, 4]), part([0, 0, 0.25], [1, 1, 0.375])
+    ),
+    "a slice between": (
+        lambda a: a.compute().interp(SliceLocation=5), part([0, 0, 1.25], [1, 1, 5 / 4])
+    ),
+    "slices shifted": (
+        lambda a: a.compute().interp(SliceLocation=[1, 5, 9]), part([0, 0, 0.25], [1, 1, 1])
+    ),
+    "slices averaged": (
+        lambda a: a.mean("EchoTime").coarsen(SliceLocation=2).mean(), part([0, 0, 0.5], [1, 1, 2])
+    ),
+    "echoes between": (lambda a: a.compute().interp(EchoTime=[3, 5]), FULL),
+    "an echo between": (lambda a: a.compute().interp(EchoTime=3), FULL),
+    "mean of echoes of times between": (
+        lambda a: a.compute().interp(EchoTime=[3, 5]).mean("n"), FULL
+    ),
+    "echoes in seconds": (lambda a: a.assign_coords(EchoTime=[0.002, 0.004, 0.006]), FULL),
     "where": (lambda a: a.where(a > 5), FULL),
     "numpy": (lambda a: np.sqrt(a), FULL),
     "rolling": (lambda a: a.rolling(EchoTime=2).mean(), FULL),
@@ -128,9 +146,18 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "other columns": (
         lambda a: a.assign_coords(x=np.arange(16)), GridError, "units None.*centre of the first"
     ),
-    "slices averaged": (
-        lambda a: a.mean("EchoTime").coarsen(SliceLocation=2).mean(),
-        GridError, "no frame of SliceLocation 2",
+    "slices beyond": (
+        lambda a: a.compute().interp(SliceLocation=[8, 12, 16]), GridError, "16 lies outside"
+    ),
+    "labels of one's own, beside the frames": (
+        lambda a: a.assign_coords(SliceLocation=[1, 5, 9, 12]),
+        GridError, "no frame of SliceLocation 1",
+    ),
+    "slices between, by number": (
+        lambda a: a.isel(EchoTime=0).assign_coords(InstanceNumber=("SliceLocation", [1, 4, 7, 10]))
+        .swap_dims(SliceLocation="InstanceNumber").drop_vars("SliceLocation").compute()
+        .interp(InstanceNumber=[2, 5]),
+        GridError, "do not tell which",
     ),
     "difference of slices": (
         lambda a: a.isel(SliceLocation=0) - a.isel(SliceLocation=1), GridError, "4 places"
@@ -235,6 +262,20 @@ def test_frames_that_moved_have_no_affine(tmp_path: Path) -> None:
     assert moved.sel(EchoTime=4).dicom.affine @ [0, 0, 1, 1] == pytest.approx([2, 0, 5, 1])
 
 
+def test_places_between_uneven_slices_are_true(tmp_path: Path) -> None:
+    make_series(tmp_path, keys={"SliceLocation": [0, 5, 15]}, geometry=GEOMETRY)
+    uneven = series_of(tmp_path).array("SliceLocation")[0].compute()
+    with pytest.raises(GridError, match="not evenly spaced"):
+        _ = uneven.dicom.affine
+    even = uneven.interp(SliceLocation=[0, 5, 10, 15])
+    assert even.dicom.affine == pytest.approx(part([0, 0, 0], [1, 1, 5 / 4]), abs=1e-6)
+    places = np.array([[[0, 0, 0]], [[0, 0, 5]], [[3, 0, 10]]], float)
+    make_series(tmp_path / "bent", seed=2, per_frame={"ImagePositionPatient": places})
+    bent = series_of(tmp_path / "bent").array("SliceLocation")[0].compute()
+    with pytest.raises(GridError, match="straight line"):
+        _ = bent.interp(SliceLocation=[2, 4]).dicom.affine
+
+
 def test_a_header_that_contradicts_itself(tmp_path: Path) -> None:
     places = np.broadcast_to([1.0, 2, 3], (3, 1, 3))
     make_series(tmp_path, per_frame={"ImagePositionPatient": places})
@@ -252,6 +293,29 @@ def test_several_orientations(tmp_path: Path) -> None:
     with pytest.raises(GridError, match=r"2 orientations.*series\.stacks\(\)"):
         _ = both.dicom.affine
     assert both.isel(InstanceNumber=1).dicom.orientation.plane == "coronal"
+
+
+def test_what_lies_between_frames_has_no_header(array: Any, tmp_path: Path) -> None:
+    computed = array.compute()
+    for labels in ([1.0], [2.0, 6.0], [13.0]):
+        with pytest.raises(NotInDatabase, match="between the frames"):
+            _ = computed.interp(SliceLocation=labels).dicom.header
+    assert computed.interp(SliceLocation=[4.0, 8.0]).dicom.header.shape == (2, 3, 1)
+    make_enhanced(tmp_path, keys={"SliceLocation": SLICES}, geometry=GEOMETRY)
+    frames = series_of(tmp_path).array()[0].compute()
+    frames = frames.assign_coords(n=np.arange(4)).interp(n=[0.5, 1.5])
+    with pytest.raises(NotInDatabase, match="between the frames"):
+        _ = frames.dicom.header
+    with pytest.raises(GridError, match="do not tell which"):
+        _ = frames.dicom.affine
+
+
+def test_enhanced_slices_between(tmp_path: Path) -> None:
+    make_enhanced(tmp_path, keys={"SliceLocation": SLICES}, geometry=GEOMETRY, shuffle=3)
+    frames = series_of(tmp_path).array("SliceLocation")[0].compute()
+    first = float(frames.SliceLocation[0])
+    between = frames.interp(SliceLocation=[first + 1, first + 3])
+    assert between.dicom.affine == pytest.approx(part([0, 0, 0.25], [1, 1, 0.5]), abs=1e-6)
 
 
 def test_two_series_need_a_header(tmp_path: Path) -> None:
