@@ -118,7 +118,7 @@ def pixel_header(
         and not _labels(table, rows)
     ):
         scalings, scaling_of = _palettes(table, rows, layouts, layout_of, describe)
-    pairs, kinds = np.unique(np.stack([layout_of, scaling_of], axis=1), axis=0, return_inverse=True)
+    pairs, kinds = _distinct(np.stack([layout_of, scaling_of], axis=1))
     kind_layouts = [layouts[i] for i in pairs[:, 0].tolist()]
     kind_scalings = [scalings[i] for i in pairs[:, 1].tolist()]
     dtype = _dtype(kind_layouts, kind_scalings)
@@ -128,12 +128,20 @@ def pixel_header(
     return PixelHeader(
         kind_layouts,
         kind_scalings,
-        kinds.reshape(-1).astype(np.int64),
+        kinds,
         dtype,
         np.arange(first.columns) * step_x,
         np.arange(first.rows) * step_y,
         spacing is not None,
     )
+
+
+def _distinct(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return the rows that occur, and which of them each row is."""
+    if bool((rows == rows[:1]).all()):  # the usual case, without sorting
+        return rows[:1], np.zeros(len(rows), np.int64)
+    found, inverse = np.unique(rows, axis=0, return_inverse=True)
+    return found, inverse.reshape(-1).astype(np.int64)
 
 
 def _columns(
@@ -147,11 +155,7 @@ def _columns(
         parts.append(np.full(len(rows), -1) if values is None else values.codes[rows])
         pools.append([None] if values is None else [*values.distinct, None])
     stacked = np.stack(parts, axis=1)
-    if bool((stacked == stacked[:1]).all()):  # the usual case, without sorting
-        combinations, codes = stacked[:1], np.zeros(len(rows), np.int64)
-    else:
-        combinations, inverse = np.unique(stacked, axis=0, return_inverse=True)
-        codes = inverse.reshape(-1).astype(np.int64)
+    combinations, codes = _distinct(stacked)
     return [
         tuple(pool[code] for pool, code in zip(pools, combination, strict=True))
         for combination in combinations.tolist()
@@ -223,12 +227,7 @@ def _layouts(
     bytewise = table.places["bytes"][owners]
     images = image_sizes(table, rows)
     source = np.stack([codes, elements, bytewise, *images.T], axis=1)
-    unique, kinds = (
-        (source[:1], np.zeros(len(rows), np.int64))
-        if bool((source == source[:1]).all())
-        else np.unique(source, axis=0, return_inverse=True)
-    )
-    kinds = kinds.reshape(-1)
+    unique, kinds = _distinct(source)
     layouts = []
     for number, (code, element, is_bytes, *image) in enumerate(unique.tolist()):
         try:
@@ -246,7 +245,7 @@ def _layouts(
         shapes[layout.frame_shape] = shapes.get(layout.frame_shape, 0) + count
     if len(shapes) > 1:
         raise GridError(_several_shapes(shapes))
-    return layouts, kinds.astype(np.int64)
+    return layouts, kinds
 
 
 def _check_chroma(
