@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from hashlib import blake2b
 from pathlib import Path
 
@@ -86,9 +85,10 @@ def _writable(folder: Path) -> bool:
         folder.mkdir(exist_ok=True)
         if (existing := folder / INDEX_NAME).exists() and not os.access(existing, os.W_OK):
             return False
-        probe = folder / f".{uuid.uuid4().hex}"
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        # One name per user: what a process that was killed has left, the next one takes away.
+        probe = folder / f".writable-{os.getuid() if hasattr(os, 'getuid') else 0}"
+        probe.touch()
+        probe.unlink(missing_ok=True)
     except OSError:
         if made and os.path.lexists(folder):
             folder.rmdir()
