@@ -288,6 +288,9 @@ def _layout(
     values: tuple[Any, ...], keyword: str, is_bytes: bool, image_rows: int, image_columns: int
 ) -> PixelLayout:
     named = dict(zip(_LAYOUT, values, strict=True))
+    for name, value in named.items():
+        if isinstance(value, list):
+            raise LayoutError(f"{name} is {value!r}; it can have one value only.")
     for name in ("Rows", "Columns"):
         if not isinstance(named[name], int):
             raise LayoutError(f"{name} is {named[name]!r}, so that the pixels cannot be read.")

@@ -268,6 +268,19 @@ def test_numbers_that_are_none(tmp_path, keyword):
         one(tmp_path).array()
 
 
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [("PhotometricInterpretation", "CS", ["RGB", "X"]), ("PlanarConfiguration", "US", [0, 0]),
+     ("Rows", "US", [4, 4]), ("PixelRepresentation", "US", [0, 1])],
+)  # fmt: skip
+def test_several_values_where_one_belongs(tmp_path, keyword, vr, value):
+    dataset = make(bytes(24), 4, 3)
+    dataset.add_new(keyword, vr, value)
+    write(tmp_path, dataset)
+    with pytest.raises(LayoutError, match=f"{keyword} is .*it can have one value only"):
+        one(tmp_path).array()
+
+
 def test_a_lookup_table_cut_off_inside_a_number(tmp_path):
     item = pydicom.Dataset()
     item.add_new("LUTDescriptor", "OB", b"\1\0\0\0\x10\0")
