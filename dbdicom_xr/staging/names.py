@@ -3,38 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-import unicodedata
 from collections.abc import Callable
 
+from dbdicom_xr.names import safe_name
+
 __all__ = ["NewPaths", "safe_name"]
-
-# Names that Windows keeps for devices, with any ending.
-_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-_LONGEST = 60
-
-
-def safe_name(text: str, otherwise: str) -> str:
-    """Return a name for a file or folder.
-
-    Parameters
-    ----------
-    text : str
-        What it should be called.
-    otherwise : str
-        What it is called where nothing of that can be used.
-
-    Examples
-    --------
-    >>> safe_name("T1 w/o fat: 3/4*", "series"), safe_name("../..", "series"), safe_name("NUL", "x")
-    ('T1 w_o fat_ 3_4_', 'series', 'NUL_')
-    """
-    text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
-    text = re.sub(r"[^A-Za-z0-9 ._()+=,@-]", "_", text)
-    text = re.sub(r"\s+", " ", text)[:_LONGEST].strip(" .")
-    if not re.search(r"[A-Za-z0-9]", text):
-        return otherwise
-    return f"{text}_" if _DEVICES.fullmatch(text) else text
 
 
 class NewPaths:
