@@ -16,6 +16,7 @@ from dbdicom_xr.errors import GridError, InvalidValue, NotInDatabase, UnknownKey
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.database import Database, reopened
+from dbdicom_xr.records.slices import slice_locations
 from dbdicom_xr.records.sorting import sort_key
 from dbdicom_xr.records.tree import Node
 
@@ -193,13 +194,18 @@ def require_frames(array: xr.DataArray, source: Source) -> None:
     NotInDatabase
         A position that labels the array is that of no frame of the series.
     """
-    rows = np.arange(len(source.table))
+    flat, index = _filled(source)
+    everywhere = np.arange(len(source.table))
     for name, coord in _labels(array):
-        key = _key(name, source.table, rows) if is_length(name) else None
-        if key is not None:
-            labels = coord.to_numpy().reshape(-1)
-            if len(np.setdiff1d(np.arange(labels.size), _matched(key, labels))):
-                raise NotInDatabase(_INTERPOLATED)
+        if not is_length(name) or (coord.dims and name not in index):
+            continue
+        # Also frames of the whole series: the label of several that are nearly equal is one of
+        # theirs, but perhaps of another than was selected.
+        keys = [*_keys(name, source.table, flat), *_keys(name, source.table, everywhere)]
+        labels = np.unique(coord.to_numpy()[index[name]] if coord.dims else coord.to_numpy())
+        known = [np.isin(np.arange(labels.size), _matched(key, labels)) for key in keys]
+        if known and not np.any(known, axis=0).all():
+            raise NotInDatabase(_INTERPOLATED)
 
 
 def has_labels_of(array: xr.DataArray, source: Source) -> bool:
@@ -207,21 +213,24 @@ def has_labels_of(array: xr.DataArray, source: Source) -> bool:
 
     They are not where the array was interpolated: xarray gives it the nearest SOPInstanceUID.
     """
-    flat = source.rows.ravel()
-    cells = np.flatnonzero(flat >= 0)
-    along = np.unravel_index(cells, source.rows.shape) if source.dims else ()
-    index = dict(zip(source.dims, along, strict=True))
+    flat, index = _filled(source)
     for name, coord in _labels(array):
         if coord.dims and name not in index:
             continue
-        key = _key(name, source.table, flat[cells])
-        if key is None:
-            continue
         labels = coord.to_numpy().reshape(-1)
         wanted = labels[index[name]] if coord.dims else labels[:1]
-        if not bool((_equal(key, wanted) | ~key.present).all()):
+        keys = _keys(name, source.table, flat)
+        if keys and not any(bool((_equal(key, wanted) | ~key.present).all()) for key in keys):
             return False
     return True
+
+
+def _filled(source: Source) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.intp]]]:
+    """Return the frames of an array without its gaps, and their index along each dimension."""
+    flat = source.rows.ravel()
+    cells = np.flatnonzero(flat >= 0)
+    along = np.unravel_index(cells, source.rows.shape) if source.dims else ()
+    return flat[cells], dict(zip(source.dims, along, strict=True))
 
 
 def labelled_frames(array: xr.DataArray) -> Candidates:
@@ -243,12 +252,13 @@ def labelled_frames(array: xr.DataArray) -> Candidates:
     places: dict[str, npt.NDArray[np.intp]] = {}
     open_labels = []
     for name, coord in _labels(array):
-        key = _key(name, table, rows)
-        if key is None:
-            continue
         labels = coord.to_numpy().reshape(-1)
-        matched = _matched(key, labels)
-        absent = np.setdiff1d(np.arange(labels.size), matched)
+        every = np.arange(labels.size)
+        found = [_matched(key, labels) for key in _keys(name, table, rows)]
+        if not found:
+            continue
+        matched = min(found, key=lambda of: len(np.setdiff1d(every, of)))
+        absent = np.setdiff1d(every, matched)
         if len(absent):
             # Any frame may have been meant then: if that leaves its place open, it raises later.
             if not is_length(name):
@@ -268,11 +278,11 @@ def labelled_frames(array: xr.DataArray) -> Candidates:
             places[name] = matched[kept]
     between = []
     for name, coord in open_labels:
-        key = _key(name, table, rows)
-        if key is not None and bool(key.present.all()):
-            labels = coord.to_numpy().reshape(-1).astype(np.float64)
-            dim = name if coord.dims else None
-            between.append(Between(name, dim, labels, key.values.astype(np.float64)))
+        labels = coord.to_numpy().reshape(-1).astype(np.float64)
+        for key in _keys(name, table, rows)[:1]:
+            if bool(key.present.all()):
+                dim = name if coord.dims else None
+                between.append(Between(name, dim, labels, key.values.astype(np.float64)))
     return Candidates(table, rows, places, between)
 
 
@@ -285,13 +295,21 @@ def _labels(array: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
     ]
 
 
-def _key(name: str, table: Table, rows: npt.NDArray[Any]) -> SortKey | None:
-    """Return the values of an attribute in frames, None where it cannot be compared with labels."""
+def _keys(name: str, table: Table, rows: npt.NDArray[Any]) -> list[SortKey]:
+    """Return the values in frames that a label may stand for; none where it is no attribute."""
+    keys = []
     try:
         key = sort_key(parse_name(name), table, rows)
     except (UnknownKeyword, GridError, InvalidValue):
-        return None
-    return key if bool(key.present.any()) and key.values.ndim == 1 else None
+        return []
+    if bool(key.present.any()) and key.values.ndim == 1:
+        keys.append(key)
+    if name == "SliceLocation":
+        # A volume has those where the header says one number for several slices.
+        worked_out = slice_locations(table, rows)
+        if worked_out is not None:
+            keys.append(SortKey(name, worked_out, np.ones(len(rows), np.bool_), 1e-3, 4))
+    return keys
 
 
 def _equal(key: SortKey, labels: Any) -> npt.NDArray[np.bool_]:
@@ -305,9 +323,18 @@ def _equal(key: SortKey, labels: Any) -> npt.NDArray[np.bool_]:
 
 def _matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Return which label each frame has, -1 for none."""
+    if key.values.dtype.kind not in "iuf" or labels.dtype.kind not in "iuf":
+        number_of = {label: number for number, label in enumerate(labels.tolist())}
+        same = key.values.dtype.kind in "mM" and labels.dtype.kind == key.values.dtype.kind
+        values = key.values.astype(labels.dtype) if same else key.values  # days, or nanoseconds
+        places = np.array([number_of.get(value, -1) for value in values.tolist()], np.intp)
+        return np.where(key.present, places, -1)
+    order = np.argsort(labels)
+    after = np.searchsorted(labels[order], key.values)
     found = np.full(len(key.values), -1, np.intp)
-    for number in range(len(labels)):
-        found[_equal(key, labels[number : number + 1]) & key.present] = number
+    for beside in (after - 1, after):
+        number = order[np.clip(beside, 0, len(labels) - 1)]
+        found = np.where(_equal(key, labels[number]) & key.present, number, found)
     return found
 
 

@@ -216,7 +216,11 @@ def test_labels_that_say_nothing_are_worked_out(tmp_path: Path) -> None:
         tmp_path, keys={"InstanceNumber": [1, 2, 3]},
         per_frame={"SliceLocation": np.zeros((3, 1)), "ImagePositionPatient": places},
     )  # fmt: skip
-    assert series_of(tmp_path).volume()[0].SliceLocation.values.tolist() == [0, 7, 14]
+    array, affine = series_of(tmp_path).volume()
+    assert array.SliceLocation.values.tolist() == [0, 7, 14]
+    assert array.dicom.affine == pytest.approx(affine)
+    assert array.isel(SliceLocation=[0, 2]).dicom.affine[:3, 2].tolist() == [0, 0, 14]
+    assert [h.InstanceNumber for h in array.dicom.header] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,10 @@ def test_times_of_each_slice(tmp_path: Path) -> None:
     by_order = series.array(sortby, align="order")[0]
     assert by_order.dicom.affine == pytest.approx(FULL, abs=1e-6)
     assert by_order.mean("AcquisitionTime").dicom.affine == pytest.approx(FULL, abs=1e-6)
+    # All that is left of these frames is the time of each, which tells its slice.
+    of_one = by_order.isel(SliceLocation=2, drop=True)
+    assert of_one.AcquisitionTime.dtype.kind == "m"
+    assert of_one.mean("n").dicom.affine[:3, 3] == pytest.approx(true_place(0, 0, 8))
     # By value each time belongs to one slice, so that the place follows from the time too.
     by_value = series.array(sortby, align="value")[0]
     assert by_value.dicom.slice_dim == "SliceLocation"
