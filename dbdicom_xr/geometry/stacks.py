@@ -44,17 +44,15 @@ def split_by_orientation(orientation: npt.ArrayLike) -> list[npt.NDArray[np.intp
     directions = np.asarray(orientation, np.float64)
     unique, of = np.unique(directions, axis=0, return_inverse=True)
     of = of.reshape(-1)
-    # Sorted, so that who is alone in a group and who joins it does not depend on the order.
-    found: list[list[int]] = []
+    # Sorted by unique(), so that who joins whom does not depend on the order of the planes.
+    stack_of = np.full(len(unique), -1, np.intp)
+    typical: list[Floats] = []
     for number, direction in enumerate(unique):
-        for group in found:
-            if np.abs(unique[group[0]] - direction).max() <= _PARALLEL:
-                group.append(number)
-                break
-        else:
-            found.append([number])
-    typical = [unique[group[0]] for group in found]
-    stacks = [np.flatnonzero(np.isin(of, group)) for group in found]
+        if stack_of[number] < 0:
+            near = (np.abs(unique - direction) <= _PARALLEL).all(axis=1)
+            stack_of[near & (stack_of < 0)] = len(typical)
+            typical.append(direction)
+    stacks = [np.flatnonzero(stack_of[of] == number) for number in range(len(typical))]
     order = sorted(range(len(stacks)), key=lambda i: _rank(typical[i]))
     return [stacks[i] for i in order]
 

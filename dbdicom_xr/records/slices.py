@@ -92,7 +92,8 @@ def planes_of(table: Table, rows: npt.NDArray[Any]) -> Planes:
     step = np.full(len(rows), np.nan)
     for key in reversed(_STEPS):
         found = _numbers(table, rows, key, 1)[:, 0]
-        step = np.where(np.abs(found) > 0, np.abs(found), step)  # some write it with a sign
+        size = np.abs(found)  # some write it with a sign
+        step = np.where((size > 0) & np.isfinite(size), size, step)
     position = _numbers(table, rows, _POSITION, 3)
     if table.column(_OFFSETS) is not None and table.column(_POSITION, FRAME) is None:
         # The position is that of the first frame, and offsets tell the others (PS3.3 C.8.8.3.2).
