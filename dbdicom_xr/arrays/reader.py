@@ -121,11 +121,21 @@ class FrameReader:
         """Number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return (
-            "dbdicom_xr.FrameReader", self.identity, self.files, self.frames, self.kinds,
-            repr(self.layouts), repr(self.scalings), str(self.dtype), repr(self.fill_value),
-            self.pixels_first,
+    def __dask_tokenize__(self) -> Any:
+        from dask.base import normalize_token
+
+        # What is returned is told apart by its text, in which numpy leaves out the middle of long
+        # arrays: two arrays of one series would be taken for one. So it is hashed here.
+        scalings = [
+            (scaling.slope, scaling.intercept, scaling.lut, scaling.padding, repr(scaling.palette))
+            for scaling in self.scalings
+        ]
+        return normalize_token(
+            (
+                "dbdicom_xr.FrameReader", self.identity, self.files, self.frames, self.kinds,
+                repr(self.layouts), scalings, str(self.dtype), repr(self.fill_value),
+                self.pixels_first,
+            )
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pydicom
 import pytest
+from dask.base import tokenize
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pack_bits
 from pydicom.uid import (
@@ -16,7 +17,10 @@ from pydicom.uid import (
 )
 
 import dbdicom_xr as db
+from dbdicom_xr.arrays.reader import FrameReader, Scaling
 from dbdicom_xr.errors import DicomWarning, GridError, LayoutError, PixelError
+from dbdicom_xr.pixels.layout import PixelLayout
+from dbdicom_xr.pixels.palette import Palette
 from tests.arrays.opened import series_of
 from tests.pixels.made import make, random_values, write
 
@@ -454,3 +458,35 @@ def test_a_damaged_overlay(tmp_path):
     with pytest.raises(PixelError, match=f"{path.name}: The overlay .* ends too early"):
         one(tmp_path).overlays()
     assert db.database(tmp_path).series()[0].array()[0].shape == (1, 7, 5)
+
+
+# -- names of arrays in graphs -------------------------------------------------------------------
+
+
+def reader(files, scaling=None):
+    zeros = np.zeros(len(files), np.int64)
+    return FrameReader(
+        "index", "identity", "/", np.arange(len(files)), files, zeros, zeros, [PixelLayout(4, 4)],
+        [scaling or Scaling()], np.dtype("u2"),
+    )  # fmt: skip
+
+
+def test_arrays_that_differ_in_the_middle_have_names_of_their_own():
+    # dask takes what has one name for one: subtracting such arrays would give zeros.
+    files = np.arange(3000)
+    other = files.copy()
+    other[1000:2000] = other[1000:2000][::-1]
+    assert tokenize(reader(files)) == tokenize(reader(files.copy()))
+    assert tokenize(reader(files)) != tokenize(reader(other))
+    table = np.zeros(60000, "u2")
+    changed = table.copy()
+    changed[30000] = 1
+    names = {
+        tokenize(reader(files, scaling))
+        for scaling in (
+            Scaling(), Scaling(2), Scaling(lut=(0, 16, table)), Scaling(lut=(0, 16, changed)),
+            Scaling(lut=(1, 16, table)), Scaling(palette=Palette(0, table.reshape(-1, 3))),
+            Scaling(palette=Palette(0, changed.reshape(-1, 3))), Scaling(padding=(0, 1)),
+        )
+    }  # fmt: skip
+    assert len(names) == 8
