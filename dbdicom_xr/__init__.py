@@ -18,6 +18,7 @@ import_gdcm()  # before anything imports pydicom
 if TYPE_CHECKING:
     from dbdicom_xr.interact import FrontEnd, ScriptedFrontEnd, TerminalFrontEnd, set_front_end
     from dbdicom_xr.records.attributes import register_attribute
+    from dbdicom_xr.records.combine import copy_to, group, merge, move_to
     from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.header import Header
     from dbdicom_xr.records.instance import Frame, Instance
@@ -36,7 +37,11 @@ __all__ = [
     "Study",
     "TerminalFrontEnd",
     "__version__",
+    "copy_to",
     "database",
+    "group",
+    "merge",
+    "move_to",
     "register_attribute",
     "set_front_end",
 ]
@@ -54,7 +59,11 @@ _HOMES = {
     "Series": "records.levels",
     "Study": "records.levels",
     "TerminalFrontEnd": "interact",
+    "copy_to": "records.combine",
     "database": "records.opening",
+    "group": "records.combine",
+    "merge": "records.combine",
+    "move_to": "records.combine",
     "register_attribute": "records.attributes",
     "set_front_end": "interact",
 }

@@ -49,6 +49,24 @@ def copy_to(records: Any, parent: Any) -> list[Any]:
     -------
     list of Record
         The copies.
+
+    Raises
+    ------
+    InvalidValue
+        They cannot stand there, or are not of one level and one database; nothing is copied.
+
+    Examples
+    --------
+    >>> import dbdicom_xr as db, tempfile
+    >>> from dbdicom_xr.testing import make_study
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = make_study(folder, patients=2, studies=1)
+    >>> database = db.database(folder)
+    >>> first, second = database.studies()
+    >>> copies = db.copy_to(first.series(), second)
+    >>> len(copies), len(second.series())
+    (2, 4)
+    >>> database.restore()
     """
     return place(_checked(records, "copie"), parent, copies=True)
 
@@ -56,7 +74,35 @@ def copy_to(records: Any, parent: Any) -> list[Any]:
 def move_to(records: Any, parent: Any) -> list[Any]:
     """Move records under a parent, as one change.
 
-    Parameters and result are those of :func:`copy_to`.
+    Parameters
+    ----------
+    records : Record, or sequence of Record
+        All of one level.
+    parent : Record
+        Of the level above.
+
+    Returns
+    -------
+    list of Record
+        The records.
+
+    Raises
+    ------
+    InvalidValue
+        They cannot stand there, or are not of one level and one database; nothing is moved.
+
+    Examples
+    --------
+    >>> import dbdicom_xr as db, tempfile
+    >>> from dbdicom_xr.testing import make_study
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = make_study(folder, patients=2, studies=1)
+    >>> database = db.database(folder)
+    >>> first, second = database.studies()
+    >>> _ = db.move_to(first.series(), second)
+    >>> len(first.series()), len(second.series())
+    (0, 4)
+    >>> database.restore()
     """
     listed = _checked(records, "move")
     place(listed, parent, copies=False)
@@ -79,6 +125,23 @@ def group(records: Any, into: Any = None, inplace: bool = False) -> Any:
     -------
     Record
         The parent.
+
+    Raises
+    ------
+    InvalidValue
+        They cannot stand there, or are not of one level and one database; nothing is changed.
+
+    Examples
+    --------
+    >>> import dbdicom_xr as db, tempfile
+    >>> from dbdicom_xr.testing import make_study
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = make_study(folder, patients=2, studies=1)
+    >>> database = db.database(folder)
+    >>> study = db.group(database.series(Modality="MR"))
+    >>> len(study.series())
+    2
+    >>> database.restore()
     """
     listed = _checked(records, "group")
     with listed[0].database.batch():
@@ -103,6 +166,23 @@ def merge(records: Any, into: Any = None, inplace: bool = False) -> Any:
     -------
     Record
         The record that holds all.
+
+    Raises
+    ------
+    InvalidValue
+        They are not of one level and one database; nothing is changed.
+
+    Examples
+    --------
+    >>> import dbdicom_xr as db, tempfile
+    >>> from dbdicom_xr.testing import make_study
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = make_study(folder, patients=2, studies=1)
+    >>> database = db.database(folder)
+    >>> series = db.merge(database.series(Modality="MR"))
+    >>> len(series.instances())
+    6
+    >>> database.restore()
     """
     listed = _checked(records, "merge")
     if listed[0].level not in ("patient", "study", "series"):

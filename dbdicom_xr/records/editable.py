@@ -45,6 +45,9 @@ class Editable:
         else:
             self._set(parse_name(name), value)
 
+    def __delitem__(self, name: Any) -> None:
+        self[name] = [None] * len(name) if isinstance(name, list) else None
+
     def _set_several(self, names: Sequence[Name], values: Any) -> None:
         if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
             raise InvalidValue(

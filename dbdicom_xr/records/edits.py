@@ -51,6 +51,10 @@ _NEVER: Final = {
     "anew",
     0x00020003: "it follows SOPInstanceUID: set that",
     0x00020002: "it follows SOPClassUID: set that",
+    **dict.fromkeys(
+        (0x7FE00008, 0x7FE00009, 0x7FE00010),
+        "the attributes that describe the pixels would not fit them any more",
+    ),
     SHARED: "set the attributes inside it, which every frame has as its own",
     PER_FRAME: "set the attributes inside it, which every frame has as its own",
 }

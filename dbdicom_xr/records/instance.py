@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,6 +153,9 @@ class Instance(Record):
     @property
     def uid(self) -> str:
         """The SOPInstanceUID, or where it has none ``file:`` and its path in the folder."""
+        if any(self._database._renamed.others("instance", self._uid)):  # it may have another now
+            with suppress(NotInDatabase):
+                self._locate()
         return self._uid
 
     @of_one_state

@@ -50,9 +50,17 @@ def make(record: Record, level: str, attributes: Mapping[str, Any]) -> Record:
             parent = parent.parent
         while LEVELS.index(parent.level) < LEVELS.index(level) - 1:
             below = LEVELS[LEVELS.index(parent.level) + 1]
-            passed = {} if below != "patient" else edits
-            parent = _make_one(parent, below, dict(passed))
+            parent = _make_one(parent, below, _of_level(below, edits))
         return _make_one(parent, level, edits)
+
+
+def _of_level(level: str, edits: Edits) -> Edits:
+    """Return what of the attributes of a record belongs to one above it that is made for it."""
+    if level == "patient":
+        keys = {*keys_of("patient")}
+    else:
+        keys = {*keys_of("study"), *keys_of("patient study")} - {*IDENTITY.values()}
+    return {key: value for key, value in edits.items() if key in keys}
 
 
 def _make_one(parent: Any, level: str, edits: Edits) -> Record:
