@@ -162,6 +162,22 @@ def test_one_frame_costs_one_read(tmp_path, monkeypatch):
     assert reads["calls"] == 1
 
 
+@pytest.mark.parametrize(
+    ("syntax", "message"),
+    [
+        ("1.2.840.10008.1.2.4.102", r"MPEG-4 AVC/H.264 High Profile.*4\.102\) is a video"),
+        ("1.2.840.10008.1.2.4.65", r"JPEG Lossless, Hierarchical.*4\.65\) has no decoder"),
+    ],
+)
+def test_what_cannot_be_decoded_is_named(tmp_path, syntax, message):
+    dataset = make(items([b"", b"\0\0\1\xb3" * 8]), 4, 4, syntax=syntax, frames=25, vr="OB",
+                   BitsAllocated=8, BitsStored=8)  # fmt: skip
+    path = write(tmp_path, dataset)
+    with pytest.raises(PixelError, match=f"{path.name}.*{message}"):
+        one(tmp_path).array().compute()
+    assert one(tmp_path).NumberOfFrames == 25  # the header reads
+
+
 # -- vectors -------------------------------------------------------------------------------------
 
 # Two energy windows of two slices of three time slots.

@@ -23,12 +23,14 @@ import numpy as np
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import DbdicomError, DicomWarning
+from tests.data import testdata_files
 from tests.fuzz.damage import damaged
 from tests.fuzz.kinds import kinds
 
 MEMORY = 6 << 30  # of addresses: libraries take 2 of them before anything is read
 LONGEST = 60.0  # seconds for one batch
 BATCH = 8
+LARGEST = 1 << 17  # of real files
 
 
 def read_all(folder: Path) -> Counter[str]:
@@ -82,6 +84,12 @@ def main() -> int:
             print(read_all(Path(folder)))
         return 0
     sound = kinds()
+    if not options.cases:  # real ones too, of which there may be others elsewhere
+        sound |= {
+            path.stem: path.read_bytes()
+            for path in testdata_files()
+            if path.suffix in (".dcm", "") and path.stat().st_size < LARGEST
+        }
     names = list(sound)
     end = time.monotonic() + 60 * options.minutes
     found: Counter[str] = Counter()
@@ -91,8 +99,12 @@ def main() -> int:
             folder = Path(text)
             for _ in range(BATCH):
                 rng = np.random.default_rng([options.seed, number])
-                name = names[number % len(names)]
-                (folder / f"{number:06d} {name}.dcm").write_bytes(damaged(sound[name], rng))
+                name = (
+                    names[int(rng.integers(len(names)))]
+                    if options.cases is None
+                    else (names[number % len(names)])
+                )
+                (folder / f"{number:06d} {name[-40:]}.dcm").write_bytes(damaged(sound[name], rng))
                 number += 1
             # A crash leaves them where they are: the last batch in the folder is the one.
             batch = keep / f"{number - BATCH:06d}"
