@@ -13,16 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.index.columns import Column, Key, concatenate
-from dbdicom_xr.index.functional import PER_FRAME, SHARED, frame_columns
+from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.functional import PER_FRAME, SHARED
 from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import AMBIGUOUS, Kind, known_vr
 from dbdicom_xr.records.attributes import Attribute, alternatives
+from dbdicom_xr.records.frame_edits import edit_frames
 from dbdicom_xr.records.modules import IDENTITY
 from dbdicom_xr.staging.changing import Change, Selection
 from dbdicom_xr.staging.encode import Encoded, encode, fits, set_encoded
-from dbdicom_xr.staging.groups import belongs_in_groups, edit_groups
+from dbdicom_xr.staging.groups import belongs_in_groups
 from dbdicom_xr.staging.patch import delta
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ __all__ = [
     "edit_rows",
     "encoded_one",
     "encoder_of",
-    "raw_value",
-    "regrouped",
     "set_attribute",
     "set_values",
     "with_character_sets",
@@ -46,6 +45,10 @@ Rows = npt.NDArray[np.intp]
 _CHARSET: Final = Key(0x00080005)
 _UTF8: Final = Encoded(Kind("CS"), b"ISO_IR 192")
 _PIXEL_REPRESENTATION: Final = Key(0x00280103)
+_POSITION: Final = Key(0x00200032)
+_PLACES_OF_TILES: Final = frozenset(
+    Key(tag) for tag in (0x00180088, 0x00200032, 0x00200037, 0x00280030)
+)  # SpacingBetweenSlices, ImagePositionPatient, ImageOrientationPatient, PixelSpacing
 _NEVER: Final = {
     0x00020010: "TransferSyntaxUID says how the pixels are encoded: they would have to be written "
     "anew",
@@ -284,7 +287,7 @@ def apply(
                 edits[key] = delta(key, values, codes, len(instances))
         edits = with_character_sets(table, instances, edits)
         if group_edits:
-            _edit_frames(change, table, selection, group_edits, edits)
+            edit_frames(change, table, selection, group_edits, edits)
         else:
             change.edit(selection, edits)
 
@@ -294,6 +297,14 @@ def _in_groups(table: Table, attribute: Attribute, key: Key, instances: Rows) ->
     result: list[Key | None] = [None] * len(instances)
     if table.is_classic and table.column(Key(PER_FRAME)) is None:
         return result
+    if key in _PLACES_OF_TILES and not table.is_classic:
+        column = table.column(_POSITION, FRAME)
+        several = table.places["frames"][instances] > 1
+        if column is not None and several.any() and table.column(Key(PER_FRAME)) is None:
+            raise InvalidValue(
+                f"{attribute} decides where the slices of a mosaic lie, which is worked out when "
+                "its file is read: it cannot be set."
+            )
     owner = table.column(Key(PER_FRAME))
     shared = table.column(Key(SHARED))
     has_groups = [
@@ -376,100 +387,6 @@ def with_character_sets(
         codes = np.where(too_small, 0, -1)
         result[_CHARSET] = delta(_CHARSET, [_UTF8], codes, len(instances))
     return result
-
-
-# -- functional groups -----------------------------------------------------------------------
-
-
-def raw_value(table: Table, key: Key, instance: int) -> tuple[bytes, Kind] | None:
-    """Return a value as its file holds it, and its encoding."""
-    column = table.column(key)
-    if column is None or (code := column.code(instance)) < 0:
-        return None
-    value = column.values[code]
-    if not isinstance(value, bytes):
-        value = table.read(instance, value)
-    return value, column.kinds[column.kind_of[code]]
-
-
-def _edit_frames(
-    change: Change,
-    table: Table,
-    selection: Selection,
-    edits_of: Mapping[int, Mapping[Key, Mapping[int | None, Encoded | None]]],
-    others: Mapping[Key, Column],
-) -> None:
-    """Edit functional groups, and all else of the same instances, as one change."""
-    rows = len(selection)
-    written: dict[Key, tuple[list[Encoded | None], Any]] = {
-        Key(SHARED): ([], np.full(rows, -1)),
-        Key(PER_FRAME): ([], np.full(rows, -1)),
-    }
-    for place, edits in edits_of.items():
-        instance = int(selection.rows[place])
-        shared = raw_value(table, Key(SHARED), instance)
-        per_frame = raw_value(table, Key(PER_FRAME), instance)
-        present = shared or per_frame
-        assert present is not None
-        kind = present[1]
-        number = int(table.places["frames"][instance])
-        new = edit_groups(shared and shared[0], per_frame and per_frame[0], number, kind, edits)
-        for key, value in zip((Key(SHARED), Key(PER_FRAME)), new, strict=True):
-            if value is not None:
-                values, codes = written[key]
-                codes[place] = len(values)
-                values.append(Encoded(kind._replace(vr="SQ"), value))
-    columns = dict(others)
-    for key, (values, codes) in written.items():
-        if values:
-            columns[key] = delta(key, values, codes, rows)
-    change.edit(selection, columns, frames=regrouped(table, selection.rows, columns))
-
-
-Framed = Callable[[Rows], tuple[npt.NDArray[np.int32], Mapping[Key, Column]]]
-
-
-def regrouped(table: Table, rows: Rows, edits: Mapping[Key, Column]) -> Framed | None:
-    """Return what functional groups say once they have been edited, None where they are not."""
-    edited = [edits[key] for key in (Key(SHARED), Key(PER_FRAME)) if key in edits]
-    if not edited:
-        return None
-    counts = np.zeros(len(rows), np.int32)
-    frames: dict[int, dict[Key, Column]] = {}
-    touched = np.logical_or.reduce([column.codes_of() >= 0 for column in edited])
-    for place in np.flatnonzero(touched).tolist():
-        instance = int(rows[place])
-        values: list[bytes | None] = []
-        kind = None
-        for key in (Key(SHARED), Key(PER_FRAME)):
-            column = edits.get(key)
-            code = -1 if column is None else column.code(place)
-            if column is not None and code >= 0:
-                raw = column.values[code]
-                assert isinstance(raw, bytes)
-                found: tuple[bytes, Kind] | None = raw, column.kinds[column.kind_of[code]]
-            else:
-                found = raw_value(table, key, instance)
-            values.append(None if found is None else found[0])
-            kind = kind if found is None else found[1]
-        assert kind is not None
-        counts[place] = int(table.places["frames"][instance])
-        frames[place], _ = frame_columns(values[0], values[1], int(counts[place]), kind)
-
-    def framed(positions: Rows) -> tuple[npt.NDArray[np.int32], Mapping[Key, Column]]:
-        parts = [frames.get(i, {}) for i in positions.tolist()]
-        return counts[positions], _below_each_other(parts, counts[positions])
-
-    return framed
-
-
-def _below_each_other(
-    parts: Sequence[Mapping[Key, Column]], counts: npt.NDArray[np.int32]
-) -> dict[Key, Column]:
-    keys = dict.fromkeys(key for part in parts for key in part)
-    return {
-        key: concatenate(key, [part.get(key) for part in parts], counts.tolist()) for key in keys
-    }
 
 
 def edit_rows(change: Change, table: Table, edits: Mapping[Key, tuple[Any, Any]]) -> None:

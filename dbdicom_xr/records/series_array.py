@@ -38,7 +38,17 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.instance import Instance
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["instance_array", "series_array"]
+__all__ = [
+    "array_name",
+    "data_array",
+    "describer",
+    "frame_ranks",
+    "frame_reader",
+    "image_rows",
+    "instance_array",
+    "reference_attrs",
+    "series_array",
+]
 
 Coords = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 
@@ -62,23 +72,23 @@ def series_array(
     _check(pixels_first, rescale, fill_value)
     table = series._own_table
     require_fitting_layout(series.database._view().composed(table.series.key), table)
-    rows = _image_rows(series, table)
-    pixels = pixel_header(table, rows, rescale, padding, describe=_describer(table))
+    rows = image_rows(series, table)
+    pixels = pixel_header(table, rows, rescale, padding, describe=describer(table))
     grid, chosen = _grid(series, table, rows, sortby, align, tolerance)
     cells = np.where(grid.index >= 0, rows[grid.index], -1)
     coords: Coords = {**grid.coords, **provenance(table, cells, grid.dims)}
     header = Header.of_frames(series.database, series._key, table, cells, grid.dims, coords)
-    reader = _reader(table, pixels, grid.index, cells, fill_value, pixels_first)
-    array = _data_array(reader, grid.dims, coords, pixels, chunks, pixels_first)
+    reader = frame_reader(table, pixels, grid.index, cells, fill_value, pixels_first)
+    array = data_array(reader, grid.dims, coords, pixels, chunks, pixels_first)
     for name in grid.coords:
         array[name].attrs.update(_about(name, chosen, table))
-    array.name = _name(series)
-    array.attrs.update(_reference(series))
+    array.name = array_name(series)
+    array.attrs.update(reference_attrs(series))
     left_out = len(table) - len(rows)
     if left_out:
         objects = "object has" if left_out == 1 else "objects have"
         has = table.places["offset"][table.instance_of] >= 0
-        example = _describer(table)(int(np.flatnonzero(~has)[0]))
+        example = describer(table)(int(np.flatnonzero(~has)[0]))
         _warn(f"{series!r}: {left_out} {objects} no pixels, such as {example}, and "
               f"{'is' if left_out == 1 else 'are'} not in the array.", LeftOut)  # fmt: skip
     _warn_of_geometry(series, table, rows, pixels, grid)
@@ -141,7 +151,7 @@ def _warn_of_geometry(
 def instance_array(instance: Instance, *, rescale: bool | str, chunks: Any) -> xr.DataArray:
     """Return the frames of one instance. See :meth:`Instance.array`."""
     table, rows = instance._frame_rows()
-    describe = _describer(table)
+    describe = describer(table)
     if table.places["offset"][table.instance_of[rows[0]]] < 0:
         raise PixelError(f"{describe(int(rows[0]))} has no pixels.")
     require_fitting_layout(instance.database._view().composed(table.series.key), table)
@@ -151,14 +161,16 @@ def instance_array(instance: Instance, *, rescale: bool | str, chunks: Any) -> x
     cells = rows.reshape(()) if single else rows
     places = np.arange(len(rows)).reshape(cells.shape)
     coords = provenance(table, cells, dims)
-    reader = _reader(table, pixels, places, cells, np.nan, False)
-    array = _data_array(reader, dims, coords, pixels, chunks, False)
-    array.name = _name(instance.series())
-    array.attrs.update(_reference(instance.series()))
+    reader = frame_reader(table, pixels, places, cells, np.nan, False)
+    array = data_array(reader, dims, coords, pixels, chunks, False)
+    array.name = array_name(instance.series())
+    array.attrs.update(reference_attrs(instance.series()))
     return array
 
 
-def _describer(table: Table) -> Any:
+def describer(table: Table) -> Any:
+    """Return a function that names the file of a row, for messages."""
+
     def describe(row: int) -> str:
         instance = int(table.instance_of[row])
         if int(table.places["file"][instance]) < 0:
@@ -188,7 +200,7 @@ def _warn_of_locations(
         )
 
 
-def _image_rows(series: Series, table: Table) -> npt.NDArray[np.intp]:
+def image_rows(series: Series, table: Table) -> npt.NDArray[np.intp]:
     """Return the frames that have pixels."""
     has = table.places["offset"][table.instance_of] >= 0
     if has.all():
@@ -215,7 +227,7 @@ def _grid(
     align: str,
     tolerance: float | Mapping[Name, float] | None,
 ) -> tuple[Grid, list[Attribute]]:
-    from_file = _describer(table)
+    from_file = describer(table)
 
     def describe(place: int) -> str:
         return str(from_file(int(rows[place])))
@@ -234,7 +246,9 @@ def _grid(
         chosen = requested(sortby)
     keys = [sort_key(attribute, table, rows, tolerance) for attribute in chosen]
     numbers = parse_name("InstanceNumber").values(table)
-    order = _ranks(numbers.take(rows).as_objects() if numbers is not None else None, table, rows)
+    order = frame_ranks(
+        numbers.take(rows).as_objects() if numbers is not None else None, table, rows
+    )
     try:
         grid = build_grid(
             keys,
@@ -257,7 +271,7 @@ def _about(name: str, chosen: list[Attribute], table: Table) -> dict[str, str]:
     return attrs(key.dictionary_tag, key.creator)
 
 
-def _ranks(
+def frame_ranks(
     numbers: npt.NDArray[Any] | None, table: Table, rows: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.int64]:
     """Return the rank of each frame by InstanceNumber, instance and frame."""
@@ -274,7 +288,7 @@ def _ranks(
     return ranks
 
 
-def _reader(
+def frame_reader(
     table: Table,
     pixels: PixelHeader,
     places: npt.NDArray[Any],
@@ -282,6 +296,7 @@ def _reader(
     fill_value: Any,
     pixels_first: bool,
 ) -> FrameReader:
+    """Return the reader of frames of a series; see ``FrameReader``."""
     gaps = cells < 0
     files = np.where(gaps, -1, table.places["file"][table.instance_of[cells]]).astype(np.int64)
     frames = np.where(gaps, 0, table.frame_numbers[cells] - 1).astype(np.int64)
@@ -324,7 +339,7 @@ def _with_gaps(dtype: np.dtype[Any], fill_value: Any) -> tuple[np.dtype[Any], An
     return dtype, float(value)
 
 
-def _data_array(
+def data_array(
     reader: FrameReader,
     dims: tuple[str, ...],
     coords: Coords,
@@ -332,6 +347,7 @@ def _data_array(
     chunks: Any,
     pixels_first: bool,
 ) -> xr.DataArray:
+    """Return a reader as a lazy array with labels."""
     import dask.array as da
     import xarray as xr
 
@@ -405,12 +421,13 @@ def _chunks(
     return (*grid, *pixels)
 
 
-def _name(series: Series) -> str | None:
+def array_name(series: Series) -> str | None:
+    """Return what an array of a series is called: its description."""
     descriptions = series.SeriesDescription
     return str(descriptions[0]) if len(descriptions) == 1 else None
 
 
-def _reference(series: Series) -> dict[str, str]:
+def reference_attrs(series: Series) -> dict[str, str]:
     """Return what lets an array find its series again."""
     node = series._node
     return {

@@ -190,9 +190,11 @@ def _candidates(table: Table, rows: npt.NDArray[Any]) -> list[SortKey]:
         if key.tag >> 16 in (0x0002, 0xFFFE) or key.tag in (0x7FE00001, 0x7FE00002):
             continue
         if not key.creator:
-            keyword = keyword_for_tag(key.tag)
-            if keyword and known_vr(key.tag) not in _NEVER:
-                names.setdefault(keyword)
+            # Overlays repeat in groups 6000, 6002...: their keyword would not say which.
+            repeats = key.tag >> 24 == 0x60
+            name: Name = (key.tag >> 16, key.tag & 0xFFFF) if repeats else keyword_for_tag(key.tag)
+            if name and known_vr(key.tag) not in _NEVER:
+                names.setdefault(name)
     keys = []
     for name in names:
         try:

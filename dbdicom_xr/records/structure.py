@@ -15,7 +15,8 @@ from dbdicom_xr.index.merge import instance_numbers
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import Kind
 from dbdicom_xr.records.attributes import parse_name
-from dbdicom_xr.records.edits import encoded_one, regrouped, with_character_sets
+from dbdicom_xr.records.edits import encoded_one, with_character_sets
+from dbdicom_xr.records.frame_edits import regrouped
 from dbdicom_xr.records.links import redirected
 from dbdicom_xr.records.modules import IDENTITY, keys_of
 from dbdicom_xr.records.placing import (

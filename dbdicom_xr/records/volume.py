@@ -29,13 +29,13 @@ from dbdicom_xr.records.instance import Instance, frame_records
 from dbdicom_xr.records.pixel_header import pixel_header
 from dbdicom_xr.records.series_array import (
     Coords,
-    _data_array,
-    _describer,
-    _image_rows,
-    _name,
-    _ranks,
-    _reader,
-    _reference,
+    array_name,
+    data_array,
+    describer,
+    frame_ranks,
+    frame_reader,
+    image_rows,
+    reference_attrs,
 )
 from dbdicom_xr.records.slices import planes_of
 from dbdicom_xr.records.sorting import best_grids, sort_key
@@ -92,7 +92,9 @@ def series_stacks(series: Series, wanted: Filter) -> list[list[Instance]]:
     except GridError as error:
         raise GridError(f"{series!r}: {error}") from error
     numbers = parse_name("InstanceNumber").values(table)
-    ranks = _ranks(numbers.take(rows).as_objects() if numbers is not None else None, table, rows)
+    ranks = frame_ranks(
+        numbers.take(rows).as_objects() if numbers is not None else None, table, rows
+    )
     stacks = []
     for chosen in split_by_orientation(planes.orientation):
         locations = locations_of(planes.take(chosen))
@@ -103,7 +105,7 @@ def series_stacks(series: Series, wanted: Filter) -> list[list[Instance]]:
 
 
 def _wanted_rows(series: Series, table: Table, wanted: Filter) -> npt.NDArray[np.intp]:
-    rows = _image_rows(series, table)
+    rows = image_rows(series, table)
     if wanted:
         rows = rows[wanted.rows(table)[rows]]
         if not len(rows):
@@ -190,17 +192,17 @@ def _array(
     rescale: bool | str,
     chunks: Any,
 ) -> xr.DataArray:
-    pixels = pixel_header(table, rows, rescale, None, describe=_describer(table))
+    pixels = pixel_header(table, rows, rescale, None, describe=describer(table))
     dims = (_LOCATION,)
     coords: Coords = {
         _LOCATION: (dims, _labels(table, rows, planes)),
         **provenance(table, rows, dims),
     }
-    reader = _reader(table, pixels, np.arange(len(rows)), rows, np.nan, True)
-    array = _data_array(reader, dims, coords, pixels, chunks, True)
+    reader = frame_reader(table, pixels, np.arange(len(rows)), rows, np.nan, True)
+    array = data_array(reader, dims, coords, pixels, chunks, True)
     array[_LOCATION].attrs.update(attrs(_LOCATION))
-    array.name = _name(series)
-    array.attrs.update(_reference(series))
+    array.name = array_name(series)
+    array.attrs.update(reference_attrs(series))
     return array
 
 
