@@ -1,0 +1,219 @@
+"""``export_as_nifti``: which files a record becomes, and writing them.
+
+Everything that can be refused is found out from headers, before the first byte is written.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from dbdicom_xr.errors import (
+    DbdicomError,
+    GridError,
+    InvalidValue,
+    LayoutError,
+    LeftOut,
+    NotAFolder,
+    PixelError,
+    StaleArray,
+)
+from dbdicom_xr.formats.disk import whole_files
+from dbdicom_xr.formats.names import unique
+from dbdicom_xr.formats.nifti import write_image
+from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.names import safe_name
+from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.nifti_images import Exported, NiftiOptions, images_of
+
+if TYPE_CHECKING:
+    from dbdicom_xr.records.levels import Series
+    from dbdicom_xr.records.record import Record
+
+__all__ = ["export_nifti"]
+
+_ENDINGS: Final = (".nii.gz", ".nii")
+# What can be wrong with one series, and not with the others.
+_OF_A_SERIES: Final = (GridError, InvalidValue, LayoutError, PixelError, StaleArray)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where images go."""
+
+    folder: str
+    ending: str
+    file: str | None  # its name without ending, where a file was asked for
+
+
+def export_nifti(
+    record: Record, path: str | os.PathLike[str], *, overwrite: bool, options: NiftiOptions
+) -> list[str]:
+    """Write a record as NIfTI files. See :meth:`Record.export_as_nifti`."""
+    target = _target(path)
+    planned, refused = _plan(record, options)
+    if not planned:
+        _refuse_all(record, refused)
+    if target.file is not None:
+        if len(planned) > 1:
+            names = ", ".join(f"{one.name}{target.ending}" for one in planned[:6])
+            more = f" and {len(planned) - 6} more" * (len(planned) > 6)
+            raise InvalidValue(
+                f"{os.fspath(path)} is one file, but {record!r} becomes {len(planned)}: {names}"
+                f"{more}. Give a folder for them, or choose what to export."
+            )
+        planned = [replace(planned[0], name=target.file)]
+    _refuse_existing(planned, target, overwrite)
+    written, failed = _write_all(record, planned, target)
+    refused += failed
+    if refused:
+        if not written:
+            _refuse_all(record, refused)
+        warnings.warn(_left_out(record, refused), LeftOut, stacklevel=3)
+    return written
+
+
+def _target(path: str | os.PathLike[str]) -> _Target:
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text:
+        raise InvalidValue(f"path is {path!r}; it has to be the name of a folder or a file.")
+    if not os.path.isdir(text):
+        for ending in _ENDINGS:
+            if text.lower().endswith(ending) and len(os.path.basename(text)) > len(ending):
+                folder, name = os.path.split(text)
+                _require_folder(folder)
+                cut = len(name) - len(ending)
+                return _Target(folder or ".", name[cut:], name[:cut])
+    _require_folder(text)
+    return _Target(text, _ENDINGS[0], None)
+
+
+def _require_folder(folder: str) -> None:
+    """Raise where a file is in the way of a folder or of one above it."""
+    while folder and not os.path.isdir(folder):
+        if os.path.lexists(folder):
+            raise NotAFolder(
+                f"{folder} is a file, so that no files can be written into it. Give a folder, or "
+                "the name of a new file that ends in .nii.gz."
+            )
+        folder = os.path.dirname(folder)
+
+
+@of_one_state
+def _plan(
+    record: Record, options: NiftiOptions
+) -> tuple[list[Exported], list[tuple[Series, DbdicomError]]]:
+    """Return the images of a record, and the series that cannot be exported with the reason."""
+    planned: list[Exported] = []
+    refused: list[tuple[Series, DbdicomError]] = []
+    if record.level in ("series", "instance"):
+        series = record.series()
+        ((_, rows),) = record._tables()
+        planned = images_of(series, rows, options)
+    else:
+        for series in record.series():
+            try:
+                found = images_of(series, None, options)
+            except _OF_A_SERIES as error:
+                refused.append((series, error))
+                continue
+            prefix = _prefix(record, series)
+            planned += [replace(one, name=f"{prefix}{one.name}") for one in found]
+    names = unique([one.name for one in planned])
+    return [replace(one, name=name) for one, name in zip(planned, names, strict=True)], refused
+
+
+def _prefix(record: Record, series: Series) -> str:
+    """Return what tells series of several patients or studies apart, which may be named alike."""
+    parts = []
+    study = series.parent
+    if record.level == "database" and len(record.children) > 1:
+        parts.append(safe_name(study.parent.name, "patient"))
+    if record.level != "study" and len(study.parent.children) > 1:
+        parts.append(safe_name(study.name, "study"))
+    return "".join(f"{part}_" for part in parts).replace(" ", "_")
+
+
+def _refuse_all(record: Record, refused: Sequence[tuple[Series, DbdicomError]]) -> None:
+    if len(refused) == 1:
+        raise refused[0][1]
+    if not refused:
+        raise GridError(f"There is nothing to export: {record!r} holds no series.")
+    raise GridError(f"None of the series can be exported. {_left_out(record, refused)}")
+
+
+def _left_out(record: Record, refused: Sequence[tuple[Series, DbdicomError]]) -> str:
+    count = len(refused)
+    texts = [str(error) for _, error in refused[:8]]
+    more = f" And {count - 8} more." if count > 8 else ""
+    return (
+        f"{record!r}: {count} series {'is' if count == 1 else 'are'} not exported. "
+        f"{' '.join(texts)}{more}"
+    )
+
+
+def _paths(one: Exported, target: _Target) -> list[str]:
+    """Return where the image and what stands beside it go."""
+    start = os.path.join(target.folder, one.name)
+    return [f"{start}{ending}" for ending in (target.ending, *one.texts)]
+
+
+def _refuse_existing(planned: Sequence[Exported], target: _Target, overwrite: bool) -> None:
+    found = [path for one in planned for path in _paths(one, target) if os.path.lexists(path)]
+    folders = [path for path in found if os.path.isdir(path) and not os.path.islink(path)]
+    if folders:
+        raise InvalidValue(f"{folders[0]} is a folder, where a file is to be written.")
+    if found and not overwrite:
+        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+        raise FileExistsError(
+            f"Nothing was written, since there are files of these names already: "
+            f"{', '.join(found[:4])}{more}. overwrite=True replaces them."
+        )
+
+
+def _write_all(
+    record: Record, planned: Sequence[Exported], target: _Target
+) -> tuple[list[str], list[tuple[Series, DbdicomError]]]:
+    made = _make_folder(target.folder)
+    written: list[str] = []
+    failed: list[tuple[Series, DbdicomError]] = []
+    total = sum(one.frames for one in planned)
+    alone = record.level in ("series", "instance")
+    try:
+        with progress_bar(total, "Writing NIfTI", "image", record.database._own_voice) as bar:
+            for one in planned:
+                paths = _paths(one, target)
+                try:
+                    with whole_files(paths) as names:
+                        with open(names[0], "wb") as file:
+                            compressed = target.ending.lower().endswith(".gz")
+                            write_image(one.image, file, compressed=compressed, advance=bar.update)
+                        for name, text in zip(names[1:], one.texts.values(), strict=True):
+                            with open(name, "w", encoding="utf-8", newline="\n") as side:
+                                side.write(text)
+                except _OF_A_SERIES as error:
+                    if alone:
+                        raise
+                    failed.append((one.series, error))
+                    continue
+                written.append(paths[0])
+    finally:
+        for folder in made:
+            with suppress(OSError):  # there is something in it
+                os.rmdir(folder)
+    return written, failed
+
+
+def _make_folder(folder: str) -> list[str]:
+    """Make a folder and those above it; return those that were not there, the lowest first."""
+    missing = []
+    while folder and not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    if missing:
+        os.makedirs(missing[0], exist_ok=True)
+    return missing
