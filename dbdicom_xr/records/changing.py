@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dbdicom_xr.errors import NoPerson, NotInDatabase, NotSaved, SaveRecovered
+from dbdicom_xr.errors import DatabaseChanged, NoPerson, NotInDatabase, NotSaved, SaveRecovered
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.edits import edit_rows
@@ -40,13 +40,14 @@ def levels_to_user() -> int:
 class ChangingRecord(NodeRecord):
     """What a database knows of its changes; :class:`Database` adds the folder and its index."""
 
-    __slots__ = ("_known", "_lock", "_queue", "_renamed", "_root", "_staging")
+    __slots__ = ("_known", "_lock", "_queue", "_renamed", "_root", "_seen", "_staging")
 
     _known: int
     _lock: threading.RLock
     _queue: Queue
     _renamed: Renamed
     _root: str
+    _seen: int
     _staging: Staging
 
     def _look_again(self) -> None:
@@ -74,29 +75,37 @@ class ChangingRecord(NodeRecord):
         100
         >>> _ = database.restore()
         """
-        with self._lock:
-            self._flush()
+        self._take()
         try:
             with self._staging.batch():
-                try:
-                    yield
-                    self._flush()
-                finally:
-                    self._queue.clear()
+                yield
         finally:
             self._look_again()
 
     @contextmanager
     def _change(self) -> Iterator[Change]:
         """Give a change in the making, which becomes the present state when the block ends."""
-        self._staging.take()
-        self._flush()
-        with self._lock:
-            self._look_again()
-            change = Change(self.database._view())
-            yield change
-            self._staging.replace(change.result())
-            self._look_again()
+        with self._staging.changing:
+            known = self._known
+            self._take()
+            if known >= 0 and known != self.database._current():
+                self._look_again()
+                raise DatabaseChanged(f"{self._root} was changed meanwhile; repeat the call.")
+            self._staging.flush()
+            with self._lock:
+                self._look_again()
+                change = Change(self.database._view())
+                yield change
+                self._staging.replace(change.result())
+                self._look_again()
+
+    def _take(self) -> None:
+        """Become the one that changes the database, whatever another one has left behind."""
+        with self._staging.changing:
+            self._staging.take()
+            if self._staging.left_behind():
+                self._recover()
+                self._staging.take()
 
     def _queue_edit(self, record: Record, attribute: Attribute, value: Any) -> bool:
         """Note the edit of one instance in a batch, if that is all there is to it."""
@@ -104,21 +113,27 @@ class ChangingRecord(NodeRecord):
             return False
         instance: Any = record
         at = instance._at
-        if at is None or at[0].generation != self._known:
-            self._flush()
+        if at is None or at[0].generation != self._known or self._seen != self._staging.seen:
+            self._staging.flush()
             at = instance._locate()
-        return self._queue.add(at[0], at[1], attribute, value)
+        self._staging.flush(but=self._flush)
+        self._staging.note(self._flush)
+        with self._lock:
+            return self._queue.add(at[0], at[1], attribute, value)
 
     def _flush(self) -> None:
-        """Make the edits that were noted part of what is staged."""
+        """Make the edits that were noted part of what is staged, while the batch lasts."""
         if not self._queue:
             return
-        queued, self._queue = self._queue, Queue()
-        change = Change(self.database._view())
-        for table, edits in queued.tables():
-            edit_rows(change, table, edits)
-        self._staging.replace(change.result())
-        self._look_again()
+        with self._staging.changing, self._lock:
+            queued, self._queue = self._queue, Queue()
+            if not self._staging.in_batch:
+                return
+            change = Change(self.database._view())
+            for table, edits in queued.tables():
+                edit_rows(change, table, edits)
+            self._staging.replace(change.result())
+            self._look_again()
 
     def _record_at(self, level: str, key: SeriesKey) -> Record:
         """Return the patient, study or series at a place."""
@@ -134,7 +149,7 @@ class ChangingRecord(NodeRecord):
 
     def _recover(self) -> None:
         """Complete or undo a save that was interrupted, and say so."""
-        if self._staging.saving():
+        if self._staging.left_behind():
             recovered = recover_save(self.database)
             if recovered is not None:
                 warnings.warn(recovered, SaveRecovered, stacklevel=levels_to_user())

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from dbdicom_xr.errors import DatabaseChanged, IndexDamaged
 
-__all__ = ["of_one_state"]
+__all__ = ["of_one_change", "of_one_state"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,3 +44,18 @@ def of_one_state(
         return method(self, *args, **kwargs)
 
     return repeated
+
+
+def of_one_change(
+    method: Callable[Concatenate[S, P], T],
+) -> Callable[Concatenate[S, P], T]:
+    """Let one thread at a time change a database, from what it reads to what it makes of it."""
+    repeated = of_one_state(method)
+
+    @wraps(method)
+    def alone(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        database: Any = getattr(self, "database", None)
+        with database._staging.changing:
+            return repeated(self, *args, **kwargs)
+
+    return alone

@@ -32,7 +32,7 @@ from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.record import Record
 from dbdicom_xr.records.tree import Node, Tree
-from dbdicom_xr.staging.staging import Staging
+from dbdicom_xr.staging.staging import staging_of
 from dbdicom_xr.staging.view import View
 
 __all__ = ["Database", "Problem"]
@@ -78,7 +78,8 @@ class Database(ChangingRecord):
         self._view_cache: View | None = None
         self._known = -1  # number of the state that is shown
         self._last_look = 0.0
-        self._staging = Staging(staging_path(root, index))
+        self._staging = staging_of(staging_path(root, index))
+        self._seen = -1
         self._queue = Queue()
         self._renamed = Renamed()
         self._store = self._open_store()
@@ -145,10 +146,17 @@ class Database(ChangingRecord):
 
     def _generation(self) -> int:
         """Return the number of the present state, of the index with what is staged."""
-        if self._queue:
-            self._flush()
+        staging = self._staging
+        if staging.in_batch:
+            staging.flush()
         now = time.monotonic()
-        if self._known < 0 or now - self._last_look > _LOOK_AGAIN_SECONDS:
+        # What this process changes, through whichever object, is seen at once.
+        if (
+            self._known < 0
+            or self._seen != staging.seen
+            or now - self._last_look > _LOOK_AGAIN_SECONDS
+        ):
+            self._seen = staging.seen
             self._known = self._current()
             self._last_look = now
         return self._known

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.records.attributes import Attribute, Name, is_attribute_name, parse_name
-from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.current import of_one_change
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.record import Record
@@ -60,13 +60,13 @@ class Editable:
             for attribute, value in zip(attributes, values, strict=True):
                 self._set(attribute, value)
 
-    @of_one_state
+    @of_one_change
     def _set(self, attribute: Attribute, value: Any) -> None:
         from dbdicom_xr.records.edits import set_attribute
 
         set_attribute(self, attribute, value)  # type: ignore[arg-type]
 
-    @of_one_state
+    @of_one_change
     def set_values(self, name: Name, values: Sequence[Any]) -> None:
         """Set an attribute frame by frame.
 
@@ -165,7 +165,7 @@ class Editable:
             raise InvalidValue(f"{self!r} can have no new {words[step]}.")
         return LEVELS[place]
 
-    @of_one_state
+    @of_one_change
     def _make(self, level: str, attributes: Mapping[str, Any]) -> Record:
         from dbdicom_xr.records.making import make
 
@@ -173,14 +173,14 @@ class Editable:
 
     # -- copies and moves --------------------------------------------------------------------
 
-    @of_one_state
+    @of_one_change
     def copy(self, /, **attributes: Any) -> Any:
         """Copy the record, with all that is below it, to its own parent. See ``copy_to``."""
         from dbdicom_xr.records.structure import copy_to
 
         return copy_to(self, self.parent, attributes)  # type: ignore[attr-defined]
 
-    @of_one_state
+    @of_one_change
     def copy_to(self, /, parent: Any, **attributes: Any) -> Any:
         """Copy the record, with all that is below it, to another parent.
 
@@ -208,7 +208,7 @@ class Editable:
 
         return copy_to(self, parent, attributes)
 
-    @of_one_state
+    @of_one_change
     def move_to(self, parent: Any) -> Any:
         """Move the record, with all that is below it, under another parent.
 
@@ -234,7 +234,7 @@ class Editable:
 
         return move_to(self, parent)
 
-    @of_one_state
+    @of_one_change
     def remove(self) -> None:
         """Take the record, with all that is below it, out of the database.
 

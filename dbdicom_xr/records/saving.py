@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import Locked, SaveFailed, StaleArray
+from dbdicom_xr.errors import Locked, SaveFailed, StagingNotWritable, StaleArray
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
@@ -290,10 +290,10 @@ def save(record: Any) -> None:
     staging.require_no_batch("save()")
     if not staging.layer():
         return
-    file = staging.take()
-    with database._lock:
+    with staging.changing, database._lock:
+        database._take()
+        file = staging.take()
         database._look_again()
-        recover_save(database)
         view = database._view()
         layer = view.layer
         chosen = chosen_by(record)
@@ -306,8 +306,8 @@ def save(record: Any) -> None:
             made._replace(saved=made.saved or made.place in mine) for made in layer.empty.values()
         ]
         _carry_out(database, file, plan, plan.layer(empty), f"Saving {database.path_on_disk}")
-    if not staging.layer().unsaved:
-        staging.give()
+        if not staging.layer().unsaved:
+            staging.give()
 
 
 def _carry_out(database: Database, file: StagingFile, plan: _Plan, new: Layer, what: str) -> None:
@@ -359,10 +359,10 @@ def restore(record: Any) -> None:
     staging.require_no_batch("restore()")
     if not staging.layer():
         return
-    file = staging.take()
-    with database._lock:
+    with staging.changing, database._lock:
+        database._take()
+        file = staging.take()
         database._look_again()
-        recover_save(database)
         view = database._view()
         chosen = chosen_by(record)
         plan = _Plan(database, view)
@@ -376,8 +376,8 @@ def restore(record: Any) -> None:
         mine = _empty_of(record, view.layer)
         empty = [made for made in view.layer.empty.values() if made.saved or made.place not in mine]
         _carry_out(database, file, plan, plan.layer(empty), "Restoring")
-    if not staging.layer().unsaved:
-        staging.give()
+        if not staging.layer().unsaved:
+            staging.give()
 
 
 def _staged_files(plan: _Plan, patch: Patch, rows: Mask) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -395,25 +395,35 @@ def recover_save(database: Database) -> str | None:
     Nothing is done where another process is at it.
     """
     staging = database._staging
-    if not staging.saving():
-        return None
-    try:
-        file = staging.take()
-    except Locked:
-        return None
+    with staging.changing:
+        taken = staging.taken
+        if not staging.left_behind():  # another thread may have been at it
+            return None
+        try:
+            file = staging.take()
+        except (Locked, StagingNotWritable):
+            return None
+        try:
+            return _recover(database, file)
+        finally:
+            staging.reload()
+            if not taken:
+                staging.give()
+
+
+def _recover(database: Database, file: StagingFile) -> str | None:
+    saving = database._staging.saving()
     done = recover(
         file,
         file.adopt_from_journal,
         root=database.path_on_disk,
-        check=staging.check,
+        check=database._staging.check,
         before_commit=lambda: _refresh(database),
     )
     with file.transaction() as connection:
         file.forget_waiting(connection)
-    staging.reload()
-    _refresh(database)
-    if not staging.layer().unsaved:
-        staging.give()
+    if saving:
+        _refresh(database)
     return None if done is None else str(done)
 
 

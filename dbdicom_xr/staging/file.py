@@ -229,6 +229,10 @@ class StagingFile(SqliteFile):
         """Make the state after a save the present one, with the save."""
         self.adopt(connection, prepared)
 
+    def waiting(self) -> bool:
+        """Return whether there is a state that is to come with a save."""
+        return bool(self.query("SELECT EXISTS(SELECT 1 FROM patch WHERE waiting)")[0][0])
+
     def forget_waiting(self, connection: sqlite3.Connection) -> None:
         """Remove what was stored for a save that did not come about."""
         connection.execute("DELETE FROM delta WHERE patch IN (SELECT id FROM patch WHERE waiting)")

@@ -5,47 +5,98 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dbdicom_xr.errors import DbdicomError
+from dbdicom_xr.errors import DatabaseChanged, DbdicomError
 from dbdicom_xr.staging import journal
 from dbdicom_xr.staging.file import Layer, StagingFile
 from dbdicom_xr.staging.lease import Lease
 
-__all__ = ["Staging"]
+__all__ = ["Staging", "staging_of"]
 
 # Room for the changes of a batch between two commits, in the number of a state.
 _BATCH = 1 << 32
 
+Flush = Callable[[], None]
+
+
+def staging_of(path: Path) -> Staging:
+    """Return what is staged in a file: one object for all that use it in this process."""
+    key = os.path.realpath(path)
+    with _stagings_lock:
+        found = _stagings.get(key)
+        if found is None:
+            found = _stagings[key] = Staging(path)
+    found.look_whether_replaced()
+    return found
+
 
 class Staging:
-    """What is staged of one database.
+    """What is staged of one database; made by :func:`staging_of`.
 
     Parameters
     ----------
     path : Path
         Of its file, which is made with the first change.
+
+    Attributes
+    ----------
+    changing : RLock
+        Held by the thread that makes a change, saves, restores or recovers; taken before all
+        other locks.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.changing = threading.RLock()
         self._file: StagingFile | None = None
         self._lease: Lease | None = None
         self._lock = threading.RLock()
         self._known: tuple[int, Layer] = (0, Layer())
+        self._inode: tuple[int, int] | None = None
         self._batches = 0
         self._pending: Layer | None = None  # in a batch
         self._changes = 0  # of the batch
+        self._flushes: list[Flush] = []  # of those who have noted changes for the batch
+        self.seen = 0
+        """Another number after each change that this process made: to be compared, quickly."""
 
     @property
     def file(self) -> StagingFile | None:
         """The file, None while nothing has been staged."""
         with self._lock:
-            if self._file is None and os.path.exists(self.path):
-                self._file = StagingFile(self.path, writable=os.access(self.path, os.W_OK))
+            there = os.path.exists(self.path)
+            if self._file is not None and not there:
+                self._drop()  # with the folder, say: changes would go to a file without a name
+            if self._file is None and there:
+                self._open(writable=os.access(self.path, os.W_OK))
             return self._file
+
+    def _open(self, *, writable: bool) -> StagingFile:
+        if self._file is not None:
+            self._file.close()
+        self._file = StagingFile(self.path, writable=writable)
+        self._inode = _inode_of(self.path)
+        return self._file
+
+    def _drop(self) -> None:
+        """Forget a file that is not there any more."""
+        self.give()
+        if self._file is not None:
+            self._file.close()
+        self._file = self._inode = None
+        self.reload()
+
+    def look_whether_replaced(self) -> None:
+        """Read another file from now on, if another one has been put in its place."""
+        with self._lock:
+            if self._pending is None and self._file is not None:
+                replaced = _inode_of(self.path) != self._inode
+                if replaced:
+                    self._drop()
 
     def generation(self) -> int:
         """Return a number that grows with every change, of any process."""
@@ -71,6 +122,11 @@ class Staging:
         file = self.file
         return file is not None and journal.pending(file)
 
+    def left_behind(self) -> bool:
+        """Return whether a process that was killed may have left something to clear away."""
+        file = self.file
+        return file is not None and (journal.pending(file) or file.waiting())
+
     # -- changing ----------------------------------------------------------------------------
 
     def take(self) -> StagingFile:
@@ -84,17 +140,21 @@ class Staging:
             The file cannot be written.
         """
         with self._lock:
-            if self._file is None or not self._file.writable:
-                if self._file is not None:
-                    self._file.close()
-                self._file = StagingFile(self.path)
+            file = self.file
+            if file is None or not file.writable:
+                file = self._open(writable=True)
             if self._lease is None:
-                lease = Lease(self._file)
+                lease = Lease(file)
                 lease.acquire()
                 self._lease = lease
             elif not self._lease.held:  # of the process that this one was forked from
                 self._lease.acquire()
-            return self._file
+            return file
+
+    @property
+    def taken(self) -> bool:
+        """Whether this process is the one that changes the database."""
+        return self._lease is not None and self._lease.held
 
     def give(self) -> None:
         """Let others change the database."""
@@ -117,6 +177,7 @@ class Staging:
             if self._pending is not None:
                 self._pending = new
                 self._changes += 1
+                self.seen += 1
             else:
                 self._commit(new)
 
@@ -127,8 +188,11 @@ class Staging:
             return
         with file.transaction() as connection:
             self.check(connection)
+            if file.generation() != self._known[0]:
+                raise DatabaseChanged(f"What is staged in {self.path} was changed meanwhile.")
             generation = file.commit(connection, old, new)
         self._known = (generation, new)
+        self.seen += 1
 
     @property
     def in_batch(self) -> bool:
@@ -145,26 +209,45 @@ class Staging:
             self._batches += 1
         try:
             yield
+            self.flush()
         except BaseException:
-            with self._lock:
-                self._batches -= 1
-                if self._batches == 0:
-                    self._end_batch()
+            with self.changing, self._lock:
+                self._leave_batch()
             raise
-        with self._lock:
-            self._batches -= 1
-            if self._batches == 0:
-                pending = self._pending
-                try:
-                    if pending is not None:
-                        self._commit(pending)
-                finally:
-                    self._end_batch()
+        with self.changing, self._lock:
+            pending = self._pending
+            try:
+                if self._batches == 1 and pending is not None:
+                    self._commit(pending)
+            finally:
+                self._leave_batch()
 
-    def _end_batch(self) -> None:
+    def _leave_batch(self) -> None:
+        # A process that was forked inside the batch has no part in it.
+        self._batches = max(self._batches - 1, 0)
+        if self._batches:
+            return
         self._pending = None
         # Never a number that stood for another state: the batch may have been given up.
         self._changes += 1
+        self.seen += 1
+        flushes, self._flushes = self._flushes, []
+        for flush in flushes:
+            flush()  # what was noted is forgotten
+
+    def note(self, flush: Flush) -> None:
+        """Have a function called before anything else is done in the batch, and at its end.
+
+        It makes changes that were noted part of the batch, or forgets them if there is none.
+        """
+        if flush not in self._flushes:
+            self._flushes.append(flush)
+
+    def flush(self, but: Flush | None = None) -> None:
+        """Make what was noted part of the batch."""
+        for flush in self._flushes:
+            if flush != but:
+                flush()
 
     def require_no_batch(self, what: str) -> None:
         """Raise an error inside a batch, for what cannot be part of one."""
@@ -178,10 +261,44 @@ class Staging:
         """Forget what is known of the file, which was changed without ``replace``."""
         with self._lock:
             self._known = (-1, Layer())
+            self.seen += 1
 
     def close(self) -> None:
         """Close the file and let others change the database; the next use opens it again."""
         with self._lock:
+            if self._pending is not None:
+                return  # another object of this process is in a batch
             self.give()
             if self._file is not None:
                 self._file.close()
+
+    def _after_fork(self) -> None:
+        self.changing = threading.RLock()
+        self._lock = threading.RLock()
+        self._batches = 0
+        self._pending = None
+        self._changes += 1
+        self.seen += 1
+
+
+def _inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+_stagings: weakref.WeakValueDictionary[str, Staging] = weakref.WeakValueDictionary()
+_stagings_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _stagings_lock
+    _stagings_lock = threading.Lock()
+    for staging in list(_stagings.values()):
+        staging._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
