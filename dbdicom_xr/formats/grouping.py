@@ -122,8 +122,8 @@ def _same_everywhere(codes: Ints) -> bool:
 def _uneven_counts(locations: Floats, place: Ints, counts: Ints) -> str:
     numbers, times = np.unique(counts, return_counts=True)
     found = ", ".join(
-        f"{number} at {time} place{'s' * (time != 1)}"
-        for number, time in zip(numbers, times, strict=True)
+        f"{number} at {time} place{'s' * (time > 1)}"
+        for number, time in zip(numbers.tolist(), times.tolist(), strict=True)
     )
     usual = int(numbers[times.argmax()])
     odd = int(np.flatnonzero(counts != usual)[0])

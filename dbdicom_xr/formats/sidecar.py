@@ -116,6 +116,10 @@ def sidecar(ask: Ask, more: Mapping[str, Any], *, identify: bool = False) -> dic
         is_time = isinstance(value, (int, float)) and value > 0
         result[name] = round(value / 1000, 9) if is_time else None
     result["Manufacturer"] = _maker(result["Manufacturer"])
+    if result["InPlanePhaseEncodingDirectionDICOM"] == "COLUMN":  # enhanced images write it out
+        result["InPlanePhaseEncodingDirectionDICOM"] = "COL"
+    if isinstance(versions := result["SoftwareVersions"], list):
+        result["SoftwareVersions"] = "\\".join(map(str, versions))  # one text, says BIDS
     result.update(more)
     if identify:
         for name, keyword in _IDENTIFYING.items():

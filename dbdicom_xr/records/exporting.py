@@ -18,6 +18,7 @@ from dbdicom_xr.errors import (
     InvalidValue,
     LayoutError,
     LeftOut,
+    MixedGeometry,
     NotAFolder,
     PixelError,
     StaleArray,
@@ -74,6 +75,15 @@ def export_nifti(
         if not written:
             _refuse_all(record, refused)
         warnings.warn(_left_out(record, refused), LeftOut, stacklevel=3)
+    unplaced = [repr(one.series) for one in planned if one.image.affine is None]
+    if unplaced:
+        warnings.warn(
+            f"{len(unplaced)} of {len(planned)} files do not tell where their images lie in the "
+            "patient, since the headers do not (sform_code and qform_code are 0); they are of "
+            f"{', '.join(sorted(set(unplaced))[:4])}.",
+            MixedGeometry,
+            stacklevel=3,
+        )
     return written
 
 

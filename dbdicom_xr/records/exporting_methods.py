@@ -17,7 +17,7 @@ class Exporting:
         path: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        rescale: bool = True,
+        rescale: bool | str = True,
         philips: str = "float",
         sidecar: bool = True,
         identify: bool = False,
@@ -36,9 +36,9 @@ class Exporting:
             its name, which ends in ``.nii.gz`` or ``.nii``.
         overwrite : bool
             Replace files that are there already.
-        rescale : bool
-            True: real values, as in :meth:`Series.array`. Integers stay integers, with slope and
-            intercept in the header, where these are the same in all frames. False: stored values.
+        rescale : bool or str
+            As in :meth:`Series.array`. Integers stay integers, with slope and intercept in the
+            header of the file, where these are the same in all frames; else they become floats.
         philips : {"float", "display"}
             Values of Philips MR images: those of the reconstruction, as dcm2niix has them by
             default (phase in rad), or those that RescaleSlope tells, as ``series.array`` has them.
@@ -71,6 +71,8 @@ class Exporting:
         LeftOut
             Of a database, patient or study: series that cannot be exported, each with the reason.
             The others are.
+        MixedGeometry
+            Images whose place in the patient is not known, as screenshots; the files say so.
 
         Examples
         --------

@@ -70,10 +70,10 @@ _FLOAT_ERROR: Final = 0.01  # of a stored step, that a slope in 32 bits may cost
 class NiftiOptions:
     """How images are exported. See :meth:`Record.export_as_nifti`."""
 
-    rescale: bool | str
-    philips: str
-    sidecar: bool
-    identify: bool
+    rescale: bool | str = True
+    philips: str = "float"
+    sidecar: bool = True
+    identify: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _image(
     )
     texts: dict[str, str] = {}
     if options.sidecar:
-        more = _worked_out(table, volumes, image, direction)
+        more = _worked_out(table, volumes, image, ask, options)
         texts[".json"] = sidecar_text(sidecar(ask, more, identify=options.identify))
         texts |= _gradients(table, volumes, image)
     return Exported(series, name, image, texts)
@@ -360,12 +360,8 @@ def _as_reconstructed(table: Table, rows: Ints, pixels: PixelHeader) -> PixelHea
     slope SS, ``(stored * RescaleSlope + RescaleIntercept) / (RescaleSlope * SS)`` are the numbers
     before that (Chenevert et al., Transl Oncol 2014;7:65), in phase images rad.
     """
-    scale = private(table, "Philips MR Imaging DD 001", 0x2005100E, "PHILIPS")
-    if scale is None:
-        return pixels
-    pool = [first_number(value) or np.nan for value in scale.distinct]
-    factors = np.array([*pool, np.nan])[scale.codes[rows]]
-    if not (factors > 0).all() or any(
+    factors = _scale_slopes(table, rows)
+    if factors is None or any(
         one.lut is not None or one.palette is not None or one.slope == 0 for one in pixels.scalings
     ):
         return pixels
@@ -386,6 +382,16 @@ def _as_reconstructed(table: Table, rows: Ints, pixels: PixelHeader) -> PixelHea
         kinds=kinds.reshape(-1).astype(np.int64),
         dtype=np.dtype(np.float32),
     )
+
+
+def _scale_slopes(table: Table, rows: Ints) -> npt.NDArray[np.float64] | None:
+    """Return the scale slope of Philips for each frame; None where some have none."""
+    values = private(table, "Philips MR Imaging DD 001", 0x2005100E, "PHILIPS")
+    if values is None:
+        return None
+    pool = [first_number(value) or np.nan for value in values.distinct]
+    factors = np.array([*pool, np.nan])[values.codes[rows]]
+    return factors if bool((factors > 0).all()) else None
 
 
 # -- what stands beside it -------------------------------------------------------------------
@@ -410,8 +416,11 @@ def _pixel_size(planes: Planes) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _worked_out(table: Table, volumes: Ints, image: NiftiImage, direction: Any) -> dict[str, Any]:
+def _worked_out(
+    table: Table, volumes: Ints, image: NiftiImage, ask: Callable[[str], Any], options: NiftiOptions
+) -> dict[str, Any]:
     """Return what the side-car tells beyond attributes."""
+    direction = ask("InPlanePhaseEncodingDirection")
     first = int(volumes[0, 0])
     more: dict[str, Any] = dict(phase_encoding(direction, phase_is_positive(table, first)))
     echoes = parse_name("echo").values(table)
@@ -423,6 +432,13 @@ def _worked_out(table: Table, volumes: Ints, image: NiftiImage, direction: Any) 
     if image.affine is not None:
         times = slice_times(table, volumes[0])
         more["SliceTiming"] = slice_timing(times, image.repetition_time)
+    factors = _scale_slopes(table, volumes.ravel())
+    if factors is not None:
+        more["PhilipsRescaleSlope"] = ask("RescaleSlope")
+        more["PhilipsRescaleIntercept"] = ask("RescaleIntercept")
+        more["PhilipsScaleSlope"] = float(factors[0]) if len(set(factors.tolist())) == 1 else None
+        is_float = options.philips == "float" and options.rescale is True
+        more["UsePhilipsFloatNotDisplayScaling"] = int(is_float)
     more["ConversionSoftware"] = "dbdicom_xr"
     return more
 
@@ -442,7 +458,9 @@ def _gradients(table: Table, volumes: Ints, image: NiftiImage) -> dict[str, str]
     texts = {".bval": bval_text(numbers)}
     affine = image.stored_affine
     directions = parse_name("gradient_direction").values(table)
-    if directions is None or affine is None:
+    # Where no direction is known, as of images of GE that lost the one of phase encoding, three
+    # zeros would claim that there was none.
+    if directions is None or affine is None or not directions.take(volumes.ravel()).occurring():
         return texts
     found = directions.take(volumes).as_objects()
     vectors = np.array([[0.0, 0, 0] if v is None else v for v in found.ravel().tolist()])
