@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import xarray as xr
 
 from dbdicom_xr.geometry.affine import (
@@ -18,6 +20,9 @@ from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.header import Header
 from dbdicom_xr.xarray_plugin.provenance import database_of, require_frames, source_of
 from dbdicom_xr.xarray_plugin.space import Placed, placed, warn_of_tilt
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
 
 __all__ = ["DicomAccessor"]
 
@@ -190,3 +195,45 @@ class DicomAccessor:
         place = self._placed(header)
         warn_of_tilt(place.affine, stacklevel=2)
         return with_patient_coordinates(self._array, place)
+
+    def to_nifti(self, *, header: Header | None = None) -> Nifti1Image:
+        """Return the array as an image of nibabel, which saves and shows it.
+
+        Voxels stand as in the array: first columns, then rows, then slices. Files that
+        ``export_as_nifti`` writes have the last row first, which the affine tells too.
+
+        Parameters
+        ----------
+        header : Header, optional
+            As in :meth:`get_affine`.
+
+        Returns
+        -------
+        nibabel.nifti1.Nifti1Image
+            Dimensions ``x``, ``y``, slices, then the others of the array, without those of one
+            element. Lazy: the voxels are computed when the image is saved or its data asked for.
+
+        Raises
+        ------
+        GridError, NotInDatabase
+            As :meth:`get_affine`.
+        InvalidValue
+            There are more dimensions than seven, or values that are no numbers.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_dce
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_dce(folder)
+        >>> series = db.database(folder).series()[0]
+        >>> array, _ = series.array(["SliceLocation", "TemporalPositionIdentifier"])
+        >>> image = array.max("TemporalPositionIdentifier").dicom.to_nifti()
+        >>> image.shape == (array.sizes["x"], array.sizes["y"], array.sizes["SliceLocation"])
+        True
+        """
+        from dbdicom_xr.xarray_plugin.nifti import nifti_image
+
+        place = self._placed(header)
+        warn_of_tilt(place.affine, stacklevel=2)
+        return nifti_image(self._array, place)
