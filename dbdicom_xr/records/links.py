@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from dbdicom_xr.staging.patch import delta
 from dbdicom_xr.staging.references import replace_hierarchy, replace_uids
 
 __all__ = ["redirected"]
-
-_IGNORED: Final = frozenset((0xFFFEE000,))
-
 
 def redirected(
     table: Table,
@@ -43,7 +40,8 @@ def redirected(
     if not uids and not places:
         return edits
     for key in table.keys:
-        if key.tag in _IGNORED or (key.tag >> 16) & 1:
+        # Of the standard elements only those; private ones mean what their maker knows.
+        if (key.tag >> 16) & 1 or known_vr(key.tag) not in ("SQ", ""):
             continue
         column = table.column(key)
         if column is None:

@@ -135,10 +135,11 @@ def inherited(database: Database, parent: Node, tables: Sequence[Table]) -> Edit
     if depth >= 1 and not same_patient:
         strict += keys_of("patient study")
     edits: Edits = {}
+    present = {key for table in tables for key in table.keys}
     for key in dict.fromkeys([*strict, *loose, *said]):
         if key in said:
             edits[key] = said[key]
-        elif key in strict and any(table.column(key) is not None for table in tables):
+        elif key in strict and key in present:
             edits[key] = encode(key.tag, "") if key in MUST_BE_THERE else None
     return edits
 
@@ -169,8 +170,7 @@ def rename(
         for made in below(database, node):
             del change.empty[made.place]
             attributes = {**made.attributes, **{k: v for k, v in edits.items() if v is not None}}
-            renamed = EmptyRecord(made.level, replaced_key(made.key, edits, made.level), attributes,
-                                  False)  # fmt: skip
+            renamed = EmptyRecord(made.level, replaced_key(made.key, edits, made.level), attributes)
             change.empty[renamed.place] = renamed
     return moved
 
@@ -231,7 +231,8 @@ def _set_patient_name(record: Record, encoded: Encoded | None) -> None:
         edits: Edits = {IDENTITY["PatientName"]: encoded or encode(0x00100010, "")}
         rename(change, database, nodes, edits)
         for node in nodes:
-            _note_patient(database, node, (node.patient[0], text_of(edits, "PatientName")))
+            new = (node.patient[0], text_of(edits, "PatientName"))
+            _note_patient(change, database, node, new)
     if record.level not in ("database", "patient"):
         count = sum(len(patient.instances()) for patient in patients)
         record.message(
@@ -240,9 +241,10 @@ def _set_patient_name(record: Record, encoded: Encoded | None) -> None:
         )
 
 
-def _note_patient(database: Database, node: Node, new: tuple[str, str]) -> None:
+def _note_patient(change: Change, database: Database, node: Node, new: tuple[str, str]) -> None:
     """Let handles find a patient by its new ID and name: see ``Tree`` for its keys."""
-    database._renamed.note("patient", node.key, [*([new[0]] if new[0] else []), "\x1f".join(new)])
+    names = [*([new[0]] if new[0] else []), "\x1f".join(new)]
+    database._renamed.note("patient", node.key, names, change.view.number)
 
 
 def _at(record: Record, level: str) -> Any:
@@ -280,7 +282,7 @@ def _set_patient_id(record: Record, text: str, edits: Edits) -> None:
         node = record._node
         with database._change() as change:
             rename(change, database, [node], edits)
-            _note_patient(database, node, (text, node.patient[1]))
+            _note_patient(change, database, node, (text, node.patient[1]))
         return
     study = _covering(record, "study") if record.level != "study" else record
     if study is None:
@@ -308,7 +310,7 @@ def _set_study_uid(record: Record, text: str, edits: Edits) -> None:
         node = record._node
         with database._change() as change:
             rename(change, database, [node], edits)
-            database._renamed.note("study", node.key, [text])
+            database._renamed.note("study", node.key, [text], change.view.number)
         return
     series = record if record.level == "series" else _covering(record, "series")
     if series is None or record.level in ("database", "patient"):
@@ -340,7 +342,7 @@ def _set_series_uid(record: Record, text: str, edits: Edits) -> None:
         node = record._node
         with database._change() as change:
             rename(change, database, [node], edits)
-            database._renamed.note("series", node.key, [text])
+            database._renamed.note("series", node.key, [text], change.view.number)
         return
     if record.level not in ("instance", "frame"):
         raise InvalidValue(
@@ -403,8 +405,8 @@ def set_identities(record: Record, attribute: Attribute, values: Sequence[Any]) 
             edits = uid_edits(table, encoded[start:stop])
             change.edit(Selection(table.series.key, chosen), edits, uids=texts[start:stop])
             start = stop
-        if record.level == "instance":
-            database._renamed.note("instance", record.uid, [texts[0]])
+        for instance, text in zip(instances, texts, strict=True):
+            database._renamed.note("instance", instance.uid, [text], change.view.number)
 
 
 def uid_edits(table: Table, encoded: Sequence[Encoded | None]) -> dict[Key, Column]:

@@ -90,18 +90,22 @@ class Tree:
 
     def at(self, level: str, key: SeriesKey) -> Node | None:
         """Return the node of a level at a place; of a patient by ID, and by name where needed."""
-        for node in self.nodes.values():
-            if node.level != level or (level != "patient" and node.patient[0] != key.patient_id):
-                continue
-            if level == "patient":
-                same_id = node.patient[0] == key.patient_id
-                if same_id and (node.key == key.patient_id or node.patient[1] == key.patient_name):
-                    return node
-            elif node.uid == (key.study_uid if level == "study" else key.series_uid):
-                assert node.parent is not None
-                if level == "study" or node.parent.uid == key.study_uid:
-                    return node
-        return None
+        if level == "patient":
+            names = [key.patient_id, _SEPARATOR.join(key[:2])]
+            found = [self.nodes[level, name] for name in names if (level, name) in self.nodes]
+            return next((node for node in found if node.patient[0] == key.patient_id), None)
+        uid = key.study_uid if level == "study" else key.series_uid
+
+        def fits(node: Node | None) -> bool:
+            if node is None or node.level != level or node.uid != uid:
+                return False
+            same = node.patient[0] == key.patient_id
+            return same and (level == "study" or _uid_above(node) == key.study_uid)
+
+        node = self.nodes.get((level, uid))
+        if node is None:  # of several with this UID each is known by its place
+            node = next((other for other in self.nodes.values() if fits(other)), None)
+        return node if fits(node) else None
 
     def why_not(self, level: str, key: str, folder: str) -> str:
         """Return why no node has a key."""
@@ -187,6 +191,10 @@ class Tree:
             number = "" if row.series_number is None else str(row.series_number)
             entries.append((f"{number} {row.series_description}".strip() or row.modality, node))
         _attach(study, entries, "series")
+
+
+def _uid_above(node: Node) -> str:
+    return "" if node.parent is None else node.parent.uid
 
 
 def _attach(parent: Node, entries: list[tuple[str, Node]], level: str) -> None:

@@ -85,14 +85,28 @@ class View:
         return {row.key: row for row in self.base.series()}
 
     @cached_property
+    def _by_source(self) -> dict[SeriesKey, list[Patch]]:
+        """The patches whose instances are not shown where their files are."""
+        found: dict[SeriesKey, list[Patch]] = {}
+        for key, patch in self.layer.patches.items():
+            if key.masks:
+                found.setdefault(key.source, []).append(patch)
+        return found
+
+    @cached_property
+    def _by_target(self) -> dict[SeriesKey, list[Patch]]:
+        """The patches whose instances are shown, by where."""
+        found: dict[SeriesKey, list[Patch]] = {}
+        for key, patch in self.layer.patches.items():
+            if key.role != Role.REMOVED:
+                found.setdefault(key.target, []).append(patch)
+        return found
+
+    @cached_property
     def _touched(self) -> dict[SeriesKey, int]:
         """The series of which something is staged, with their numbers."""
         keys = {record.key for record in self.layer.empty.values() if record.level == "series"}
-        for patch in self.layer.patches:
-            if patch.role != Role.REMOVED:
-                keys.add(patch.target)
-            if patch.masks:
-                keys.add(patch.source)
+        keys.update(self._by_source, self._by_target)
         base = self._base_rows
         new = sorted(keys - base.keys())
         numbers = {key: -1 - place for place, key in enumerate(new)}
@@ -128,15 +142,12 @@ class View:
         if base is not None:
             table = self._table(base)
             shown = np.ones(len(table.places), np.bool_)
-            for patch in self.layer.patches.values():
-                if patch.key.source == key and patch.key.masks:
-                    rows = self.rows_of(patch)
-                    shown[rows[rows >= 0]] = False
+            for patch in self._by_source.get(key, ()):
+                rows = self.rows_of(patch)
+                shown[rows[rows >= 0]] = False
             kept = np.flatnonzero(shown)
             pieces.append(Piece(table, kept, None, np.empty(0, np.intp)))
-        for patch in self.layer.patches.values():
-            if patch.key.target == key and patch.key.role != Role.REMOVED:
-                pieces.append(self._piece(patch))
+        pieces += [self._piece(patch) for patch in self._by_target.get(key, ())]
         number = self._touched.get(key)
         if number is None:
             number = base.id if base is not None else 0
