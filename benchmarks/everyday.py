@@ -120,7 +120,7 @@ def time_columns(folder: str, frames: int) -> dict[str, float]:
 
 def time_filters(folder: str, series: int) -> dict[str, float]:
     """Return the seconds of searches, first and again."""
-    from dbdicom_xr.records.database import database
+    from dbdicom_xr.records.opening import database
 
     opened = database(Path(folder), refresh=False)
     searches: dict[str, dict[str, Any]] = {

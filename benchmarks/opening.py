@@ -62,7 +62,7 @@ def _fresh(folder: str, one_core: bool = False) -> Finished:
 
 def time_ours(folder: str, one_core: bool) -> float:
     """Return the seconds of the first open."""
-    from dbdicom_xr.records.database import database
+    from dbdicom_xr.records.opening import database
 
     all_cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
     if one_core and all_cores:

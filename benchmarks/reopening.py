@@ -63,7 +63,7 @@ def open_once(folder: str) -> int:
 
 def time_reopening(folder: str, turns: int) -> dict[str, float | list[float]]:
     """Return the seconds of opening, when everything has been imported."""
-    from dbdicom_xr.records.database import database
+    from dbdicom_xr.records.opening import database
 
     with stopwatch() as first:
         database(folder).series()
@@ -84,7 +84,7 @@ def _list(folder: str) -> int:
 
 def open_and_print(folder: str) -> dict[str, float]:
     """Open an index without looking at files, print it; seconds and the peak of memory."""
-    from dbdicom_xr.records.database import database
+    from dbdicom_xr.records.opening import database
 
     with stopwatch() as seconds:
         opened = database(Path(folder), refresh=False)

@@ -216,7 +216,7 @@ def image_rows(series: Series, table: Table) -> npt.NDArray[np.intp]:
 def _kinds(uids: Sequence[str]) -> str:
     from pydicom.uid import UID
 
-    return ", ".join(UID(uid).name for uid in uids) or "unknown"
+    return ", ".join(UID(str(uid)).name for uid in uids) or "unknown"
 
 
 def _grid(
@@ -406,6 +406,8 @@ def _chunks(
     total = frame * int(np.prod(reader.files.shape, dtype=np.int64))
     # A task costs about 4 ms on a cluster, so blocks grow with the array; but whole images.
     target = min(max(total // 256, 32 * _MIB), 128 * _MIB)
+    if any(layout.is_encapsulated for layout in reader.layouts):
+        target //= 8  # decoding takes several times as long as reading: room for all processors
     sizes = []
     room = max(1, target // frame)
     # The last dimensions vary fastest: time curves stay in one block where they fit.
