@@ -356,7 +356,9 @@ class _Saving:
 
     def _reason(self, error: BaseException) -> str:
         reason = in_words(error).rstrip(".")
-        return f"{self._at}: {reason}." if self._at and self._at not in reason else f"{reason}."
+        # Errors of what is only known by its number, as in fsync, name no file.
+        at = self._at or getattr(error, "filename", None) or self.plan.root
+        return f"{reason}." if str(at) in reason else f"{at}: {reason}."
 
 
 def _missing_folders(folder: str) -> set[str]:
