@@ -24,6 +24,14 @@ APPLICATION: Final = 0x44584442
 
 WAIT_SECONDS: Final = 60.0
 
+# What SQLite says where the file itself is sound.
+_NOT_WRITTEN: Final = (
+    "disk is full",
+    "disk I/O error",
+    "readonly database",
+    "unable to open database file",
+)
+
 _TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE folder(id INTEGER PRIMARY KEY, path UNIQUE);
@@ -185,10 +193,9 @@ class SqliteFile:
                         "seconds. Is it scanning the same folder? Try again, or pass index= with "
                         "another place."
                     ) from error
-                # Of a quota, of a limit on the size of files, or of the disk itself; what was
-                # committed before is still there.
-                failed = "disk is full" in text or "disk I/O error" in text
-                if failed or not self._may_be_written():
+                # Of a quota, of a limit on the size of files, of the disk itself, or of a folder in
+                # which no journal can be made; what was committed before is still there.
+                if any(words in text for words in _NOT_WRITTEN) or not self._may_be_written():
                     raise IndexNotWritable(
                         f"{self.path} cannot be written: {text}; pass index= with a place that "
                         "can be written to"

@@ -61,8 +61,12 @@ def watched(before: Before) -> Iterator[None]:
         return real_built_in(path, mode, *arguments, **options)
 
     class Connection(sqlite3.Connection):
+        changes = 0  # before the transaction
+
         def execute(self, sql: str, *arguments: Any) -> Any:  # type: ignore[override]
-            if sql != "COMMIT":
+            if sql.startswith("BEGIN"):
+                self.changes = self.total_changes
+            if sql != "COMMIT" or self.total_changes == self.changes:
                 return super().execute(sql, *arguments)
             before("COMMIT", ())
             done = super().execute(sql, *arguments)
@@ -102,8 +106,11 @@ class Refusing:
         self.number, self.code, self.until = number, code, until
         self.calls = 0
         self.refused = ""
+        self.over = False
 
     def __call__(self, name: str, arguments: tuple[Any, ...]) -> None:
+        if self.over:  # a connection that was made under watch stays watched
+            return
         self.calls += 1
         if self.calls < self.number or (self.until is not None and self.calls > self.until):
             return
