@@ -29,11 +29,14 @@ def table_of_changes(database: Database) -> pd.DataFrame:
     rows: list[tuple[Any, ...]] = [
         row for patch in layer.patches.values() for row in _of_patch(database, patch)
     ]
-    for record in layer.empty.values():
-        if not record.saved:
-            node = database._tree().at(record.level, record.key)
-            name = record.level if node is None else _path(node)
-            rows.append((name, "made", "", 0, None))
+    for place in {**layer.empty, **layer.kept}:
+        if layer.empty.get(place) != layer.kept.get(place):
+            word = "made" if place not in layer.kept else "edited"
+            word = word if place in layer.empty else "removed"
+            node = database._tree().at(*place)
+            rows.append(
+                (_name(database, place[1]) if node is None else _path(node), word, "", 0, None)
+            )
     rows.sort(key=lambda row: row[:3])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -76,9 +76,14 @@ class ChangingRecord(NodeRecord):
         >>> _ = database.restore()
         """
         self._take()
+        renamed = len(self._renamed)
         try:
             with self._staging.batch():
-                yield
+                try:
+                    yield
+                except BaseException:
+                    self._renamed.undone_since(renamed, self.database._current())
+                    raise
         finally:
             self._look_again()
 

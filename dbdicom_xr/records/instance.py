@@ -49,10 +49,10 @@ class Instance(Record):
         return self._database
 
     def _identity(self) -> tuple[Any, ...]:
-        return (*self._database._identity(), "instance", self._uid)
+        return (*self._database._identity(), "instance", self.uid)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Instance, (self._database, self._series_key, self._uid)
+        return Instance, (self._database, self._series_key, self.uid)
 
     def _locate(self) -> tuple[Table, int]:
         """Return the table of the series, and the row of the instance in it."""
@@ -60,25 +60,23 @@ class Instance(Record):
         if at is not None and at[0].generation == self._database._generation():
             return at
         tree = self._database._tree()
+        uid, renamed = self._uid, self._database._renamed
+        if at is not None and len(renamed):
+            uid = renamed.names("instance", uid, renamed.since(at[0].generation))[0]
         node = tree.find("series", self._series_key)
         if node is not None and node.row is not None:
             table = self._database._table(node.row)
-            row = table.row_of.get(self._uid)
+            row = table.row_of.get(uid)
             if row is not None:
-                self._at = (table, row)
+                self._uid, self._at = uid, (table, row)
                 return self._at
-        found = self._database._find(self._uid)
-        if found is None:
-            for other in self._database._renamed.others("instance", self._uid):
-                found = self._database._find(other)
-                if found is not None:
-                    self._uid = other
-                    break
-        if found is not None:
-            node, table, row = found
-            self._series_key = node.key
-            self._at = (table, row)
-            return self._at
+        for name in (uid, *renamed.others("instance", uid)):
+            found = self._database._find(name)
+            if found is not None:
+                node, table, row = found
+                self._series_key = node.key
+                self._uid, self._at = name, (table, row)
+                return self._at
         raise NotInDatabase(
             f"The instance {self._uid} is not in {self._database.path_on_disk} any more."
         )
@@ -153,7 +151,7 @@ class Instance(Record):
     @property
     def uid(self) -> str:
         """The SOPInstanceUID, or where it has none ``file:`` and its path in the folder."""
-        if any(self._database._renamed.others("instance", self._uid)):  # it may have another now
+        if len(self._database._renamed):  # it may have another now
             with suppress(NotInDatabase):
                 self._locate()
         return self._uid

@@ -61,7 +61,7 @@ class NodeRecord(Record):
             attributes.pop(key, None)
             if encoded is not None:
                 attributes[key] = encoded
-            change.empty[record.place] = record._replace(attributes=attributes, saved=False)
+            change.empty[record.place] = record._replace(attributes=attributes)
 
     def _say(self, edits: Edits) -> None:
         """Let attributes hold for what comes into the record, which was made by hand."""
@@ -132,11 +132,12 @@ class NodeRecord(Record):
 class _Keyed(NodeRecord):
     """A record known by its key within a level of the database."""
 
-    __slots__ = ("_database", "_key")
+    __slots__ = ("_database", "_made_as", "_made_when")
 
     def __init__(self, database: Database, key: str) -> None:
         self._database = database
-        self._key = key
+        self._made_as = key
+        self._made_when = len(database._renamed)
 
     @property
     def database(self) -> Database:
@@ -146,14 +147,18 @@ class _Keyed(NodeRecord):
     @property
     def _node(self) -> Node:
         tree = self._database._tree()
-        node = tree.find(self.level, self._key)
-        if node is None:
-            for other in self._database._renamed.others(self.level, self._key):
-                node = tree.find(self.level, other)
-                if node is not None:
-                    return node
-            raise NotInDatabase(tree.why_not(self.level, self._key, self._database.path_on_disk))
-        return node
+        renamed = self._database._renamed
+        names = renamed.names(self.level, self._made_as, self._made_when)
+        for name in (*names, self._made_as, *renamed.others(self.level, self._made_as)):
+            node = tree.find(self.level, name)
+            if node is not None:
+                return node
+        raise NotInDatabase(tree.why_not(self.level, self._made_as, self._database.path_on_disk))
+
+    @property
+    def _key(self) -> str:
+        """What the record is called now in the tree."""
+        return self._database._renamed.names(self.level, self._made_as, self._made_when)[0]
 
     def _identity(self) -> tuple[Any, ...]:
         return (*self._database._identity(), self.level, self._key)

@@ -101,7 +101,7 @@ def _make_one(parent: Any, level: str, edits: Edits) -> Record:
         edits[_SERIES_NUMBER] = encode(_SERIES_NUMBER.tag, _next_series_number(parent._node))
     with database._change() as change:
         said = {name: value for name, value in edits.items() if value is not None}
-        made = EmptyRecord(level, key, said, False)
+        made = EmptyRecord(level, key, said)
         change.empty[made.place] = made
     return database._record_at(level, key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -72,28 +73,95 @@ class Queue:
 
 
 class Renamed:
-    """Which records are known by other names since their identifiers were edited.
+    """What records have been called, one name after the other, since their identifiers were edited.
 
-    A handle that was made before goes on naming the same thing, also when the edit is undone.
+    A handle that was made before goes on naming the same thing, also when the edit is undone, or
+    when another record is called now as that one was.
     """
 
     def __init__(self) -> None:
-        self._others: dict[tuple[str, str], list[str]] = {}
+        self._log: list[tuple[str, str, tuple[str, ...]]] = []
+        self._states: list[int] = []  # of the database, before each
+        self._from: dict[tuple[str, str], list[int]] = {}
+        self._to: dict[tuple[str, str], list[int]] = {}
+        self._saved = 0
 
-    def note(self, level: str, old: str, new: Sequence[str]) -> None:
-        """Note that what had one name may be found by others, and the other way round."""
+    def __len__(self) -> int:
+        return len(self._log)
+
+    def since(self, state: int) -> int:
+        """Return how many renamings had been made in a state of the database."""
+        return bisect_left(self._states, state)
+
+    def note(self, level: str, old: str, new: Sequence[str], state: int) -> None:
+        """Note that what had one name is called otherwise now, by one of some names."""
+        if tuple(new) == (old,):
+            return
         for name in new:
-            if name != old:
-                self._others.setdefault((level, old), []).append(name)
-                self._others.setdefault((level, name), []).append(old)
+            self._to.setdefault((level, name), []).append(len(self._log))
+        self._from.setdefault((level, old), []).append(len(self._log))
+        self._log.append((level, old, tuple(new)))
+        self._states.append(state)
+
+    def undone_since(self, length: int, state: int) -> None:
+        """Note that the renamings after so many are not made after all."""
+        for level, old, new in reversed(self._log[length:]):
+            self.note(level, new[0], [old], state)
+
+    def saved(self) -> None:
+        """Note that all is saved, and will not be undone."""
+        self._saved = len(self._log)
+
+    def undone(self, level: str, name: str, state: int) -> None:
+        """Note that the names of a record, or all of a database, are what was saved last."""
+        if level == "database":
+            self.undone_since(self._saved, state)
+            return
+        for _, old, new in reversed(self._chain(level, name)):
+            self.note(level, new[0], [old], state)
+
+    def _chain(self, level: str, name: str) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Return the renamings since the last save that led to a name, from the first to it."""
+        found: list[tuple[str, str, tuple[str, ...]]] = []
+        stop = len(self._log)
+        while True:
+            earlier = self._to.get((level, name), [])
+            place = bisect_left(earlier, stop) - 1
+            if place < 0 or earlier[place] < self._saved:
+                return found[::-1]
+            stop = earlier[place]
+            found.append(self._log[stop])
+            name = self._log[stop][1]
+
+    def names(self, level: str, name: str, since: int) -> tuple[str, ...]:
+        """Return by which names a record is known now, which had one after so many renamings."""
+        found: tuple[str, ...] = (name,)
+        while True:
+            later = []
+            for one in found:
+                places = self._from.get((level, one), [])
+                place = bisect_left(places, since)
+                later += places[place : place + 1]
+            if not later:
+                return found
+            found = self._log[min(later)][2]
+            since = min(later) + 1
+
+    def before(self, level: str, name: str) -> Iterator[str]:
+        """Yield the names that a record had since the last save, the latest first."""
+        for _, old, _ in reversed(self._chain(level, name)):
+            yield old
 
     def others(self, level: str, name: str) -> Iterator[str]:
-        """Yield the other names of a record, the latest first."""
+        """Yield all names by which a record may be found that has none of its own any more."""
         seen = {name}
         waiting = [name]
         while waiting:
-            for other in reversed(self._others.get((level, waiting.pop()), [])):
-                if other not in seen:
-                    seen.add(other)
-                    waiting.append(other)
-                    yield other
+            here = (level, waiting.pop())
+            places = {*self._from.get(here, ()), *self._to.get(here, ())}
+            for place in sorted(places, reverse=True):
+                for other in (*self._log[place][2], self._log[place][1]):
+                    if other not in seen:
+                        seen.add(other)
+                        waiting.append(other)
+                        yield other

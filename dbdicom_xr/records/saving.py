@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import Locked, SaveFailed, StagingNotWritable, StaleArray
+from dbdicom_xr.errors import Locked, NotInDatabase, SaveFailed, StagingNotWritable, StaleArray
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
@@ -18,10 +19,10 @@ from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, refresh, reread
 from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.records.layouts import require_fitting_layout
-from dbdicom_xr.records.placing import below
+from dbdicom_xr.records.tree import LEVELS
 from dbdicom_xr.staging.changing import Change
 from dbdicom_xr.staging.encode import Encoded
-from dbdicom_xr.staging.file import EmptyRecord, Layer, StagingFile
+from dbdicom_xr.staging.file import EmptyRecord, Layer, MadePlace, StagingFile
 from dbdicom_xr.staging.journal import Step, recover, save_files
 from dbdicom_xr.staging.names import NewPaths, safe_name
 from dbdicom_xr.staging.patch import Patch, PatchKey, Role
@@ -35,6 +36,7 @@ __all__ = ["recover_save", "restore", "save"]
 
 Mask = npt.NDArray[np.bool_]
 Chosen = Callable[[Patch, bool], Mask]
+Made = Mapping[MadePlace, EmptyRecord]
 
 STAGED_FOLDER: Final = f"{FOLDER_NAME}/{STAGED_NAME}"
 
@@ -51,28 +53,53 @@ def chosen_by(record: Any) -> Chosen:
     if record.level == "database":
         return lambda patch, also_left: np.ones(len(patch), np.bool_)
     if record.level in ("instance", "frame"):
-        names = {record.uid, *record.database._renamed.others("instance", record.uid)}
+        now = record.uid
+        names = {now, *record.database._renamed.before("instance", now)}
         return lambda patch, also_left: np.array(
-            [uid in names or (origin in names and patch.key.masks)
+            [uid == now or (origin in names and patch.key.masks)
              for uid, origin in zip(patch.uids, patch.origins, strict=True)], np.bool_
         )  # fmt: skip
-    names = {record._key, *record.database._renamed.others(record.level, record._key)}
+    covers = _covers(record)
 
-    def covers(key: SeriesKey) -> bool:
+    def rows(patch: Patch, also_left: bool) -> Mask:
+        from_here = patch.key.masks and covers(patch.key.source, True)
+        here = covers(patch.key.target, False) and patch.key.role != Role.REMOVED
+        left = from_here and (also_left or patch.key.role == Role.REMOVED)
+        return np.full(len(patch), here or left)
+
+    return rows
+
+
+def _covers(record: Any) -> Callable[[SeriesKey, bool], bool]:
+    """Return a function that tells whether a place is at or below a patient, study or series.
+
+    Its second argument says whether the place is one as saved, where the record may have had
+    another name.
+    """
+    own = _name_of(record)[1]
+    before = {own, *record.database._renamed.before(record.level, own)}
+
+    def covers(key: SeriesKey, as_saved: bool) -> bool:
+        names = before if as_saved else {own}
         if record.level == "patient":
             return key.patient_id in names or f"{key.patient_id}\x1f{key.patient_name}" in names
         uid = key.study_uid if record.level == "study" else key.series_uid
         place = [key.patient_id, key.patient_name, key.study_uid, key.series_uid]
         place = place[: 3 if record.level == "study" else 4]
-        return uid in names or _place(place) in names
+        return bool(uid) and (uid in names or _place(place) in names)
 
-    def rows(patch: Patch, also_left: bool) -> Mask:
-        from_here = patch.key.masks and covers(patch.key.source)
-        here = covers(patch.key.target) and patch.key.role != Role.REMOVED
-        left = from_here and (also_left or patch.key.role == Role.REMOVED)
-        return np.full(len(patch), here or left)
+    return covers
 
-    return rows
+
+def _name_of(record: Any) -> tuple[str, str]:
+    """Return the level of a record, and what it is called there."""
+    if record.level == "database":
+        return "database", ""
+    if record.level in ("instance", "frame"):
+        return "instance", record.uid
+    with suppress(NotInDatabase):
+        return record.level, record._node.key
+    return record.level, record._key
 
 
 def _place(parts: Sequence[str]) -> str:
@@ -83,14 +110,18 @@ def _place(parts: Sequence[str]) -> str:
     return patient
 
 
-def _empty_of(record: Any, layer: Layer) -> set[tuple[str, SeriesKey]]:
-    """Return the records made by hand at and below a record."""
+def _empty_of(record: Any, layer: Layer) -> tuple[set[MadePlace], set[MadePlace]]:
+    """Return the records made by hand at and below a record: as they are, and as they are saved."""
     if record.level == "database":
-        return set(layer.empty)
+        return set(layer.empty), set(layer.kept)
     if record.level in ("instance", "frame"):
-        return set()
-    node = record.database._tree().find(record.level, record._key)
-    return set() if node is None else {made.place for made in below(record.database, node)}
+        return set(), set()
+    covers = _covers(record)
+    levels = LEVELS[LEVELS.index(record.level) :]
+    return (
+        {place for place in layer.empty if place[0] in levels and covers(place[1], False)},
+        {place for place in layer.kept if place[0] in levels and covers(place[1], True)},
+    )
 
 
 # -- saving ----------------------------------------------------------------------------------
@@ -249,15 +280,13 @@ class _Plan:
 
     # -- the state after it --------------------------------------------------------------------
 
-    def layer(self, empty: Sequence[EmptyRecord]) -> Layer:
+    def layer(self, empty: Made, kept: Made) -> Layer:
         """Return what is staged once this is saved."""
         change = Change(self.view)
         change.put_back(lambda patch: self.gone.get(patch.key, np.zeros(len(patch), np.bool_)))
         for patch in self.staged:
             change.add(patch)
-        change.empty.clear()
-        change.empty.update({record.place: record for record in empty})
-        return change.result()
+        return change.result().with_empty(empty, kept)
 
     # -- doing it ------------------------------------------------------------------------------
 
@@ -294,6 +323,8 @@ def save(record: Any) -> None:
         database._take()
         file = staging.take()
         database._look_again()
+        if database._view().lost():  # or put back meanwhile
+            _refresh(database)
         view = database._view()
         layer = view.layer
         chosen = chosen_by(record)
@@ -301,11 +332,13 @@ def save(record: Any) -> None:
         for patch in layer.patches.values():
             plan.add(patch, chosen(patch, False))
         plan.make_copies_whole()
-        mine = _empty_of(record, layer)
-        empty = [
-            made._replace(saved=made.saved or made.place in mine) for made in layer.empty.values()
-        ]
-        _carry_out(database, file, plan, plan.layer(empty), f"Saving {database.path_on_disk}")
+        mine, saved = _empty_of(record, layer)
+        kept = {place: made for place, made in layer.kept.items() if place not in saved}
+        kept |= {place: layer.empty[place] for place in mine}
+        new = plan.layer(layer.empty, kept)
+        _carry_out(database, file, plan, new, f"Saving {database.path_on_disk}")
+        if record.level == "database":
+            database._renamed.saved()
         if not staging.layer().unsaved:
             staging.give()
 
@@ -373,9 +406,13 @@ def restore(record: Any) -> None:
             plan.gone[patch.key] = rows
             for path, version in _staged_files(plan, patch, rows):
                 plan.jobs.append(_Job(Step("delete", path, version=version), {}))
-        mine = _empty_of(record, view.layer)
-        empty = [made for made in view.layer.empty.values() if made.saved or made.place not in mine]
-        _carry_out(database, file, plan, plan.layer(empty), "Restoring")
+        layer = view.layer
+        mine, saved = _empty_of(record, layer)
+        empty = {place: made for place, made in layer.empty.items() if place not in mine}
+        empty |= {place: layer.kept[place] for place in saved}
+        name = _name_of(record)
+        _carry_out(database, file, plan, plan.layer(empty, layer.kept), "Restoring")
+        database._renamed.undone(*name, view.number)
         if not staging.layer().unsaved:
             staging.give()
 

@@ -336,7 +336,7 @@ class _Mover:
                 and (number := edits[_SERIES_NUMBER])
             ):
                 attributes[_SERIES_NUMBER] = number
-            renamed = EmptyRecord(made.level, key, attributes, False)
+            renamed = EmptyRecord(made.level, key, attributes)
             change.empty[renamed.place] = renamed
 
     def _result(self, record: Any, edits: Edits) -> Record:
@@ -397,7 +397,7 @@ def keep_empty(change: Change, database: Database, parent: Any) -> None:
     if parent.level == "series":
         keys.append(_MODALITY)
     said = {k: v for k, v in attributes_of(database, parent._node, keys).items() if v is not None}
-    made = EmptyRecord(parent.level, key, said, False)
+    made = EmptyRecord(parent.level, key, said)
     change.empty[made.place] = made
     # Its own place must not hang in the air.
     above = parent.parent

@@ -185,7 +185,7 @@ class Change:
         if self._empty is None and not patches:
             return layer
         result = layer.replaced(patches)
-        return result if self._empty is None else result.with_empty(self._empty.values())
+        return result if self._empty is None else result.with_empty(self._empty)
 
 
 def _changed(

@@ -53,16 +53,19 @@ CREATE TABLE delta(
 )
 
 
+MadePlace = tuple[str, SeriesKey]
+"""Level and place of a record made by hand."""
+
+
 class EmptyRecord(NamedTuple):
     """A patient, study or series that was made by hand, and what holds for all below it."""
 
     level: str
     key: SeriesKey  # "" below its level
     attributes: Mapping[Key, Encoded]
-    saved: bool  # it stays when what is staged is restored
 
     @property
-    def place(self) -> tuple[str, SeriesKey]:
+    def place(self) -> MadePlace:
         """What tells it from others."""
         return self.level, self.key
 
@@ -76,18 +79,21 @@ class Layer:
     patches : dict
     empty : dict
         Records made by hand, by their place.
+    kept : dict
+        These as they were saved last, and are again when what is staged is restored.
     """
 
     patches: Mapping[PatchKey, Patch] = field(default_factory=dict)
-    empty: Mapping[tuple[str, SeriesKey], EmptyRecord] = field(default_factory=dict)
+    empty: Mapping[MadePlace, EmptyRecord] = field(default_factory=dict)
+    kept: Mapping[MadePlace, EmptyRecord] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.patches or self.empty)
+        return bool(self.patches or self.empty or self.kept)
 
     @property
     def unsaved(self) -> bool:
         """Whether something would be lost by restoring."""
-        return bool(self.patches) or any(not record.saved for record in self.empty.values())
+        return bool(self.patches) or self.empty != self.kept
 
     def replaced(self, patches: Mapping[PatchKey, Patch | None]) -> Layer:
         """Return the layer with other patches; None or one without rows takes a patch out."""
@@ -96,11 +102,15 @@ class Layer:
             result.pop(key, None)
             if patch is not None and len(patch):
                 result[key] = patch
-        return Layer(result, self.empty)
+        return Layer(result, self.empty, self.kept)
 
-    def with_empty(self, records: Iterable[EmptyRecord]) -> Layer:
+    def with_empty(
+        self,
+        empty: Mapping[MadePlace, EmptyRecord],
+        kept: Mapping[MadePlace, EmptyRecord] | None = None,
+    ) -> Layer:
         """Return the layer with these records made by hand, and no others."""
-        return Layer(self.patches, {record.place: record for record in records})
+        return Layer(self.patches, empty, self.kept if kept is None else kept)
 
 
 class StagingFile(SqliteFile):
@@ -170,8 +180,11 @@ class StagingFile(SqliteFile):
                 found.append([number, len(deltas.get(number, ()))])
             if sorted(found) != said["patches"]:
                 raise IndexDamaged(f"{self.path} is damaged: it has lost changes")
-            empty = [_empty_of(item) for item in said["empty"]]
-            return generation, Layer(patches, {record.place: record for record in empty})
+            made = [
+                {record.place: record for record in map(_empty_of, said[name])}
+                for name in ("empty", "kept")
+            ]
+            return generation, Layer(patches, *made)
 
     def commit(self, connection: sqlite3.Connection, old: Layer, new: Layer) -> int:
         """Store a state in place of another, and return its number."""
@@ -205,6 +218,7 @@ class StagingFile(SqliteFile):
         said = {
             "patches": sorted(map(list, listed.items())),
             "empty": [_empty_to(record) for record in new.empty.values()],
+            "kept": [_empty_to(record) for record in new.kept.values()],
         }
         dropped = [number for key, number in stored.items() if key not in kept]
         return {"drop": dropped, "adopt": adopted, "listed": said}
@@ -308,11 +322,11 @@ def _empty_to(record: EmptyRecord) -> list[Any]:
         [*key, [value.kind.vr, value.kind.charset.decode("ascii")], _text(value.value)]
         for key, value in record.attributes.items()
     ]
-    return [record.level, list(record.key), attributes, record.saved]
+    return [record.level, list(record.key), attributes]
 
 
 def _empty_of(item: list[Any]) -> EmptyRecord:
-    level, key, attributes, saved = item
+    level, key, attributes = item
     return EmptyRecord(
         level,
         SeriesKey(*key),
@@ -322,7 +336,6 @@ def _empty_of(item: list[Any]) -> EmptyRecord:
             )
             for tag, creator, (vr, charset), value in attributes
         },
-        saved,
     )
 
 
