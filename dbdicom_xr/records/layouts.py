@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from dbdicom_xr.errors import LayoutError
+from dbdicom_xr.errors import GridError, LayoutError, PixelError
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.staging.composed import Composed
+from dbdicom_xr.records.pixel_header import layouts_of
+from dbdicom_xr.staging.composed import Composed, Piece
 
 __all__ = ["require_fitting_layout"]
 
@@ -20,6 +23,9 @@ _LAYOUT: Final = {
     Key(0x00280011): "Columns",
     Key(0x00280100): "BitsAllocated",
 }
+_ALL: Final = frozenset(
+    (*_LAYOUT, *(Key(tag) for tag in (0x00280004, 0x00280006, 0x00280101, 0x00280102, 0x00280103)))
+)  # with PhotometricInterpretation, PlanarConfiguration, BitsStored, HighBit, PixelRepresentation
 
 
 def require_fitting_layout(composed: Composed, table: Table) -> None:
@@ -42,21 +48,42 @@ def require_fitting_layout(composed: Composed, table: Table) -> None:
         for piece in composed.pieces
         if piece.patch is not None
         for key in piece.patch.columns
-        if key in _LAYOUT
+        if key in _ALL
     }
     if not edited:
         return
+    every = np.concatenate([_touched(piece, edited) for piece in composed.pieces])[composed.order]
+    edited &= set(_LAYOUT)
     offset = 0
     for piece in composed.pieces:
         count = len(piece)
-        if piece.patch is not None and edited & set(piece.patch.columns):
-            touched = np.zeros(count, np.bool_)
-            for key in edited & set(piece.patch.columns):
-                touched |= piece.patch.columns[key].codes_of(piece.patch_rows) >= 0
+        touched = _touched(piece, edited)
+        if touched.any():
             rows = composed.order.argsort()[offset : offset + count]
             for i in np.flatnonzero(touched).tolist():
                 _require(table, int(rows[i]), piece, i, edited)
         offset += count
+    _require_consistent(table, every)
+
+
+def _touched(piece: Piece, edited: set[Key]) -> npt.NDArray[np.bool_]:
+    """Return of which instances some of these attributes were edited."""
+    touched = np.zeros(len(piece), np.bool_)
+    if piece.patch is not None:
+        for key in edited & set(piece.patch.columns):
+            touched |= piece.patch.columns[key].codes_of(piece.patch_rows) >= 0
+    return touched
+
+
+def _require_consistent(table: Table, touched: npt.NDArray[np.bool_]) -> None:
+    """Raise an error where the attributes contradict each other."""
+    frames = np.flatnonzero((touched & (table.places["offset"] >= 0))[table.instance_of])
+    if len(frames):
+        # Pixels of a kind that this version cannot read, and images of several sizes, may be saved.
+        with suppress(PixelError, GridError):
+            layouts_of(
+                table, frames, lambda row: f"the instance {table.uids[table.instance_of[row]]}"
+            )
 
 
 def _require(table: Table, row: int, piece: Any, at: int, edited: set[Key]) -> None:

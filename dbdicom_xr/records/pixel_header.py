@@ -18,7 +18,7 @@ from dbdicom_xr.pixels.rescale import rescaled_dtype
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.tiles import image_sizes, refuse_mosaics
 
-__all__ = ["PixelHeader", "pixel_header"]
+__all__ = ["PixelHeader", "layouts_of", "pixel_header"]
 
 Describe = Callable[[int], str]
 
@@ -110,7 +110,7 @@ def pixel_header(
     if padding not in (None, "nan"):
         raise InvalidValue(f"padding is {padding!r}; it can be None or 'nan'.")
     refuse_mosaics(table, rows, describe)
-    layouts, layout_of = _layouts(table, rows, describe)
+    layouts, layout_of = layouts_of(table, rows, describe)
     scalings, scaling_of = _scalings(table, rows, rescale, padding, describe)
     if (
         rescale is True
@@ -218,9 +218,10 @@ def _palette(named: dict[str, Any]) -> Palette:
     raise PixelError("It is a PALETTE COLOR image, but its header does not hold the palette.")
 
 
-def _layouts(
+def layouts_of(
     table: Table, rows: npt.NDArray[Any], describe: Describe
 ) -> tuple[list[PixelLayout], npt.NDArray[np.int64]]:
+    """Return how the pixels of frames lie: the different layouts, and which one each frame has."""
     combinations, codes = _columns(table, rows, _LAYOUT)
     owners = table.instance_of[rows]
     elements = table.places["element"][owners]

@@ -21,7 +21,7 @@ def opened(folder: Path, **options: object) -> db.Series:
 @pytest.mark.parametrize(
     ("keyword", "value"),
     [("Rows", 7), ("Columns", 3), ("BitsAllocated", 8), ("SamplesPerPixel", 3), ("Rows", None),
-     ("NumberOfFrames", 2)],
+     ("NumberOfFrames", 2), ("BitsStored", 8), ("HighBit", 3)],
 )  # fmt: skip
 def test_a_contradiction_is_refused_until_it_is_set_back(
     tmp_path: Path, keyword: str, value: object
