@@ -26,7 +26,7 @@ RGB: Final = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _LONGEST: Final = 32767  # dimensions are 16-bit integers
 # Bytes read at a time: enough that a task is worth it, and little beside the memory of a laptop.
 _BLOCK: Final = 1 << 25
-# Level 6 takes 2.5 times as long as 1 and makes the files of shared scanner data 6 percent smaller.
+# Of 34 MB of scanner files level 1 makes 17.3 MB in 0.54 s, level 6 16.5 MB in 1.91 s.
 _LEVEL: Final = 1
 _START: Final = 352  # of the voxels: a header of 348 bytes, and four that say that nothing follows
 

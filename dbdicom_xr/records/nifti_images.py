@@ -120,6 +120,8 @@ def images_of(series: Series, wanted: Ints | None, options: NiftiOptions) -> lis
         There are no images, or they cannot be read.
     """
     table = series._own_table
+    if not len(table):
+        raise PixelError(f"{series!r} holds no images: it is empty.")
     require_fitting_layout(series.database._view().composed(table.series.key), table)
     rows = image_rows(series, table)
     if wanted is not None:

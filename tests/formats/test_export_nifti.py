@@ -438,6 +438,17 @@ def test_series_without_images_are_refused(tmp_path: Path) -> None:
         series_of(tmp_path / "in").export_as_nifti(tmp_path / "out")
 
 
+def test_empty_records_are_refused(tmp_path: Path) -> None:
+    database = db.database(tmp_path / "in", create=True)
+    with pytest.raises(GridError, match="holds no series"):
+        database.export_as_nifti(tmp_path / "out")
+    series = database.new_series(SeriesDescription="new")
+    for record in (series, database):
+        with pytest.raises(PixelError, match=r"new.*no images"):
+            record.export_as_nifti(tmp_path / "out")
+    database.close(save=False)
+
+
 def test_damaged_pixels_leave_no_file(tmp_path: Path) -> None:
     made = make_series(tmp_path / "in", keys={"SliceLocation": SLICES})
     made.files[3].write_bytes(made.files[3].read_bytes()[:-50])
