@@ -29,7 +29,12 @@ from dbdicom_xr.formats.nifti import write_image
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.names import safe_name
 from dbdicom_xr.records.current import of_one_state
-from dbdicom_xr.records.nifti_images import Exported, NiftiOptions, images_of
+from dbdicom_xr.records.nifti_images import (
+    Exported,
+    NiftiOptions,
+    images_of,
+    objects_without_pixels,
+)
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.levels import Series
@@ -75,6 +80,15 @@ def export_nifti(
         if not written:
             _refuse_all(record, refused)
         warnings.warn(_left_out(record, refused), LeftOut, stacklevel=3)
+    for series in dict.fromkeys(one.series for one in planned):
+        count = objects_without_pixels(series) if record.level != "instance" else 0
+        if count:
+            warnings.warn(
+                f"{series!r}: {count} object{'s have' if count > 1 else ' has'} no pixels, and "
+                f"{'are' if count > 1 else 'is'} not exported.",
+                LeftOut,
+                stacklevel=3,
+            )
     unplaced = [repr(one.series) for one in planned if one.image.affine is None]
     if unplaced:
         warnings.warn(
@@ -97,7 +111,7 @@ def _target(path: str | os.PathLike[str]) -> _Target:
                 folder, name = os.path.split(text)
                 _require_folder(folder)
                 cut = len(name) - len(ending)
-                return _Target(folder or ".", name[cut:], name[:cut])
+                return _Target(folder, name[cut:], name[:cut])
     _require_folder(text)
     return _Target(text, _ENDINGS[0], None)
 
@@ -197,6 +211,7 @@ def _write_all(
         with progress_bar(total, "Writing NIfTI", "image", record.database._own_voice) as bar:
             for one in planned:
                 paths = _paths(one, target)
+                replaced = os.path.lexists(paths[0])
                 try:
                     with whole_files(paths) as names:
                         with open(names[0], "wb") as file:
@@ -210,12 +225,22 @@ def _write_all(
                         raise
                     failed.append((one.series, error))
                     continue
+                if replaced:
+                    _remove_others(one, target)
                 written.append(paths[0])
     finally:
         for folder in made:
             with suppress(OSError):  # there is something in it
                 os.rmdir(folder)
     return written, failed
+
+
+def _remove_others(one: Exported, target: _Target) -> None:
+    """Remove what stood beside an image that was replaced, and is of the former one."""
+    start = os.path.join(target.folder, one.name)
+    for ending in {".json", ".bval", ".bvec"} - set(one.texts):
+        with suppress(FileNotFoundError):
+            os.remove(f"{start}{ending}")
 
 
 def _make_folder(folder: str) -> list[str]:

@@ -35,7 +35,7 @@ class Exporting:
             A folder, made if missing, for files named after the series; or where one file results,
             its name, which ends in ``.nii.gz`` or ``.nii``.
         overwrite : bool
-            Replace files that are there already.
+            Replace files that are there already, and what stands beside them.
         rescale : bool or str
             As in :meth:`Series.array`. Integers stay integers, with slope and intercept in the
             header of the file, where these are the same in all frames; else they become floats.
@@ -70,7 +70,7 @@ class Exporting:
         -----
         LeftOut
             Of a database, patient or study: series that cannot be exported, each with the reason.
-            The others are.
+            The others are. Or objects without pixels among the images of a series.
         MixedGeometry
             Images whose place in the patient is not known, as screenshots; the files say so.
 

@@ -38,6 +38,7 @@ from dbdicom_xr.geometry.stacks import (
 from dbdicom_xr.index.table import Table, Values
 from dbdicom_xr.records.acquisition import phase_bandwidth, phase_is_positive, slice_times
 from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
 from dbdicom_xr.records.series_array import describer, frame_reader, image_rows
@@ -47,7 +48,7 @@ from dbdicom_xr.records.vendors.columns import first_number, private
 if TYPE_CHECKING:
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["Exported", "NiftiOptions", "images_of"]
+__all__ = ["Exported", "NiftiOptions", "images_of", "objects_without_pixels"]
 
 Ints = npt.NDArray[np.intp]
 
@@ -146,6 +147,12 @@ def images_of(series: Series, wanted: Ints | None, options: NiftiOptions) -> lis
         return [_image(series, table, rows[group], several, options) for group in groups]
     except (GridError, PixelError) as error:
         raise type(error)(f"{series!r}: {error}") from error
+
+
+@of_one_state
+def objects_without_pixels(series: Series) -> int:
+    """Return how many instances of a series have no pixels."""
+    return int((series._own_table.places["offset"] < 0).sum())
 
 
 def _image(

@@ -382,6 +382,38 @@ def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
     assert json.loads(beside.read_text())
 
 
+def test_what_stood_beside_a_replaced_image_goes(tmp_path: Path) -> None:
+    made = make_series(tmp_path / "in", per_frame={"DiffusionBValue": 500.0})
+    series = series_of(tmp_path / "in")
+    (file,) = series.export_as_nifti(tmp_path / "a.nii")
+    assert sorted(path.suffix for path in tmp_path.glob("a.*")) == [".bval", ".json", ".nii"]
+    (tmp_path / "a.txt").write_text("mine")
+    series.DiffusionBValue = None
+    assert series.export_as_nifti(tmp_path / "a.nii", overwrite=True) == [file]
+    found = sorted(path.suffix for path in tmp_path.glob("a.*"))
+    assert found == [".json", ".nii", ".txt"]
+    assert made.files[0].exists()
+    series.restore()
+
+
+def test_a_name_without_a_folder_is_of_the_present_one(tmp_path: Path, monkeypatch: Any) -> None:
+    make_series(tmp_path / "in")
+    series = series_of(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    assert series.export_as_nifti("a.nii.gz") == ["a.nii.gz"]
+    assert sorted(os.listdir()) == ["a.json", "a.nii.gz", "in"]
+
+
+def test_objects_without_pixels_among_images_are_told(tmp_path: Path) -> None:
+    made = make_series(tmp_path / "in")
+    dataset = made.datasets[2]
+    del dataset.PixelData
+    dataset.save_as(made.files[2])
+    with pytest.warns(LeftOut, match="1 object has no pixels"):
+        (file,) = series_of(tmp_path / "in").export_as_nifti(tmp_path / "out")
+    assert nibabel.load(file).shape == (16, 12, 2)
+
+
 def test_names_stay_in_the_folder(tmp_path: Path) -> None:
     for number, text in enumerate(["../../escaped", "..", "a/b\\c:d", "NUL", ""]):
         header = {"SeriesDescription": text, "SeriesNumber": None}
