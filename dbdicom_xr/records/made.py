@@ -13,8 +13,8 @@ from dbdicom_xr.index.blocks import PLACE, SeriesKey
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.store import INSTANCE, FileRow, SeriesRow
 from dbdicom_xr.index.table import Table
+from dbdicom_xr.records.placing import identity_of, key_of_node, said_at
 from dbdicom_xr.records.tree import Node
-from dbdicom_xr.staging.encode import Encoded
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
@@ -69,16 +69,11 @@ def empty_leaves(node: Node) -> list[Node]:
 
 def made_table(database: Database, node: Node) -> Table:
     """Return what holds for all that will come into a record, as a table of one row."""
-    attributes: dict[Key, Encoded] = {}
-    above: Node | None = node
-    while above is not None:
-        if above.made is not None:
-            for key, value in above.made.attributes.items():
-                attributes.setdefault(key, value)
-        above = above.parent
+    said = {**said_at(database, node), **identity_of(key_of_node(node))}
     columns = {
         key: Column(key, [value.kind], [value.value], [0], None, 1)
-        for key, value in attributes.items()
+        for key, value in said.items()
+        if value is not None
     }
     row = SeriesRow(0, SeriesKey("", "", "", ""), "", "", "", None, "", "", 1, 1, 0)
     generation = database._generation()

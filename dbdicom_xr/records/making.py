@@ -16,7 +16,14 @@ from dbdicom_xr.index.values import Kind
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.edits import encoded_one
 from dbdicom_xr.records.modules import IDENTITY, keys_of
-from dbdicom_xr.records.placing import Edits, attributes_of, constant, text_of
+from dbdicom_xr.records.placing import (
+    Edits,
+    attributes_of,
+    constant,
+    identity_of,
+    said_at,
+    text_of,
+)
 from dbdicom_xr.records.tree import LEVELS, Node
 from dbdicom_xr.staging.encode import Encoded, encode
 from dbdicom_xr.staging.file import EmptyRecord
@@ -133,9 +140,10 @@ def _make_instance(series: Any, edits: Edits) -> Record:
         if IDENTITY[name] in edits:
             raise InvalidValue(f"{name} cannot be given for a new instance: its place decides it.")
     table = database._table(node.row)
-    every = [*keys_of("patient"), *keys_of("study"), *keys_of("patient study"), *keys_of("series"),
-             _SOP_CLASS, _MODALITY]  # fmt: skip
-    elements = attributes_of(database, node, every)
+    elements = {
+        **attributes_of(database, node, [_SOP_CLASS, _MODALITY]),
+        **said_at(database, node),
+    }
     elements.setdefault(_SOP_CLASS, Encoded(Kind("UI"), f"{_SECONDARY_CAPTURE}\0".encode()))
     elements.setdefault(_MODALITY, Encoded(Kind("CS"), b"OT"))
     numbers = instance_numbers({k: c for k in [_INSTANCE_NUMBER] if (c := table.column(k))},
@@ -147,7 +155,7 @@ def _make_instance(series: Any, edits: Edits) -> Record:
     if database._find(uid) is not None:
         raise InvalidValue(f"There is an instance with the SOPInstanceUID {uid} already.")
     elements[IDENTITY["SOPInstanceUID"]] = encode(0x00080018, uid)
-    elements.update(_identity_of(node.row.key))
+    elements.update(identity_of(node.row.key))
     elements.update(edits)
     present = {key: value for key, value in elements.items() if value is not None}
     columns = constant(present, 1)
@@ -159,8 +167,3 @@ def _make_instance(series: Any, edits: Edits) -> Record:
     from dbdicom_xr.records.instance import Instance
 
     return Instance(database, node.key, uid)
-
-
-def _identity_of(key: SeriesKey) -> Edits:
-    tags = (0x00100020, 0x00100010, 0x0020000D, 0x0020000E)
-    return {Key(tag): encode(tag, text) for tag, text in zip(tags, key, strict=True)}

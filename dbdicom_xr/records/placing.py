@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.record import Record
 
-__all__ = ["Edits", "attributes_of", "constant", "inherited", "rename", "set_identities",
-    "set_identity", "text_of"]  # fmt: skip
+__all__ = ["Edits", "attributes_of", "constant", "identity_of", "inherited", "key_of_node",
+    "rename", "said_at", "set_identities", "set_identity", "text_of"]  # fmt: skip
 
 Edits = dict[Key, Encoded | None]
 
@@ -40,6 +40,27 @@ def text_of(edits: Mapping[Key, Encoded | None], keyword: str) -> str:
         return ""
     charset = "utf-8" if value.kind.charset else "ascii"
     return value.value.decode(charset, "replace").strip(" \0")
+
+
+def key_of_node(node: Node) -> SeriesKey:
+    """Return the place of a patient, study or series; "" below its level."""
+    if node.level == "patient":
+        return SeriesKey(*node.patient, "", "")
+    if node.level == "study":
+        return SeriesKey(*node.patient, node.uid, "")
+    assert node.level == "series"
+    assert node.parent is not None
+    return SeriesKey(*node.patient, node.parent.uid, node.uid)
+
+
+def identity_of(key: SeriesKey) -> Edits:
+    """Return the identifiers of a place, those that it has."""
+    names = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
+    return {
+        IDENTITY[name]: encode(IDENTITY[name].tag, text)
+        for name, text in zip(names, key, strict=True)
+        if text or name.startswith("Patient")
+    }
 
 
 def constant(edits: Mapping[Key, Encoded | None], rows: int) -> dict[Key, Column]:
@@ -59,13 +80,27 @@ def attributes_of(database: Database, node: Node, keys: Iterable[Key]) -> Edits:
             if value is not None:
                 found[key] = value
         break
-    above: Node | None = node
-    while above is not None:  # what was said of a record made by hand holds in any case
-        if above.made is not None:
-            for key, encoded in above.made.attributes.items():
-                found.setdefault(key, encoded)
-        above = above.parent
+    if node.made is not None:
+        for key, encoded in node.made.attributes.items():
+            found.setdefault(key, encoded)
     return found
+
+
+def said_at(database: Database, node: Node) -> Edits:
+    """Return what holds for all that comes into a patient, study or series.
+
+    Each level speaks for itself; what was said of a record made by hand holds in any case.
+    """
+    said: Edits = {}
+    level: Node | None = node
+    while level is not None and level.level != "database":
+        modules = {"patient": ["patient"], "study": ["study", "patient study"],
+                   "series": ["series"]}[level.level]  # fmt: skip
+        keys = [key for module in modules for key in keys_of(module)]
+        for key, value in attributes_of(database, level, keys).items():
+            said.setdefault(key, value)
+        level = level.parent
+    return said
 
 
 def first_value(table: Table, key: Key) -> Encoded | None:
@@ -119,15 +154,7 @@ def inherited(database: Database, parent: Node, tables: Sequence[Table]) -> Edit
         loose += keys_of("patient study")
     if depth >= 2:
         loose += keys_of("series")
-    said: Edits = {}
-    level: Node | None = parent
-    while level is not None and level.level != "database":  # each level speaks for itself
-        modules = {"patient": ["patient"], "study": ["study", "patient study"],
-                   "series": ["series"]}[level.level]  # fmt: skip
-        keys = [key for module in modules for key in keys_of(module)]
-        for key, value in attributes_of(database, level, keys).items():
-            said.setdefault(key, value)
-        level = level.parent
+    said = said_at(database, parent)
     same_patient = all(
         (table.series.key.patient_id, table.series.key.patient_name) == parent.patient
         for table in tables

@@ -24,6 +24,7 @@ from dbdicom_xr.records.placing import (
     attributes_of,
     constant,
     inherited,
+    key_of_node,
     replaced_key,
     text_of,
     uid_edits,
@@ -188,7 +189,7 @@ class _Mover:
         edits: Edits = {}
         if self.level != "patient":
             edits = inherited(self.database, self.target._node, tables)
-            key = _key_of_node(self.target._node)
+            key = key_of_node(self.target._node)
             depth = LEVELS.index(self.target.level)
             names = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
             for number, name in enumerate(names[: depth + 1]):
@@ -345,7 +346,7 @@ class _Mover:
         else:
             uid = record._node.uid
             uid = self.uids[uid] if self.copies else uid
-            key = _key_of_node(self.target._node)
+            key = key_of_node(self.target._node)
             key = key._replace(**{"study_uid" if self.level == "study" else "series_uid": uid})
         return self.database._record_at(self.level, key)
 
@@ -373,21 +374,11 @@ def _numbers_taken(target: Any) -> set[int]:
     return {int(number) for number in numbers[np.isfinite(numbers)]}
 
 
-def _key_of_node(node: Node) -> SeriesKey:
-    if node.level == "patient":
-        return SeriesKey(*node.patient, "", "")
-    if node.level == "study":
-        return SeriesKey(*node.patient, node.uid, "")
-    assert node.level == "series"
-    assert node.parent is not None
-    return SeriesKey(*node.patient, node.parent.uid, node.uid)
-
-
 def keep_empty(change: Change, database: Database, parent: Any) -> None:
     """Keep a record that loses all that is below it, with what it says of itself."""
     if parent.level == "database":
         return
-    key = _key_of_node(parent._node)
+    key = key_of_node(parent._node)
     if (parent.level, key) in change.empty:
         return
     keys: list[Key] = []
