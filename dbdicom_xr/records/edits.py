@@ -262,14 +262,15 @@ def apply(
                 assert name is not None
                 grouped[place] = True
                 mine = frames[table.instance_of[frames] == instances[place]]
-                _, chosen = encoder(table, key)(mine)
+                # The group may hold it under another keyword, and in another VR.
+                inside, chosen = encoder(table, name)(mine)
                 numbers = table.frame_numbers[mine] - 1
                 per_frame: dict[int | None, Encoded | None]
                 if not framewise and not frames_only:
-                    per_frame = {None: values[int(chosen[0])]}
+                    per_frame = {None: inside[int(chosen[0])]}
                 else:
                     per_frame = {
-                        int(n): values[int(code)] for n, code in zip(numbers, chosen, strict=True)
+                        int(n): inside[int(code)] for n, code in zip(numbers, chosen, strict=True)
                     }
                 group_edits.setdefault(place, {})[name] = per_frame
             plain = ~grouped

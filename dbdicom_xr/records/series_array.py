@@ -202,6 +202,8 @@ def _warn_of_locations(
 
 def image_rows(series: Series, table: Table) -> npt.NDArray[np.intp]:
     """Return the frames that have pixels."""
+    if not len(table):
+        raise PixelError(f"{series!r} holds no images: nothing has come into it yet.")
     has = table.places["offset"][table.instance_of] >= 0
     if has.all():
         return np.arange(len(table))

@@ -240,7 +240,8 @@ class _Mover:
             for table, rows in instances:
                 uids = [table.uids[i] for i in rows.tolist()]
                 if self.copies:
-                    self.uids.update(zip(uids, new_uids(len(uids)), strict=True))
+                    # In order: instances with equal numbers stand in the order of their UIDs.
+                    self.uids.update(zip(uids, sorted(new_uids(len(uids))), strict=True))
                 else:
                     key = keys[table.series.key]
                     if (key.study_uid, key.series_uid) != table.series.key[2:]:
