@@ -252,14 +252,15 @@ class Files:
         place = self._places.place(file)
         fd = self._checked(place)
         if fd is None:
-            moved = self._places.look_again(file)
-            fd = self._checked(moved) if moved.file != place.file else None
+            # A save that is under way has put its file in place, and not yet in the index.
+            self._places.store.wait_for_save()
+            place = self._places.look_again(file)
+            fd = self._checked(place)
             if fd is None:
                 raise StaleArray(
-                    f"{self._root}/{moved.file.path} has changed or vanished since the array was "
+                    f"{self._root}/{place.file.path} has changed or vanished since the array was "
                     "made. If that was meant, open the database again and make the array anew."
                 )
-            place = moved
         try:
             data = inflated(fd, place.file.size) if place.deflated else None
         except BaseException:

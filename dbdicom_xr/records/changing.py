@@ -30,9 +30,9 @@ __all__ = ["ChangingRecord", "levels_to_user"]
 
 def levels_to_user() -> int:
     """Return the stack level, seen from the caller, of the first code outside this package."""
-    package = __name__.partition(".")[0] + "."
+    inside = (__name__.partition(".")[0] + ".", "contextlib.")
     frame, levels = sys._getframe(1), 1
-    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(package):
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(inside):
         frame, levels = frame.f_back, levels + 1
     return levels
 
@@ -154,7 +154,7 @@ class ChangingRecord(NodeRecord):
 
     def _recover(self) -> None:
         """Complete or undo a save that was interrupted, and say so."""
-        if self._staging.left_behind():
+        if self._staging.left_behind() or self.database._store.saving():
             recovered = recover_save(self.database)
             if recovered is not None:
                 warnings.warn(recovered, SaveRecovered, stacklevel=levels_to_user())

@@ -178,7 +178,7 @@ class Database(ChangingRecord):
                     continue
                 self._known, self._last_look = generation, time.monotonic()
                 view = self._view_cache = View(
-                    self._store, self._root, layer, (base, generation), self._current,
+                    self._store, self._root, layer, (base, generation),
                     saving=saving,
                 )  # fmt: skip
         return view
@@ -232,6 +232,7 @@ class Database(ChangingRecord):
         progress = _ScanProgress(self._own_voice, self._root)
         try:
             self._own()
+            self._store.wait_for_save()  # which brings the index up to date by itself
             outcome = refresh(self._store, self._root, everything=everything, progress=progress)
         except IndexDamaged as error:
             self._store.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbdicom_xr.errors import StaleArray
+from dbdicom_xr.errors import DatabaseChanged, StaleArray
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.staging.patch import Role
@@ -40,7 +40,7 @@ def dataset_of(view: View, table: Table, row: int) -> pydicom.FileDataset:
     import pydicom as reader
 
     patch, patch_row = view.origin(table.series.id, row)
-    path = "" if int(table.places["file"][row]) < 0 else unchanged_file(table, row)
+    path = "" if int(table.places["file"][row]) < 0 else _unchanged_file(view, table, row)
     if patch is None or (not patch.columns and patch.key.role != Role.NEW):
         return reader.dcmread(path, force=True)
     edits = next(patch.edits(np.array([patch_row])))
@@ -55,14 +55,17 @@ def dataset_of(view: View, table: Table, row: int) -> pydicom.FileDataset:
     return dataset
 
 
-def unchanged_file(table: Table, row: int) -> str:
+def _unchanged_file(view: View, table: Table, row: int) -> str:
     """Return the file of an instance, provided that it is still the one that was indexed."""
     file = table.file(row)
     path = f"{table.root}/{file.path}"
     try:
-        status = os.stat(path)
+        if version_of(os.stat(path)) == (file.size, file.mtime):
+            return path
+        stale = StaleArray(f"{path} has changed since it was indexed; database.scan() reads it.")
     except OSError as error:
-        raise StaleArray(f"{path} cannot be read any more: {error.strerror}") from error
-    if version_of(status) != (file.size, file.mtime):
-        raise StaleArray(f"{path} has changed since it was indexed; database.scan() reads it.")
-    return path
+        stale = StaleArray(f"{path} cannot be read any more: {error.strerror}")
+    # A save that is under way has put its file in place, and not yet in the index.
+    if view.base.wait_for_save() or view.generation() != view.number:
+        raise DatabaseChanged(f"{table.root} was saved meanwhile; repeat the call.") from stale
+    raise stale

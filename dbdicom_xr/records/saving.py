@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import Locked, NotInDatabase, SaveFailed, StagingNotWritable, StaleArray
+from dbdicom_xr.errors import (
+    DbdicomError,
+    IndexNotWritable,
+    Locked,
+    NotInDatabase,
+    SaveFailed,
+    StagingNotWritable,
+    StaleArray,
+)
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
@@ -310,6 +318,7 @@ class _Plan:
         removed = [job.step.path[start:] for job in self.jobs if job.step.action == "delete"]
         same = {job.step.path[start:] for job in self.jobs if job.keeps_pixels}
         reread(self.database._store, self.root, written, removed, same_pixels=same)
+        self.database._store.set_saving(False)
 
 
 def save(record: Any) -> None:
@@ -361,6 +370,8 @@ def _carry_out(database: Database, file: StagingFile, plan: _Plan, new: Layer, w
                 nonlocal written
                 bar.update(count - written)
                 written = count
+                if count == len(plan.jobs):  # next they take their places
+                    database._store.set_saving(True)
 
             save_files(
                 file,
@@ -374,11 +385,14 @@ def _carry_out(database: Database, file: StagingFile, plan: _Plan, new: Layer, w
                 progress=progress,
             )
     except BaseException:
-        # The index may have seen some of it.
-        if not staging.saving():
-            with file.transaction() as connection:
-                file.forget_waiting(connection)
-        refresh(database._store, database.path_on_disk)
+        # The index may have seen some of it. What cannot be put right on a full disk, the next
+        # opening does.
+        with suppress(OSError, DbdicomError):
+            refresh(database._store, database.path_on_disk)
+            if not staging.saving():
+                database._store.set_saving(False)
+                with file.transaction() as connection:
+                    file.forget_waiting(connection)
         raise
     finally:
         staging.reload()
@@ -434,8 +448,8 @@ def recover_save(database: Database) -> str | None:
     staging = database._staging
     with staging.changing:
         taken = staging.taken
-        if not staging.left_behind():  # another thread may have been at it
-            return None
+        if not (staging.left_behind() or database._store.saving()):
+            return None  # another thread has been at it
         try:
             file = staging.take()
         except (Locked, StagingNotWritable):
@@ -461,6 +475,8 @@ def _recover(database: Database, file: StagingFile) -> str | None:
         file.forget_waiting(connection)
     if saving:
         _refresh(database)
+    with suppress(IndexNotWritable):
+        database._store.set_saving(False)
     return None if done is None else str(done)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -36,8 +36,6 @@ class View:
         What is staged.
     generations : (int, int)
         Of the index, and of the whole.
-    current : callable
-        Returns the number of the state that the database has now.
     saving : bool
         Whether files are being saved, so that new ones may be in the index already.
     """
@@ -48,7 +46,6 @@ class View:
         root: str,
         layer: Layer,
         generations: tuple[int, int],
-        current: Callable[[], int],
         *,
         saving: bool = False,
     ) -> None:
@@ -57,7 +54,6 @@ class View:
         self.layer = layer
         self.number = generations[1]
         self._base_generation = generations[0]
-        self._current = current
         self._saving = saving
         self._lock = threading.RLock()
         self._tables: dict[int, Table] = {}
@@ -75,8 +71,11 @@ class View:
         return self.base.identity
 
     def generation(self) -> int:
-        """Return the number of the state that the database has now."""
-        return self._current()
+        """Return the number of this state while it can be read, another one after that.
+
+        What is staged stands here as it was, however it is changed meanwhile.
+        """
+        return self.number if self.base.generation() == self._base_generation else -1
 
     # -- the series --------------------------------------------------------------------------
 

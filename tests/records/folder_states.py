@@ -89,9 +89,7 @@ def state_of(root: Path, pixels: bool = False) -> dict[str, Any]:
             left[table] = connection.execute(sql).fetchone()[0]
         connection.close()
     assert not any(left.values()), left
-    found["files"] = {
-        path: hashlib.sha1(data).hexdigest() for path, data in files_of(root).items()
-    }
+    found["files"] = {path: hashlib.sha1(data).hexdigest() for path, data in files_of(root).items()}
     for path in found["files"]:
         pydicom.dcmread(root / path)
     folders = [path for path in root.rglob("*") if path.is_dir()]
