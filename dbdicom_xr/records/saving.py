@@ -40,7 +40,7 @@ from dbdicom_xr.staging.view import View
 if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
 
-__all__ = ["recover_save", "restore", "save"]
+__all__ = ["catch_up", "recover_save", "restore", "save"]
 
 Mask = npt.NDArray[np.bool_]
 Chosen = Callable[[Patch, bool], Mask]
@@ -257,13 +257,20 @@ class _Plan:
             node = node.parent
         return "/".join(reversed(parts))
 
-    def make_copies_whole(self) -> None:
-        """Give copies files of their own, where the file they come from is changed now."""
+    def make_copies_whole(self, *, restoring: bool = False) -> None:
+        """Give copies files of their own, where the file they come from is changed now.
+
+        Restoring takes only those files away that were staged for other copies.
+        """
         changing: dict[SeriesKey, set[int]] = {}
         for key, mask in self.gone.items():
             if key.masks:
                 patch = self.view.layer.patches[key]
                 rows = self.view.rows_of(patch)[mask]
+                table = self.view.base_table(key.source)
+                if restoring and table is not None:
+                    paths = [table.file(row).path if row >= 0 else "" for row in rows.tolist()]
+                    rows = rows[[path.startswith(STAGED_FOLDER) for path in paths]]
                 changing.setdefault(key.source, set()).update(rows[rows >= 0].tolist())
         for key, patch in self.view.layer.patches.items():
             if key.role != Role.COPY or key.source not in changing:
@@ -385,18 +392,29 @@ def _carry_out(database: Database, file: StagingFile, plan: _Plan, new: Layer, w
                 progress=progress,
             )
     except BaseException:
-        # The index may have seen some of it. What cannot be put right on a full disk, the next
-        # opening does.
-        with suppress(OSError, DbdicomError):
-            refresh(database._store, database.path_on_disk)
-            if not staging.saving():
-                database._store.set_saving(False)
-                with file.transaction() as connection:
-                    file.forget_waiting(connection)
+        database._behind = True
+        catch_up(database)
         raise
     finally:
         staging.reload()
         database._look_again()
+
+
+def catch_up(database: Database) -> None:
+    """Bring the index up to date after a save that failed, which may have changed it.
+
+    What cannot be written on a full disk is written later, or by the next opening.
+    """
+    staging = database._staging
+    with suppress(OSError, DbdicomError):
+        refresh(database._store, database.path_on_disk)
+        if not staging.saving():
+            database._store.set_saving(False)
+            if (file := staging.file) is not None:
+                with file.transaction() as connection:
+                    staging.check(connection)
+                    file.forget_waiting(connection)
+        database._behind = False
 
 
 def restore(record: Any) -> None:
@@ -420,6 +438,7 @@ def restore(record: Any) -> None:
             plan.gone[patch.key] = rows
             for path, version in _staged_files(plan, patch, rows):
                 plan.jobs.append(_Job(Step("delete", path, version=version), {}))
+        plan.make_copies_whole(restoring=True)
         layer = view.layer
         mine, saved = _empty_of(record, layer)
         empty = {place: made for place, made in layer.empty.items() if place not in mine}

@@ -44,7 +44,6 @@ __all__ = ["copy_to", "keep_empty", "move_to", "place", "remove"]
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 _SERIES_NUMBER: Final = Key(0x00200011)
-_MODALITY: Final = Key(0x00080060)
 
 Place = tuple[Table, np.ndarray[Any, np.dtype[np.intp]]]  # instances of one series
 
@@ -386,8 +385,6 @@ def keep_empty(change: Change, database: Database, parent: Any) -> None:
     for module, level in (("patient", 1), ("study", 2), ("patient study", 2), ("series", 3)):
         if LEVELS.index(parent.level) == level:
             keys += keys_of(module)
-    if parent.level == "series":
-        keys.append(_MODALITY)
     said = {k: v for k, v in attributes_of(database, parent._node, keys).items() if v is not None}
     made = EmptyRecord(parent.level, key, said)
     change.empty[made.place] = made
