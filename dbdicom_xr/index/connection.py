@@ -297,12 +297,14 @@ class IndexFile(SqliteFile):
         Returns
         -------
         bool
-            Whether there was a save. A process that was killed in the middle of one is not
-            waited for longer than ``SAVE_SECONDS``.
+            Whether there was a save, which has ended. A process that was killed in the middle of
+            one is not waited for longer than ``SAVE_SECONDS``.
         """
         until = time.monotonic() + SAVE_SECONDS
         waited = False
-        while self.saving() and time.monotonic() < until:
+        while self.saving():
+            if time.monotonic() > until:
+                return False
             waited = True
             time.sleep(0.01)
         return waited

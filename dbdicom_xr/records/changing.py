@@ -40,8 +40,9 @@ def levels_to_user() -> int:
 class ChangingRecord(NodeRecord):
     """What a database knows of its changes; :class:`Database` adds the folder and its index."""
 
-    __slots__ = ("_known", "_lock", "_queue", "_renamed", "_root", "_seen", "_staging")
+    __slots__ = ("_behind", "_known", "_lock", "_queue", "_renamed", "_root", "_seen", "_staging")
 
+    _behind: bool  # whether the index is to be brought up to date after a save that failed
     _known: int
     _lock: threading.RLock
     _queue: Queue

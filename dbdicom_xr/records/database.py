@@ -31,6 +31,7 @@ from dbdicom_xr.records.changing import ChangingRecord, levels_to_user
 from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.record import Record
+from dbdicom_xr.records.saving import catch_up
 from dbdicom_xr.records.tree import Node, Tree
 from dbdicom_xr.staging.staging import staging_of
 from dbdicom_xr.staging.view import View
@@ -80,6 +81,7 @@ class Database(ChangingRecord):
         self._last_look = 0.0
         self._staging = staging_of(staging_path(root, index))
         self._seen = -1
+        self._behind = False
         self._queue = Queue()
         self._renamed = Renamed()
         self._store = self._open_store()
@@ -156,6 +158,8 @@ class Database(ChangingRecord):
             or self._seen != staging.seen
             or now - self._last_look > _LOOK_AGAIN_SECONDS
         ):
+            if self._behind and staging.taken:
+                catch_up(self)
             self._seen = staging.seen
             self._known = self._current()
             self._last_look = now

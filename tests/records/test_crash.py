@@ -292,7 +292,8 @@ def test_killed_at_any_moment(fast: Path) -> None:
         assert code == 0, (seed, life.said, found)
         state, files, said = found
         if life.states:
-            code, wanted = in_child(lambda: replayed(again, seed, len(life.acts)))
+            count = len(life.acts)
+            code, wanted = in_child(lambda: replayed(again, seed, count))  # noqa: B023
             assert code == 0, (seed, wanted)
             assert wanted[: len(life.states)] == life.states, (seed, "it is not to be replayed")
             assert state in wanted[len(life.states) - 1 :], (seed, life.said)

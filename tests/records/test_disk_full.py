@@ -1,4 +1,4 @@
-"""A disk that is full, permission that is lost, files that others change: an error, nothing lost."""
+"""Full disks, permission that is lost, files that others change: an error, and nothing lost."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def refused(stage: Stage, number: int, code: int, until: int | None) -> tuple[in
         except DbdicomError as error:
             name, text = type(error).__name__, str(error)
             notes = getattr(error, "__notes__", [])
-            assert isinstance(error, OSError), (name, text)
+            assert isinstance(error, OSError), (name, text)  # noqa: PT017
             text = " ".join([text, *notes])
         faults.over = True
         if name:
@@ -92,7 +92,10 @@ def test_each_call_that_writes_is_refused(fast: Path, code: int, for_ever: bool,
             ), (number, name, text)
             assert str(stage.root) in text, (number, name, text)
         end = stage.end(f"refused at call {number}: {name} {text}")
-        assert end == ("before" if name and number % 2 == 0 else "after"), (number, name, text)
+        wanted = {"before"} if name and number % 2 == 0 else {"after"}
+        if "Opening the database again" in text:  # nothing could be put back either
+            wanted.add("after")
+        assert end in wanted, (number, name, text)
         ends[end] += 1
         if calls < number:
             assert not name
