@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -82,6 +82,7 @@ class Renamed:
     def __init__(self) -> None:
         self._log: list[tuple[str, str, tuple[str, ...]]] = []
         self._states: list[int] = []  # of the database, before each
+        self._calls: list[int] = []  # those of one call happened at once
         self._from: dict[tuple[str, str], list[int]] = {}
         self._to: dict[tuple[str, str], list[int]] = {}
         self._saved = 0
@@ -95,6 +96,15 @@ class Renamed:
 
     def note(self, level: str, old: str, new: Sequence[str], state: int) -> None:
         """Note that what had one name is called otherwise now, by one of some names."""
+        self._note(level, old, new, state, self._calls[-1] + 1 if self._calls else 0)
+
+    def note_all(self, level: str, old: Sequence[str], new: Sequence[str], state: int) -> None:
+        """Note that many were renamed at once, so that they may have changed names."""
+        call = self._calls[-1] + 1 if self._calls else 0
+        for before, after in zip(old, new, strict=True):
+            self._note(level, before, [after], state, call)
+
+    def _note(self, level: str, old: str, new: Sequence[str], state: int, call: int) -> None:
         if tuple(new) == (old,):
             return
         for name in new:
@@ -102,11 +112,14 @@ class Renamed:
         self._from.setdefault((level, old), []).append(len(self._log))
         self._log.append((level, old, tuple(new)))
         self._states.append(state)
+        self._calls.append(call)
 
     def undone_since(self, length: int, state: int) -> None:
         """Note that the renamings after so many are not made after all."""
-        for level, old, new in reversed(self._log[length:]):
-            self.note(level, new[0], [old], state)
+        last = self._calls[-1] if self._calls else 0
+        for place in reversed(range(length, len(self._log))):
+            level, old, new = self._log[place]
+            self._note(level, new[0], [old], state, 2 * last + 1 - self._calls[place])
 
     def saved(self) -> None:
         """Note that all is saved, and will not be undone."""
@@ -129,9 +142,9 @@ class Renamed:
             place = bisect_left(earlier, stop) - 1
             if place < 0 or earlier[place] < self._saved:
                 return found[::-1]
-            stop = earlier[place]
-            found.append(self._log[stop])
-            name = self._log[stop][1]
+            found.append(self._log[earlier[place]])
+            stop = bisect_left(self._calls, self._calls[earlier[place]])
+            name = found[-1][1]
 
     def names(self, level: str, name: str, since: int) -> tuple[str, ...]:
         """Return by which names a record is known now, which had one after so many renamings."""
@@ -145,7 +158,7 @@ class Renamed:
             if not later:
                 return found
             found = self._log[min(later)][2]
-            since = min(later) + 1
+            since = bisect_right(self._calls, self._calls[min(later)])
 
     def before(self, level: str, name: str) -> Iterator[str]:
         """Yield the names that a record had since the last save, the latest first."""

@@ -432,8 +432,8 @@ def set_identities(record: Record, attribute: Attribute, values: Sequence[Any]) 
             edits = uid_edits(table, encoded[start:stop])
             change.edit(Selection(table.series.key, chosen), edits, uids=texts[start:stop])
             start = stop
-        for instance, text in zip(instances, texts, strict=True):
-            database._renamed.note("instance", instance.uid, [text], change.view.number)
+        uids = [instance.uid for instance in instances]
+        database._renamed.note_all("instance", uids, texts, change.view.number)
 
 
 def uid_edits(table: Table, encoded: Sequence[Encoded | None]) -> dict[Key, Column]:

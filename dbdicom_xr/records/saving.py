@@ -263,8 +263,9 @@ class _Plan:
         Restoring takes only those files away that were staged for other copies.
         """
         changing: dict[SeriesKey, set[int]] = {}
+        copied = {key.source for key in self.view.layer.patches if key.role == Role.COPY}
         for key, mask in self.gone.items():
-            if key.masks:
+            if key.masks and key.source in copied:
                 patch = self.view.layer.patches[key]
                 rows = self.view.rows_of(patch)[mask]
                 table = self.view.base_table(key.source)

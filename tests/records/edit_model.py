@@ -537,7 +537,7 @@ class Model:
                 uid for uid, item in left.items()
                 if all(
                     values[name] == item.values[name]
-                    for name in (*PLAIN, "EchoTime") if self._said(place[:-1], name) == {None}
+                    for name in (*PLAIN, "EchoTime", "SeriesDescription") if self._said(place[:-1], name) == {None}
                 )
                 and (pixels is None) == (item.pixels is None)
                 and (pixels is None or np.array_equal(pixels, item.pixels))
