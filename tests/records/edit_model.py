@@ -379,7 +379,7 @@ class Model:
 
     # -- attributes -----------------------------------------------------------------------------
 
-    def set(self, depth: int, number: int, name: Any, value: Value) -> None:
+    def say(self, depth: int, number: int, name: Any, value: Value) -> None:
         """Set an attribute of a record, as far up as it belongs."""
         depth = min(depth, OF_LEVEL.get(name, 4))
         chosen = self.pick(depth, number)
@@ -537,7 +537,8 @@ class Model:
                 uid for uid, item in left.items()
                 if all(
                     values[name] == item.values[name]
-                    for name in (*PLAIN, "EchoTime", "SeriesDescription") if self._said(place[:-1], name) == {None}
+                    for name in (*PLAIN, "EchoTime", "SeriesDescription")
+                    if self._said(place[:-1], name) == {None}
                 )
                 and (pixels is None) == (item.pixels is None)
                 and (pixels is None or np.array_equal(pixels, item.pixels))

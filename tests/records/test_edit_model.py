@@ -79,7 +79,7 @@ class Editing(RuleBasedStateMachine):
         name, *values = action
         if name == "set":
             depth, number, (attribute, value) = values
-            model.set(depth, number, attribute, value)
+            model.say(depth, number, attribute, value)
         elif name == "rename":
             depth, number, taken = values
             self.fresh += 1
@@ -132,8 +132,8 @@ class Editing(RuleBasedStateMachine):
 
 TestEditing = Editing.TestCase
 TestEditing.settings = settings(
-    max_examples=LONG or 12,
-    stateful_step_count=25 if LONG else 15,
+    max_examples=LONG or 10,
+    stateful_step_count=25 if LONG else 12,
     derandomize=not LONG,
     deadline=None,
     suppress_health_check=list(HealthCheck),
