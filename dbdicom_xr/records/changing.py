@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dbdicom_xr.errors import DatabaseChanged, NoPerson, NotInDatabase, NotSaved, SaveRecovered
+from dbdicom_xr.errors import (
+    DatabaseChanged,
+    MissingFolder,
+    NoPerson,
+    NotInDatabase,
+    NotSaved,
+    SaveRecovered,
+)
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.table import Table
+from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.edits import edit_rows
 from dbdicom_xr.records.levels import NodeRecord, record_of
 from dbdicom_xr.records.pending import Queue, Renamed
-from dbdicom_xr.records.saving import recover_save
+from dbdicom_xr.records.recovering import recover_save
 from dbdicom_xr.staging.changing import Change
 from dbdicom_xr.staging.staging import Staging
 
@@ -25,16 +33,7 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.attributes import Attribute
     from dbdicom_xr.records.record import Record
 
-__all__ = ["ChangingRecord", "levels_to_user"]
-
-
-def levels_to_user() -> int:
-    """Return the stack level, seen from the caller, of the first code outside this package."""
-    inside = (__name__.partition(".")[0] + ".", "contextlib.")
-    frame, levels = sys._getframe(1), 1
-    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(inside):
-        frame, levels = frame.f_back, levels + 1
-    return levels
+__all__ = ["ChangingRecord"]
 
 
 class ChangingRecord(NodeRecord):
@@ -107,6 +106,11 @@ class ChangingRecord(NodeRecord):
 
     def _take(self) -> None:
         """Become the one that changes the database, whatever another one has left behind."""
+        if not os.path.isdir(self._root):
+            raise MissingFolder(
+                f"The folder {self._root} has gone. If it was moved or renamed, open it at its new "
+                "place: what is staged is there too."
+            )
         with self._staging.changing:
             self._staging.take()
             if self._staging.left_behind():

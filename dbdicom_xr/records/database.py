@@ -27,11 +27,12 @@ from dbdicom_xr.index.store import SeriesRow, Store
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Voice, progress_bar
 from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its attributes
-from dbdicom_xr.records.changing import ChangingRecord, levels_to_user
+from dbdicom_xr.records.changing import ChangingRecord
+from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.record import Record
-from dbdicom_xr.records.saving import catch_up
+from dbdicom_xr.records.recovering import catch_up
 from dbdicom_xr.records.tree import Node, Tree
 from dbdicom_xr.staging.staging import staging_of
 from dbdicom_xr.staging.view import View
@@ -310,6 +311,7 @@ class Database(ChangingRecord):
             that was saved last. None asks, or where no person is there leaves them staged, to be
             found when the database is opened again, with a ``NotSaved`` warning.
         """
+        self._staging.require_no_batch("close()")
         if self._staging.layer().unsaved:
             wanted = {True: "Yes", False: "No", None: ""}[save] or self._ask_about_changes()
             if wanted == "Cancel":

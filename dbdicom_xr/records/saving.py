@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,26 +13,28 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import (
-    DbdicomError,
-    IndexNotWritable,
-    Locked,
+    DicomWarning,
     NotInDatabase,
     SaveFailed,
-    StagingNotWritable,
     StaleArray,
 )
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
-from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, refresh, reread
+from dbdicom_xr.index.rows import storable
+from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, reread
 from dbdicom_xr.index.store import FileRow
+from dbdicom_xr.index.update import PASSED_OVER
 from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.records.changing import levels_to_user
+from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.layouts import require_fitting_layout
+from dbdicom_xr.records.recovering import bring_up_to_date, catch_up
 from dbdicom_xr.records.tree import LEVELS
 from dbdicom_xr.staging.changing import Change
 from dbdicom_xr.staging.encode import Encoded
 from dbdicom_xr.staging.file import EmptyRecord, Layer, MadePlace, StagingFile
-from dbdicom_xr.staging.journal import Step, recover, save_files
+from dbdicom_xr.staging.journal import Step, save_files
 from dbdicom_xr.staging.names import NewPaths, safe_name
 from dbdicom_xr.staging.patch import Patch, PatchKey, Role
 from dbdicom_xr.staging.splice import create, splice
@@ -40,12 +43,13 @@ from dbdicom_xr.staging.view import View
 if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
 
-__all__ = ["catch_up", "recover_save", "restore", "save"]
+__all__ = ["restore", "save"]
 
 Mask = npt.NDArray[np.bool_]
 Chosen = Callable[[Patch, bool], Mask]
 Made = Mapping[MadePlace, EmptyRecord]
 
+_UID: Final = Key(0x00080018)
 STAGED_FOLDER: Final = f"{FOLDER_NAME}/{STAGED_NAME}"
 
 
@@ -158,6 +162,11 @@ class _Plan:
 
     def __post_init__(self) -> None:
         self.root = self.database.path_on_disk
+        self.twins = [
+            row
+            for row in self.view.problems()
+            if row.series is None and (row.note or "").startswith(PASSED_OVER)
+        ]
         self._paths = NewPaths(self.root)
         self._folders: dict[SeriesKey, str] = {}
 
@@ -319,12 +328,32 @@ class _Plan:
             )
         splice(job.source, path, job.edits)
 
+    def warn_of_twins(self) -> None:
+        """Tell of other files with the same instances, which still say what these said."""
+        start = len(self.root) + 1
+        changed = {job.step.path[start:] for job in self.jobs if job.step.action != "create"}
+        twins = sorted(
+            row.path
+            for row in self.twins
+            if (row.note or "").removeprefix(PASSED_OVER) in {storable(path) for path in changed}
+        )
+        if twins:
+            several = f"{len(twins)} files hold" if len(twins) > 1 else "Another file holds"
+            warnings.warn(
+                f"{several} an instance that was saved, and still says what it said before: "
+                f"{', '.join(twins[:3])}{', ...' if len(twins) > 3 else ''} in {self.root}. If it "
+                "is a copy that is not needed, remove the file.",
+                DicomWarning,
+                stacklevel=levels_to_user(),
+            )
+
     def update_index(self) -> None:
         """Bring the index up to date with the files that were written."""
         start = len(self.root) + 1
         written = [job.step.path[start:] for job in self.jobs if job.step.action != "delete"]
         removed = [job.step.path[start:] for job in self.jobs if job.step.action == "delete"]
-        same = {job.step.path[start:] for job in self.jobs if job.keeps_pixels}
+        same = {job.step.path[start:] for job in self.jobs
+                if job.keeps_pixels and _UID not in job.edits}  # fmt: skip
         reread(self.database._store, self.root, written, removed, same_pixels=same)
         self.database._store.set_saving(False)
 
@@ -334,6 +363,8 @@ def save(record: Any) -> None:
     database: Database = record.database
     staging = database._staging
     staging.require_no_batch("save()")
+    if not os.path.isdir(database.path_on_disk):
+        database._take()  # which says so
     if not staging.layer():
         return
     with staging.changing, database._lock:
@@ -341,7 +372,7 @@ def save(record: Any) -> None:
         file = staging.take()
         database._look_again()
         if database._view().lost():  # or put back meanwhile
-            _refresh(database)
+            bring_up_to_date(database)
         view = database._view()
         layer = view.layer
         chosen = chosen_by(record)
@@ -354,6 +385,7 @@ def save(record: Any) -> None:
         kept |= {place: layer.empty[place] for place in mine}
         new = plan.layer(layer.empty, kept)
         _carry_out(database, file, plan, new, f"Saving {database.path_on_disk}")
+        plan.warn_of_twins()
         if record.level == "database":
             database._renamed.saved()
         if not staging.layer().unsaved:
@@ -401,23 +433,6 @@ def _carry_out(database: Database, file: StagingFile, plan: _Plan, new: Layer, w
         database._look_again()
 
 
-def catch_up(database: Database) -> None:
-    """Bring the index up to date after a save that failed, which may have changed it.
-
-    What cannot be written on a full disk is written later, or by the next opening.
-    """
-    staging = database._staging
-    with suppress(OSError, DbdicomError):
-        refresh(database._store, database.path_on_disk)
-        if not staging.saving():
-            database._store.set_saving(False)
-            if (file := staging.file) is not None:
-                with file.transaction() as connection:
-                    staging.check(connection)
-                    file.forget_waiting(connection)
-        database._behind = False
-
-
 def restore(record: Any) -> None:
     """Undo what is staged of a record; see ``Record.restore``."""
     database: Database = record.database
@@ -458,48 +473,3 @@ def _staged_files(plan: _Plan, patch: Patch, rows: Mask) -> Iterator[tuple[str, 
     for file in plan._files(patch, np.flatnonzero(rows)).values():
         if file.path.startswith(STAGED_FOLDER):
             yield f"{plan.root}/{file.path}", (file.size, file.mtime)
-
-
-def recover_save(database: Database) -> str | None:
-    """Complete or undo a save that was interrupted, and return what was done.
-
-    Nothing is done where another process is at it.
-    """
-    staging = database._staging
-    with staging.changing:
-        taken = staging.taken
-        if not (staging.left_behind() or database._store.saving()):
-            return None  # another thread has been at it
-        try:
-            file = staging.take()
-        except (Locked, StagingNotWritable):
-            return None
-        try:
-            return _recover(database, file)
-        finally:
-            staging.reload()
-            if not taken:
-                staging.give()
-
-
-def _recover(database: Database, file: StagingFile) -> str | None:
-    saving = database._staging.saving()
-    done = recover(
-        file,
-        file.adopt_from_journal,
-        root=database.path_on_disk,
-        check=database._staging.check,
-        before_commit=lambda: _refresh(database),
-    )
-    with file.transaction() as connection:
-        file.forget_waiting(connection)
-    if saving:
-        _refresh(database)
-    with suppress(IndexNotWritable):
-        database._store.set_saving(False)
-    return None if done is None else str(done)
-
-
-def _refresh(database: Database) -> None:
-    refresh(database._store, database.path_on_disk)
-    database._look_again()
