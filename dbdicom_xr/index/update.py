@@ -6,6 +6,7 @@ import secrets
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -29,7 +30,10 @@ from dbdicom_xr.index.rows import (
 )
 from dbdicom_xr.index.store import Store
 
-__all__ = ["Batch", "apply"]
+__all__ = ["PASSED_OVER", "Batch", "apply"]
+
+PASSED_OVER: Final = "passed over: it has the SOPInstanceUID of "
+"""How the note begins of a file whose instance another file has too; then comes the other one."""
 
 
 @dataclass(slots=True)
@@ -340,7 +344,7 @@ class _Update:
             if series is None and path in self.duplicates:
                 uid = self.duplicates[path]
                 other = self.winners.get(uid) or self.instances[uid][0]
-                note = storable(f"passed over: it has the SOPInstanceUID of {other}")
+                note = storable(f"{PASSED_OVER}{other}")
             folder, _, name = path.rpartition("/")
             hashed = None if uid is None else uid_hash(uid)
             told = (to_stored(name), file.size, file.mtime, series, hashed, note)

@@ -5,13 +5,14 @@ So it is where the index turns out to be damaged, once it has been made anew.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from dbdicom_xr.errors import DatabaseChanged, IndexDamaged
 
-__all__ = ["of_one_change", "of_one_state"]
+__all__ = ["levels_to_user", "of_one_change", "of_one_state"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,3 +60,12 @@ def of_one_change(
             return repeated(self, *args, **kwargs)
 
     return alone
+
+
+def levels_to_user() -> int:
+    """Return the stack level, seen from the caller, of the first code outside this package."""
+    inside = (__name__.partition(".")[0] + ".", "contextlib.")
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(inside):
+        frame, levels = frame.f_back, levels + 1
+    return levels

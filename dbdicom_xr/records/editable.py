@@ -244,11 +244,11 @@ class Editable:
 
         remove(self)
 
-    def merge(self, *others: Any, inplace: bool = False) -> Any:
+    def merge(self, *others: Any, into: Any = None, inplace: bool = False) -> Any:
         """Put what is in this record and in others into one new sibling; see ``db.merge``."""
         from dbdicom_xr.records.combine import merge
 
-        return merge([self, *others], inplace=inplace)
+        return merge([self, *others], into=into, inplace=inplace)
 
     # -- saving ------------------------------------------------------------------------------
 

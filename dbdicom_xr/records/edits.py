@@ -183,6 +183,11 @@ def _same(encoded: Encoded | None) -> Callable[[Rows], tuple[list[Encoded | None
 def set_values(record: Record, attribute: Attribute, values: Sequence[Any]) -> None:
     """Set one value per frame at and below a record, in the order of its frames."""
     writable(attribute)
+    if isinstance(values, (str, bytes, Mapping)) or not np.iterable(values):
+        raise InvalidValue(
+            f"{attribute} was given {values!r}; set_values wants a list with one value per frame. "
+            f"To set the same everywhere: record.{attribute} = {values!r}."
+        )
     values = list(values)
     tables = record._tables()
     count = sum(len(table) if rows is None else len(rows) for table, rows in tables)
@@ -378,7 +383,8 @@ def with_character_sets(
         codes = edited.codes_of()
         for number, value in enumerate(edited.values):
             kind = edited.kinds[edited.kind_of[number]]
-            if not kind.charset or kind.implicit or not isinstance(value, bytes):
+            # Sequences of the files themselves, in which references were changed, fit as they are.
+            if kind.charset != _UTF8.value or kind.implicit or not isinstance(value, bytes):
                 continue
             for code in set(of_instance[codes == number].tolist()):
                 charset = raw[code]

@@ -17,6 +17,7 @@ from dbdicom_xr.staging.references import replace_hierarchy, replace_uids
 
 __all__ = ["redirected"]
 
+
 def redirected(
     table: Table,
     rows: np.ndarray[Any, np.dtype[np.intp]],

@@ -26,7 +26,6 @@ from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, reread
 from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.index.update import PASSED_OVER
 from dbdicom_xr.interact import progress_bar
-from dbdicom_xr.records.changing import levels_to_user
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.recovering import bring_up_to_date, catch_up

@@ -129,6 +129,8 @@ class Rule:
 
     def encode(self, value: Any, vr: str) -> Encoded:
         """Return the bytes of a value in the VR that :meth:`representation` returned."""
+        if isinstance(value, (str, list, tuple)) and not len(value):  # present and empty
+            return Encoded(Kind(vr), b"")
         try:
             raw, charset = self._bytes(value, vr)
             # A table of more than 32767 entries has no place in US (PS3.5 7.1.2).
