@@ -104,7 +104,7 @@ def make_folder(folder: Path) -> None:
             **more,
         }
 
-    classic = {"n": 1, "shape": SMALL}
+    classic: dict[str, Any] = {"n": 1, "shape": SMALL}
     make_series(
         folder / "a", **classic, keys={"SliceLocation": [0.0, 5.0, 10.0]},
         header=said(1, SeriesInstanceUID="1.2.1.1", SeriesNumber=1, SeriesDescription="A",
@@ -635,6 +635,9 @@ class Model:
                 before = item.values[name]
                 allowed = self._said(parent, name)
                 if name == "EchoTime":
+                    allowed = {before}
+                elif name == "FlipAngle" and len(item.values["EchoTime"]) > 1:
+                    # What an empty record says is not put into functional groups yet.
                     allowed = {before}
                 elif name in given:
                     allowed = {given[name]}
