@@ -119,5 +119,9 @@ class NotAFolder(DbdicomError, NotADirectoryError):
     """What should be a folder is a file."""
 
 
+class FileExists(DbdicomError, FileExistsError):
+    """A file that would be written is there already."""
+
+
 class FolderNotReadable(DbdicomError, PermissionError):
     """The folder exists, but may not be listed."""

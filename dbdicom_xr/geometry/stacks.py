@@ -119,7 +119,7 @@ def describe_stacks(planes: Planes) -> str:
             plane = "none"
         parts.append(f"stack {number} {plane} ({len(stack)} frames)")
     more = f" and {len(stacks) - 8} more" if len(stacks) > 8 else ""
-    return f"{len(stacks)} orientations: {', '.join(parts)}{more}"
+    return f"{len(stacks)} orientation{'s' * (len(stacks) != 1)}: {', '.join(parts)}{more}"
 
 
 def stack_affine(planes: Planes) -> Floats:

@@ -9,6 +9,7 @@ from pydicom.datadict import keyword_for_tag
 
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.functional import PER_FRAME, SHARED
 from dbdicom_xr.staging.patch import Patch, Role
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["table_of_changes"]
 
+_LONGEST = 80
 COLUMNS = ("record", "change", "attribute", "instances", "value")
 
 
@@ -38,7 +40,8 @@ def table_of_changes(database: Database) -> pd.DataFrame:
                 (_name(database, place[1]) if node is None else _path(node), word, "", 0, None)
             )
     rows.sort(key=lambda row: row[:3])
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    # Objects, so that None stays None.
+    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
 
 
 def _of_patch(database: Database, patch: Patch) -> Iterator[tuple[Any, ...]]:
@@ -48,13 +51,29 @@ def _of_patch(database: Database, patch: Patch) -> Iterator[tuple[Any, ...]]:
         word = {Role.REMOVED: "removed", Role.NEW: "new"}.get(role, "copied")
         yield name, word, "", len(patch), None
         return
-    if patch.key.source != patch.key.target:
-        yield name, "moved", "", len(patch), _name(database, patch.key.source)
+    before = _name_before(database, patch.key.source)
+    if patch.key.source[2:] != patch.key.target[2:] or name.split("/")[1] != before.split("/")[1]:
+        yield name, "moved", "", len(patch), before
+    groups = {Key(SHARED), Key(PER_FRAME)}
+    if groups & set(patch.columns):
+        yield name, "edited", "attributes of single frames", int((patch.counts > 0).sum()), None
     for key, column in patch.columns.items():
+        if key in groups:
+            continue
         count = int((column.codes_of() >= 0).sum())
         values = column.decoded()
-        value = values[0] if len(values) == 1 else f"{len(values)} values"
-        yield name, "edited", _keyword(key), count, value
+        yield name, "edited", _keyword(key), count, _shown(values)
+
+
+def _shown(values: list[Any]) -> Any:
+    """Return the value, if there is one and it is short."""
+    if len(values) != 1:
+        return f"{len(values)} values"
+    value = values[0]
+    if isinstance(value, (int, float)) or value is None:
+        return value
+    text = str(value)
+    return value if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _keyword(key: Key) -> str:
@@ -63,6 +82,12 @@ def _keyword(key: Key) -> str:
 
 def _name(database: Database, key: SeriesKey) -> str:
     node = database._tree().at("series", key)
+    return _name_before(database, key) if node is None else _path(node)
+
+
+def _name_before(database: Database, key: SeriesKey) -> str:
+    """Return the path that a series had when it was saved last."""
+    node = database._saved_tree().at("series", key)
     if node is not None:
         return _path(node)
     return "/" + "/".join([key.patient_id or key.patient_name, key.study_uid, key.series_uid])

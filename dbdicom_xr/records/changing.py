@@ -24,6 +24,7 @@ from dbdicom_xr.records.edits import edit_rows
 from dbdicom_xr.records.levels import NodeRecord, record_of
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.recovering import recover_save
+from dbdicom_xr.records.tree import Tree
 from dbdicom_xr.staging.changing import Change
 from dbdicom_xr.staging.staging import Staging
 
@@ -163,6 +164,12 @@ class ChangingRecord(NodeRecord):
             recovered = recover_save(self.database)
             if recovered is not None:
                 warnings.warn(recovered, SaveRecovered, stacklevel=levels_to_user())
+
+    def _saved_tree(self) -> Tree:
+        """Return the tree as it is in the files."""
+        database = self.database
+        view = database._view()
+        return Tree(view.base.series(), view.number, view.layer.kept.values())
 
     def changes(self) -> pd.DataFrame:
         """Return what is staged, before it is saved.

@@ -23,15 +23,15 @@ def _checked(records: Any, what: str) -> list[Any]:
 
     listed = [records] if isinstance(records, Record) else list(records)
     if not listed:
-        raise InvalidValue(f"There are no records to {what}.")
+        raise InvalidValue(f"There are no records to be {what}.")
     for record in listed:
         if not isinstance(record, Record):
             raise InvalidValue(f"{record!r} is not a record.")
     if len({record.level for record in listed}) > 1:
         levels = ", ".join(sorted({record.level for record in listed}))
-        raise InvalidValue(f"Records of several levels ({levels}) cannot be {what}d together.")
+        raise InvalidValue(f"Records of several levels ({levels}) cannot be {what} together.")
     if len({record.database for record in listed}) > 1:
-        raise InvalidValue(f"Records of several databases cannot be {what}d together.")
+        raise InvalidValue(f"Records of several databases cannot be {what} together.")
     return list(dict.fromkeys(listed))
 
 
@@ -68,7 +68,7 @@ def copy_to(records: Any, parent: Any) -> list[Any]:
     (2, 4)
     >>> database.restore()
     """
-    return place(_checked(records, "copie"), parent, copies=True)
+    return place(_checked(records, "copied"), parent, copies=True)
 
 
 def move_to(records: Any, parent: Any) -> list[Any]:
@@ -104,7 +104,7 @@ def move_to(records: Any, parent: Any) -> list[Any]:
     (0, 4)
     >>> database.restore()
     """
-    listed = _checked(records, "move")
+    listed = _checked(records, "moved")
     place(listed, parent, copies=False)
     return listed
 
@@ -143,7 +143,7 @@ def group(records: Any, into: Any = None, inplace: bool = False) -> Any:
     2
     >>> database.restore()
     """
-    listed = _checked(records, "group")
+    listed = _checked(records, "grouped")
     with listed[0].database.batch():
         parent = listed[0].new_pibling() if into is None else into
         place(listed, parent, copies=not inplace)
@@ -184,7 +184,7 @@ def merge(records: Any, into: Any = None, inplace: bool = False) -> Any:
     6
     >>> database.restore()
     """
-    listed = _checked(records, "merge")
+    listed = _checked(records, "merged")
     if listed[0].level not in ("patient", "study", "series"):
         raise InvalidValue(f"A {listed[0].level} cannot be merged with others.")
     if into is not None and getattr(into, "level", None) != listed[0].level:

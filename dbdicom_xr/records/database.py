@@ -312,6 +312,8 @@ class Database(ChangingRecord):
             found when the database is opened again, with a ``NotSaved`` warning.
         """
         self._staging.require_no_batch("close()")
+        if save and not os.path.isdir(self._root):
+            self._take()  # which says that it has gone
         if self._staging.layer().unsaved:
             wanted = {True: "Yes", False: "No", None: ""}[save] or self._ask_about_changes()
             if wanted == "Cancel":

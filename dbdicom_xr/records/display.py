@@ -24,7 +24,7 @@ def short(record: Record) -> str:
     kind = type(record).__name__
     try:
         if isinstance(record, Database):
-            return f"<{kind} {record.path_on_disk!r}: {_totals(record._node)}>"
+            return f"<{kind} {record.path_on_disk!r}: {_totals(record._node)}{_staged(record)}>"
         node: Node | None = getattr(record, "_node", None)
         if node is not None:
             return f"<{kind} {node.name!r}: {_totals(node)}>"
@@ -39,9 +39,16 @@ def tree_text(record: Record) -> str:
     if node is None:
         return _instance_text(record)
     title = record.database.path_on_disk if node.level == "database" else node.name
-    lines = [f"{title}  ({_totals(node)})"]
+    lines = [f"{title}  ({_totals(node)}{_staged(record)})"]
     lines += _lines(node, "")
     return "\n".join(lines)
+
+
+def _staged(record: Record) -> str:
+    """Return a remark on a database of which something is staged."""
+    database = record.database
+    staged = record.level == "database" and database._view().layer.unsaved
+    return ", with changes that are not saved" if staged else ""
 
 
 def _instance_text(record: Any) -> str:
@@ -124,12 +131,12 @@ def tree_html(record: Record) -> str:
     if node is None:
         return f"<pre>{html.escape(_instance_text(record))}</pre>"
     title = record.database.path_on_disk if node.level == "database" else node.name
-    body = _html(node, title, opened=True)
+    body = _html(node, title, opened=True, note=_staged(record))
     return f'{_STYLE}<div class="dbdicom"><ul><li>{body}</li></ul></div>'
 
 
-def _html(node: Node, title: str, *, opened: bool) -> str:
-    about = f'<span class="about">{html.escape(_totals(node))}</span>'
+def _html(node: Node, title: str, *, opened: bool, note: str = "") -> str:
+    about = f'<span class="about">{html.escape(_totals(node) + note)}</span>'
     label = f"{html.escape(title)}{about}"
     children = list(node.children.values())
     if not children:

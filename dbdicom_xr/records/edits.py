@@ -27,6 +27,7 @@ from dbdicom_xr.staging.groups import belongs_in_groups
 from dbdicom_xr.staging.patch import delta
 
 if TYPE_CHECKING:
+    from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.record import Record
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "encoded_one",
     "encoder_of",
     "set_attribute",
+    "set_frames",
     "set_values",
     "with_character_sets",
     "writable",
@@ -201,7 +203,18 @@ def set_values(record: Record, attribute: Attribute, values: Sequence[Any]) -> N
 
         set_identities(record, attribute, values)
         return
-    with record.database._change() as change:
+    set_frames(record.database, tables, attribute, values)
+
+
+def set_frames(
+    database: Database,
+    tables: Sequence[tuple[Table, Rows | None]],
+    attribute: Attribute,
+    values: Sequence[Any],
+) -> None:
+    """Set one value per frame, in the order of the tables and of the rows in each."""
+    writable(attribute)
+    with database._change() as change:
         start = 0
         for table, rows in tables:
             frames = np.arange(len(table)) if rows is None else rows
@@ -209,7 +222,7 @@ def set_values(record: Record, attribute: Attribute, values: Sequence[Any]) -> N
             start += len(frames)
 
             def encoded(
-                table: Table, key: Key, mine: list[Any] = mine, frames: Rows = frames
+                table: Table, key: Key, mine: Sequence[Any] = mine, frames: Rows = frames
             ) -> Callable[[Rows], tuple[list[Encoded | None], Any]]:
                 arguments = encoder_of(table, attribute, key)
                 every = set_encoded(arguments.pop("tag"), mine, **arguments)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from dbdicom_xr.errors import (
     DbdicomError,
+    FileExists,
     GridError,
     InvalidValue,
     LayoutError,
@@ -193,7 +194,7 @@ def _refuse_existing(planned: Sequence[Exported], target: _Target, overwrite: bo
         raise InvalidValue(f"{folders[0]} is a folder, where a file is to be written.")
     if found and not overwrite:
         more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-        raise FileExistsError(
+        raise FileExists(
             f"Nothing was written, since there are files of these names already: "
             f"{', '.join(found[:4])}{more}. overwrite=True replaces them."
         )

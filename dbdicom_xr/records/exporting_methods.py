@@ -57,7 +57,7 @@ class Exporting:
         GridError
             The frames of a series are no even volumes: slices are missing, unevenly spaced, or
             shifted against each other as by a tilted gantry.
-        FileExistsError
+        FileExists
             There are files of these names; nothing was written.
         InvalidValue
             A single file was asked for, but several result.

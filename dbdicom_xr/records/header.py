@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dbdicom_xr.arrays.reader import squeeze, unsqueeze
 from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.attributes import Name, parse_name
+from dbdicom_xr.records.attributes import Attribute, Name, parse_name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.instance import Frame, frame_records
 from dbdicom_xr.records.record import own
@@ -88,6 +88,36 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         if context is not None or array.dtype != object:
             return array[()] if return_scalar else np.asarray(array)
         return array.view(Header)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_") or name in ("dims", "coords") or hasattr(np.ndarray, name):
+            super().__setattr__(name, value)
+        else:
+            self._set(parse_name(name), value)
+
+    def _set(self, attribute: Attribute, value: Any) -> None:
+        """Set an attribute of all frames: to one value, or to an array of the same shape."""
+        from dbdicom_xr.records.edits import set_frames
+        from dbdicom_xr.records.modules import IDENTITY
+
+        filled = [record for record in self.view(np.ndarray).ravel().tolist() if record is not None]
+        if not filled:
+            return
+        each = np.full(self.size, None, object)
+        if isinstance(value, np.ndarray) and value.ndim and value.shape == self.shape:
+            each[:] = value.ravel().tolist()
+        else:
+            each[:] = [value] * self.size
+        database = filled[0].database
+        with database.batch():
+            if attribute.name in IDENTITY:
+                for record, one in zip(self.view(np.ndarray).ravel(), each, strict=True):
+                    if record is not None:
+                        record._set(attribute, one)
+                return
+            for table, cells, rows in self._where():
+                unique, first = np.unique(rows, return_index=True)
+                set_frames(database, [(table, unique)], attribute, list(each[cells[first]]))
 
     def copy(self, order: Any = "C") -> Header:
         """Return a header of the same frames, with its dimensions and coordinates."""

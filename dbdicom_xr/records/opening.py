@@ -77,6 +77,11 @@ def database(
     # 0: new, or made anew, so there is nothing to trust.
     if refresh or opened._store.generation() == 0:
         opened._refresh()
+    if opened._staging.layer().unsaved:
+        opened.message(
+            f"There are changes in {root} that are not saved: database.changes() lists them, "
+            "save() writes them into the files, restore() undoes them."
+        )
     return opened
 
 

@@ -316,7 +316,7 @@ def _set_patient_id(record: Record, text: str, edits: Edits) -> None:
         raise InvalidValue(
             f"A study belongs to one patient, so that PatientID cannot be set for {record!r} "
             "alone: set it on the study or the patient, or move the record: "
-            "series.move_to(other_patient)."
+            "study.move_to(other_patient)."
         )
     if others:
         study.move_to(others[0])
@@ -343,7 +343,7 @@ def _set_study_uid(record: Record, text: str, edits: Edits) -> None:
     if series is None or record.level in ("database", "patient"):
         raise InvalidValue(
             f"StudyInstanceUID cannot be set for {record!r}: a series belongs to one study. Set it "
-            "on a study or a series, or move the record: instance.move_to(series)."
+            "on a study or a series, or move a series: series.move_to(study)."
         )
     if existing:
         series.move_to(existing[0])

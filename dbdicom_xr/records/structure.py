@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from pydicom.datadict import keyword_for_tag
 
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.merge import instance_numbers
+from dbdicom_xr.index.store import FRAME
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.index.values import Kind
-from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.index.values import Kind, decode
+from dbdicom_xr.records.attributes import alternatives, parse_name
 from dbdicom_xr.records.edits import encoded_one, with_character_sets
 from dbdicom_xr.records.frame_edits import regrouped
 from dbdicom_xr.records.links import redirected
@@ -68,18 +70,21 @@ def _by_series(instances: Sequence[Any]) -> list[Place]:
     return [(table, np.array(sorted(set(mine)), np.intp)) for table, mine in rows.values()]
 
 
+def _a(level: str) -> str:
+    return f"An {level}" if level == "instance" else f"A {level}"
+
+
 def _check_target(record: Any, target: Any, what: str) -> None:
     from dbdicom_xr.records.record import Record
 
     if not isinstance(target, Record):
         raise InvalidValue(f"{record!r} cannot be {what} to {target!r}, which is not a record.")
     if record.level in ("database", "frame"):
-        raise InvalidValue(f"A {record.level} cannot be {what}; its children or instance can.")
+        raise InvalidValue(f"{_a(record.level)} cannot be {what}; what is in it can.")
     wanted = LEVELS[LEVELS.index(record.level) - 1]
     if target.level != wanted:
         raise InvalidValue(
-            f"A {record.level} can be {what} to a {wanted}, not to {target!r}, which is a "
-            f"{target.level}."
+            f"{_a(record.level)} can be {what} to {_a(wanted).lower()}, not to {target!r}."
         )
     if target.database != record.database:
         raise InvalidValue(
@@ -126,7 +131,30 @@ def _place(
     level = records[0].level
     with database.batch():
         mover = _Mover(database, target, level, copies=copies)
-        return mover.put(records, extra)
+        placed = mover.put(records, extra)
+        if target.level != "database":
+            _hold_for_frames(target, placed)
+        return placed
+
+
+def _hold_for_frames(target: Any, records: Sequence[Any]) -> None:
+    """Let what a record made by hand says hold for the frames of multi-frame instances too."""
+    said: Edits = {}
+    node: Node | None = target._node
+    while node is not None:
+        if node.made is not None:
+            said = {**node.made.attributes, **said}
+        node = node.parent
+    framed = {key: [key, *alternatives(keyword_for_tag(key.tag))] for key in said}
+    for record in records if said else ():
+        tables = [table for table, _ in record._tables()]
+        for key, encoded in said.items():
+            of_frames = any(
+                table.column(name, FRAME) is not None for table in tables for name in framed[key]
+            )
+            if encoded is not None and of_frames and not key.creator:
+                value = decode(key.tag, "", encoded.kind, encoded.value)
+                record[(key.tag >> 16, key.tag & 0xFFFF)] = value
 
 
 class _Mover:
@@ -398,7 +426,7 @@ def remove(record: Any) -> None:
     """Take a record out of the database; see ``Record.remove``."""
     if record.level in ("database", "frame"):
         raise InvalidValue(
-            f"A {record.level} cannot be removed; "
+            f"{_a(record.level)} cannot be removed; "
             + ("remove its patients." if record.level == "database" else "remove its instance.")
         )
     from dbdicom_xr.records.placing import below

@@ -63,10 +63,17 @@ def series_volume(
     """Return one volume and its affine. See :meth:`Series.volume`."""
     table = series._own_table
     rows = _wanted_rows(series, table, wanted)
-    planes = planes_of(table, rows)
     try:
+        if stack is not None:  # counted in the whole series, whatever is chosen of it
+            every = image_rows(series, table)
+            all_planes = planes_of(table, every)
+            require_places(all_planes)
+            rows = np.intersect1d(rows, every[_stack(all_planes, stack)])
+            if not len(rows):
+                raise GridError(f"No frame of stack {stack} is among those that were asked for.")
+        planes = planes_of(table, rows)
         require_places(planes)
-        chosen = _stack(planes, stack)
+        chosen = _stack(planes, None)
         rows, planes = rows[chosen], planes.take(chosen)
         order = np.argsort(locations_of(planes), kind="stable")
         rows, planes = rows[order], planes.take(order)

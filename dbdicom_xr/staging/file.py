@@ -153,6 +153,16 @@ class StagingFile(SqliteFile):
 
     def load(self) -> tuple[int, Layer]:
         """Return what is staged, and the number of that state."""
+        try:
+            return self._load()
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            raise StagingDamaged(
+                f"{self.path} cannot be understood ({type(error).__name__}: {error}). It is left "
+                "as it is, since it may hold changes that are staged; the DICOM files are not "
+                "affected. Move it away to go on without them."
+            ) from error
+
+    def _load(self) -> tuple[int, Layer]:
         with self._lock, self._errors():
             connection = self._connect()
             connection.execute("BEGIN")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dbdicom_xr.errors import DatabaseChanged, DbdicomError
+from dbdicom_xr.errors import DatabaseChanged, DbdicomError, DicomWarning
 from dbdicom_xr.staging import journal
 from dbdicom_xr.staging.file import Layer, StagingFile
 from dbdicom_xr.staging.lease import Lease
@@ -70,6 +71,12 @@ class Staging:
         with self._lock:
             there = os.path.exists(self.path)
             if self._file is not None and not there:
+                if self._known[1].unsaved:
+                    warnings.warn(
+                        f"{self.path} has been removed, and with it the changes that were staged.",
+                        DicomWarning,
+                        stacklevel=2,
+                    )
                 self._drop()  # with the folder, say: changes would go to a file without a name
             if self._file is None and there:
                 self._open(writable=os.access(self.path, os.W_OK))
