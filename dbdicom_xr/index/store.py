@@ -181,6 +181,16 @@ class Store(IndexFile):
         with self._errors():
             return {row[0]: file_row(row) for row in rows}
 
+    def versions(self, numbers: npt.NDArray[np.int64]) -> dict[int, tuple[int, int]]:
+        """Return size and time of change of files by number."""
+        if not len(numbers):
+            return {}
+        rows = self.query(
+            "SELECT id, size, mtime FROM file WHERE id BETWEEN ? AND ?",
+            [int(numbers.min()), int(numbers.max())],
+        )
+        return {number: (size, mtime) for number, size, mtime in rows}
+
     def problems(self) -> list[FileRow]:
         """Return the files about which there is something to say, by path."""
         with self._errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +22,16 @@ __all__ = ["copy_to", "group", "merge", "move_to", "split_by", "subseries"]
 def _checked(records: Any, what: str) -> list[Any]:
     from dbdicom_xr.records.record import Record
 
+    if not isinstance(records, Record) and (
+        isinstance(records, (str, bytes)) or not np.iterable(records)
+    ):
+        raise InvalidValue(f"{reprlib.repr(records)} is no record, and no list of records.")
     listed = [records] if isinstance(records, Record) else list(records)
     if not listed:
         raise InvalidValue(f"There are no records to be {what}.")
     for record in listed:
         if not isinstance(record, Record):
-            raise InvalidValue(f"{record!r} is not a record.")
+            raise InvalidValue(f"{reprlib.repr(record)} is not a record.")
     if len({record.level for record in listed}) > 1:
         levels = ", ".join(sorted({record.level for record in listed}))
         raise InvalidValue(f"Records of several levels ({levels}) cannot be {what} together.")

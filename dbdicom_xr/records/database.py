@@ -184,7 +184,7 @@ class Database(ChangingRecord):
                 self._known, self._last_look = generation, time.monotonic()
                 view = self._view_cache = View(
                     self._store, self._root, layer, (base, generation),
-                    saving=saving,
+                    saving=saving, previous=view,
                 )  # fmt: skip
         return view
 

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.records.tree import Node
 
 if TYPE_CHECKING:
@@ -35,9 +36,12 @@ def short(record: Record) -> str:
 
 def tree_text(record: Record) -> str:
     """Return the tree at and below a record as text."""
-    node: Node | None = getattr(record, "_node", None)
-    if node is None:
-        return _instance_text(record)
+    try:
+        node: Node | None = getattr(record, "_node", None)
+        if node is None:
+            return _instance_text(record)
+    except NotInDatabase:
+        return short(record)
     title = record.database.path_on_disk if node.level == "database" else node.name
     lines = [f"{title}  ({_totals(node)}{_staged(record)})"]
     lines += _lines(node, "")
@@ -46,9 +50,10 @@ def tree_text(record: Record) -> str:
 
 def _staged(record: Record) -> str:
     """Return a remark on a database of which something is staged."""
-    database = record.database
-    staged = record.level == "database" and database._view().layer.unsaved
-    return ", with changes that are not saved" if staged else ""
+    if getattr(record, "level", "") != "database":
+        return ""
+    unsaved = record.database._view().layer.unsaved
+    return ", with changes that are not saved" if unsaved else ""
 
 
 def _instance_text(record: Any) -> str:
@@ -127,9 +132,12 @@ _STYLE = """<style>
 
 def tree_html(record: Record) -> str:
     """Return the tree at and below a record as collapsible HTML."""
-    node: Node | None = getattr(record, "_node", None)
-    if node is None:
-        return f"<pre>{html.escape(_instance_text(record))}</pre>"
+    try:
+        node: Node | None = getattr(record, "_node", None)
+        if node is None:
+            return f"<pre>{html.escape(_instance_text(record))}</pre>"
+    except NotInDatabase:
+        return f"<pre>{html.escape(short(record))}</pre>"
     title = record.database.path_on_disk if node.level == "database" else node.name
     body = _html(node, title, opened=True, note=_staged(record))
     return f'{_STYLE}<div class="dbdicom"><ul><li>{body}</li></ul></div>'

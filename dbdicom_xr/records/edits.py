@@ -104,6 +104,8 @@ def keys_to_write(attribute: Attribute, table: Table) -> list[Key]:
             "record['CREATOR', 0x00191001] = value."
         )
     found = [key for key in attribute.keys(table) if key.creator]
+    if not found and Key(attribute.tag) in table.keys:
+        return [Key(attribute.tag)]  # as it stands there, whosever it is
     if not found:
         raise InvalidValue(
             f"{attribute} is private, and no creator has reserved its block here. Say whose it is: "

@@ -91,6 +91,8 @@ def _test(attribute: Attribute, wanted: Any) -> Test:
         return _predicate(attribute, wanted)
     if isinstance(wanted, slice):
         return _range(attribute, wanted)
+    if isinstance(wanted, np.ndarray) and wanted.ndim == 0:
+        wanted = wanted.item()
     if isinstance(wanted, (list, tuple, set, frozenset, np.ndarray, range)):
         tests = [_test(attribute, member) for member in wanted]
         return lambda value: any(test(value) for test in tests)
@@ -125,7 +127,10 @@ def _one(attribute: Attribute, wanted: Any) -> Test:
     if isinstance(wanted, np.generic):
         wanted = wanted.item()
     if isinstance(wanted, (bool, int, float)):
-        number = float(wanted)
+        try:
+            number = float(wanted)
+        except OverflowError:
+            raise InvalidValue(f"{attribute} is never as large as {str(wanted)[:20]}...") from None
         text = str(wanted)
 
         def equals(value: Any) -> bool:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.columns import Column, Key, concatenate
 from dbdicom_xr.index.functional import PER_FRAME, SHARED, frame_columns
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import Kind
 from dbdicom_xr.staging.changing import Change, Selection
+from dbdicom_xr.staging.charsets import UTF8
+from dbdicom_xr.staging.convert import with_charset
 from dbdicom_xr.staging.encode import Encoded, fits, recode
 from dbdicom_xr.staging.groups import edit_groups
-from dbdicom_xr.staging.patch import delta
+from dbdicom_xr.staging.patch import delta, overlay
+from dbdicom_xr.staging.spans import Form
 
 __all__ = ["edit_frames", "raw_value", "regrouped"]
 
 Rows = npt.NDArray[np.intp]
+
+_CHARSET: Final = Key(0x00080005)
 
 
 def raw_value(table: Table, key: Key, instance: int) -> tuple[bytes, Kind] | None:
@@ -47,6 +51,7 @@ def edit_frames(
         Key(SHARED): ([], np.full(rows, -1)),
         Key(PER_FRAME): ([], np.full(rows, -1)),
     }
+    to_utf8 = np.full(rows, -1)
     for place, edits in edits_of.items():
         instance = int(selection.rows[place])
         shared = raw_value(table, Key(SHARED), instance)
@@ -55,9 +60,14 @@ def edit_frames(
         assert present is not None
         kind = present[1]
         number = int(table.places["frames"][instance])
+        every = [value for of_frames in edits.values() for value in of_frames.values()]
+        if not all(value is None or _fits(value, kind) for value in every):
+            shared, per_frame = _in_utf8(SHARED, shared), _in_utf8(PER_FRAME, per_frame)
+            kind = kind._replace(charset=UTF8)
+            to_utf8[place] = 0
         edits = {
-            key: {frame: _in_charset(key, value, kind) for frame, value in per_frame_edits.items()}
-            for key, per_frame_edits in edits.items()
+            key: {frame: _in_charset(value, kind) for frame, value in of_frames.items()}
+            for key, of_frames in edits.items()
         }
         new = edit_groups(shared and shared[0], per_frame and per_frame[0], number, kind, edits)
         for key, value in zip((Key(SHARED), Key(PER_FRAME)), new, strict=True):
@@ -69,20 +79,31 @@ def edit_frames(
     for key, (values, codes) in written.items():
         if values:
             columns[key] = delta(key, values, codes, rows)
+    if (to_utf8 >= 0).any():
+        wanted = delta(_CHARSET, [Encoded(Kind("CS"), UTF8)], to_utf8, rows)
+        columns[_CHARSET] = overlay(_CHARSET, columns.get(_CHARSET), wanted) or wanted
     change.edit(selection, columns, frames=regrouped(table, selection.rows, columns))
 
 
-def _in_charset(key: Key, value: Encoded | None, kind: Kind) -> Encoded | None:
+def _fits(value: Encoded, kind: Kind) -> bool:
+    """Return whether a text can stand in a sequence of this character set."""
+    return not value.kind.charset or kind.charset == UTF8 or fits(value, kind.charset)
+
+
+def _in_charset(value: Encoded | None, kind: Kind) -> Encoded | None:
     """Return a text in the character set of the sequence that it goes into."""
     if value is None or not value.kind.charset:
         return value
-    if not fits(value, kind.charset):
-        raise InvalidValue(
-            f"The text for {key} cannot be written in the character set of its file, "
-            f"{kind.charset.decode('ascii', 'replace').strip() or 'ASCII'!r}. Set "
-            "SpecificCharacterSet to 'ISO_IR 192', save that, and set it again."
-        )
     return Encoded(value.kind, recode(value, kind.charset))
+
+
+def _in_utf8(tag: int, found: tuple[bytes, Kind] | None) -> tuple[bytes, Kind] | None:
+    """Return a sequence with its text in UTF-8, as the whole file will be then."""
+    if found is None:
+        return None
+    raw, kind = found
+    form = Form(kind.implicit, kind.big_endian)
+    return with_charset(tag, "SQ", raw, kind.charset, UTF8, form), kind._replace(charset=UTF8)
 
 
 Framed = Callable[[Rows], tuple[npt.NDArray[np.int32], Mapping[Key, Column]]]

@@ -239,7 +239,8 @@ def set_identity(record: Record, attribute: Attribute, value: Any) -> None:
     if "\\" in text:
         raise InvalidValue(f"{name} has one value, not {text!r}.")
     if name == "SOPInstanceUID":
-        set_identities(record, attribute, [value] * len(_instances(record)))
+        whole = record.parent if record.level == "frame" else record
+        set_identities(whole, attribute, [value] * len(_instances(whole)))
         return
     if text and record[name] in (text, [text]):
         return
@@ -253,9 +254,18 @@ def _instances(record: Record) -> list[Any]:
 def _set_patient_name(record: Record, encoded: Encoded | None) -> None:
     database = record.database
     patients = record.patients() if record.level == "database" else [_at(record, "patient")]
+    edits: Edits = {IDENTITY["PatientName"]: encoded or encode(0x00100010, "")}
+    name = text_of(edits, "PatientName")
+    nameless = [patient for patient in patients if not patient._node.patient[0]]
+    for patient in nameless:
+        _refuse_to_join(patient, ("", name))
+    if len(nameless) > 1:
+        raise InvalidValue(
+            f"{len(nameless)} patients without PatientID would become one with the name {name!r}. "
+            "Give each a PatientID first."
+        )
     with database._change() as change:
         nodes = [patient._node for patient in patients]
-        edits: Edits = {IDENTITY["PatientName"]: encoded or encode(0x00100010, "")}
         rename(change, database, nodes, edits)
         for node in nodes:
             new = (node.patient[0], text_of(edits, "PatientName"))
@@ -266,6 +276,16 @@ def _set_patient_name(record: Record, encoded: Encoded | None) -> None:
             f"PatientName belongs to the patient: it was set in all {count} instances of "
             f"{patients[0].name}."
         )
+
+
+def _refuse_to_join(patient: Any, identity: tuple[str, str]) -> None:
+    """Make sure that no other patient is known by an ID and a name."""
+    for other in patient.database.patients():
+        if other != patient and other._node.patient == identity:
+            raise InvalidValue(
+                f"There is another patient without PatientID and with the name {identity[1]!r}: "
+                "the two would become one. To join them, move the studies: study.move_to(patient)."
+            )
 
 
 def _note_patient(change: Change, database: Database, node: Node, new: tuple[str, str]) -> None:
@@ -307,6 +327,8 @@ def _set_patient_id(record: Record, text: str, edits: Edits) -> None:
                 "them, move the studies: study.move_to(patient)."
             )
         node = record._node
+        if not text:
+            _refuse_to_join(record, ("", node.patient[1]))
         with database._change() as change:
             rename(change, database, [node], edits)
             _note_patient(change, database, node, (text, node.patient[1]))
@@ -405,6 +427,8 @@ def set_identities(record: Record, attribute: Attribute, values: Sequence[Any]) 
             f"{attribute} cannot differ inside a record; to sort instances elsewhere, use "
             "split_by or move_to."
         )
+    if record.level == "frame":
+        record = record.parent
     database = record.database
     instances = [r.parent if r.level == "frame" else r for r in _instances(record)]
     if len(values) != len(instances):

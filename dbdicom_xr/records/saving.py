@@ -229,8 +229,8 @@ class _Plan:
         for number, file, row in zip(numbers.tolist(), at.tolist(), rows.tolist(), strict=True):
             if row < 0 or file not in known:
                 continue
-            staged = int(patch.files[number])
-            if patch.identity == self.view.identity and staged >= 0 and staged != file:
+            then = tuple(patch.versions[number].tolist())
+            if then[0] >= 0 and then != (known[file].size, known[file].mtime):
                 raise SaveFailed(
                     f"{self.root}/{known[file].path} has been changed by another program since "
                     "changes of it were staged, so that nothing was saved. restore() of that "
@@ -278,8 +278,13 @@ class _Plan:
                 rows = self.view.rows_of(patch)[mask]
                 table = self.view.base_table(key.source)
                 if restoring and table is not None:
-                    paths = [table.file(row).path if row >= 0 else "" for row in rows.tolist()]
-                    rows = rows[[path.startswith(STAGED_FOLDER) for path in paths]]
+                    rows = rows[rows >= 0]
+                    known = self.view.files(table.places["file"][rows].tolist())
+                    ours = [
+                        number in known and known[number].path.startswith(STAGED_FOLDER)
+                        for number in table.places["file"][rows].tolist()
+                    ]
+                    rows = rows[np.array(ours, np.bool_)]
                 changing.setdefault(key.source, set()).update(rows[rows >= 0].tolist())
         for key, patch in self.view.layer.patches.items():
             if key.role != Role.COPY or key.source not in changing:
@@ -366,6 +371,8 @@ def save(record: Any) -> None:
         database._take()  # which says so
     if not staging.layer():
         return
+    if record.level != "database":
+        _ = record.name  # NotInDatabase: what was removed is saved with what it was in
     with staging.changing, database._lock:
         database._take()
         file = staging.take()

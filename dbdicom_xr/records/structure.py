@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -78,7 +79,9 @@ def _check_target(record: Any, target: Any, what: str) -> None:
     from dbdicom_xr.records.record import Record
 
     if not isinstance(target, Record):
-        raise InvalidValue(f"{record!r} cannot be {what} to {target!r}, which is not a record.")
+        raise InvalidValue(
+            f"{record!r} cannot be {what} to {reprlib.repr(target)}, which is not a record."
+        )
     if record.level in ("database", "frame"):
         raise InvalidValue(f"{_a(record.level)} cannot be {what}; what is in it can.")
     wanted = LEVELS[LEVELS.index(record.level) - 1]
@@ -177,6 +180,7 @@ class _Mover:
         self.copies = copies
         self.uids: dict[str, str] = {}  # of instances, series and studies: old to new
         self.places: dict[str, tuple[str, str]] = {}  # instance to study and series, after it
+        self._own_uid = IDENTITY[_NAME_OF.get(level, "SOPInstanceUID")]
 
     def put(self, records: Sequence[Any], extra: Edits) -> list[Record]:
         database = self.database
@@ -194,8 +198,10 @@ class _Mover:
                     for table, _ in instances}  # fmt: skip
             jobs.append((record, instances, edits, keys))
         self._map_instances(jobs)
+        nodes = [None if record is None else record._node for record, *_ in jobs]
         with database._change() as change:
             self._keep_empty_parents(change, records)
+            self._note_names(change, nodes, [edits for _, _, edits, _ in jobs])
             for _, instances, edits, keys in jobs:
                 for table, rows in instances:
                     self._put_one(change, table, rows, edits, keys[table.series.key], taken)
@@ -207,7 +213,20 @@ class _Mover:
 
             uids = [self.uids[one.uid] if self.copies else one.uid for one in records]
             return [Instance(database, self.target._key, uid) for uid in uids]
-        return [self._result(record, edits) for record, _, edits, _ in jobs]
+        return [
+            self._result(node, edits)
+            for node, (_, _, edits, _) in zip(nodes, jobs, strict=True)
+            if node is not None
+        ]
+
+    def _note_names(
+        self, change: Change, nodes: Sequence[Node | None], edits: Sequence[Edits]
+    ) -> None:
+        """Let handles find what got a UID by being moved, since it had none."""
+        for node, edited in zip(nodes, edits, strict=True):
+            if node is not None and not self.copies and self._own_uid in edited:
+                uid = text_of(edited, _NAME_OF[self.level])
+                self.database._renamed.note(self.level, node.key, [uid], change.view.number)
 
     # -- where to, and with which attributes ---------------------------------------------------
 
@@ -227,12 +246,10 @@ class _Mover:
                 ):
                     continue
                 edits[IDENTITY[name]] = encode(IDENTITY[name].tag, key[number])
-        own = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
-        if self.copies and self.level in own:
-            name = own[self.level]
-            new = f"P{secrets.token_hex(5).upper()}" if name == "PatientID" else new_uid()
-            edits[IDENTITY[name]] = encode(IDENTITY[name].tag, new)
-            if self.level != "patient":
+        if self.level in _NAME_OF and (self.copies or not record._node.uid):
+            new = f"P{secrets.token_hex(5).upper()}" if self.level == "patient" else new_uid()
+            edits[self._own_uid] = encode(self._own_uid.tag, new)
+            if self.level != "patient" and record._node.uid:
                 self.uids[record._node.uid] = new
         for name in IDENTITY:
             if IDENTITY[name] in extra:
@@ -368,17 +385,22 @@ class _Mover:
             renamed = EmptyRecord(made.level, key, attributes)
             change.empty[renamed.place] = renamed
 
-    def _result(self, record: Any, edits: Edits) -> Record:
+    def _result(self, node: Node, edits: Edits) -> Record:
         if self.level == "patient":
-            key = SeriesKey(text_of(edits, "PatientID"), record._node.patient[1], "", "")
+            key = SeriesKey(text_of(edits, "PatientID"), node.patient[1], "", "")
         else:
-            uid = record._node.uid
-            uid = self.uids[uid] if self.copies else uid
+            own = self._own_uid in edits
+            uid = text_of(edits, _NAME_OF[self.level]) if own else node.uid
             key = key_of_node(self.target._node)
             key = key._replace(**{"study_uid" if self.level == "study" else "series_uid": uid})
         return self.database._record_at(self.level, key)
 
 
+_NAME_OF: Final = {
+    "patient": "PatientID",
+    "study": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+}
 _UID_NAMES: Final = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
 _UID_KEYS: Final = frozenset(IDENTITY[name] for name in _UID_NAMES)
 

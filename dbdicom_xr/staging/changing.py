@@ -74,6 +74,7 @@ class Change:
                 self.view.identity,
                 table.places["file"][at],
                 [uids[i] for i in at.tolist()],
+                self.view.versions(table.places["file"][at]),
             )
             result.append((bare, positions))
         return result
@@ -144,7 +145,7 @@ class Change:
                 counts = np.zeros(len(patch), np.int32)
                 bare = Patch.bare(
                     PatchKey(source, source, Role.REMOVED), patch.identity, patch.files,
-                    patch.origins,
+                    patch.origins, patch.versions,
                 )  # fmt: skip
                 self._added.append(replace(bare, counts=counts))
 

@@ -186,8 +186,9 @@ class Composed:
                 edited.update(piece.patch.columns if scope == INSTANCE else piece.patch.frames)
         return sorted((found - edited) | {k for k in edited if self.column(k, scope) is not None})
 
+    @cached_property
     def row(self) -> SeriesRow:
-        """Return what the tree shows of the series."""
+        """What the tree shows of the series."""
         columns = {key: self.column(key) for key in SUMMARY_KEYS}
         date, time, study, number, description, modality = summary(
             {key: c for key, c in columns.items() if c is not None}

@@ -277,6 +277,7 @@ def _insert(connection: sqlite3.Connection, patch: Patch) -> int:
     rows = json.dumps(
         {
             "files": patch.files.tolist(),
+            "versions": patch.versions.ravel().tolist(),
             "origins": list(patch.origins),
             "uids": None if same else list(patch.uids),
             "counts": patch.counts.tolist() if patch.frames else None,
@@ -319,6 +320,7 @@ def _unpack(number: int, head: bytes, packed: bytes, deltas: Iterable[Any]) -> P
         _key_of(head),
         json.loads(unseal(head, "head"))["identity"],
         np.array(rows["files"], np.int64),
+        np.array(rows["versions"], np.int64).reshape(-1, 2),
         origins,
         origins if rows["uids"] is None else rows["uids"],
         columns[INSTANCE],

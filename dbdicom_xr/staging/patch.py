@@ -84,6 +84,8 @@ class Patch:
     files : ndarray of int64, shape (instances,)
         Number of the file that an instance comes from; -1 without, or where it has to be found by
         its UID.
+    versions : ndarray of int64, shape (instances, 2)
+        Size and time of change that its file had then; -1 where that is not known.
     origins : list of str
         UID of the instance that each comes from; "" for new ones.
     uids : list of str
@@ -100,6 +102,7 @@ class Patch:
     key: PatchKey
     identity: str
     files: npt.NDArray[np.int64]
+    versions: npt.NDArray[np.int64]
     origins: Sequence[str]
     uids: Sequence[str]
     columns: Mapping[Key, Column]
@@ -108,11 +111,18 @@ class Patch:
 
     @classmethod
     def bare(
-        cls, key: PatchKey, identity: str, files: npt.NDArray[Any], uids: Sequence[str]
+        cls,
+        key: PatchKey,
+        identity: str,
+        files: npt.NDArray[Any],
+        uids: Sequence[str],
+        versions: npt.NDArray[np.int64] | None = None,
     ) -> Patch:
         """Return instances of which nothing changes yet."""
         counts = np.zeros(len(uids), np.int32)
-        return cls(key, identity, files.astype(np.int64), uids, uids, {}, counts, {})
+        if versions is None:
+            versions = np.full((len(uids), 2), -1, np.int64)
+        return cls(key, identity, files.astype(np.int64), versions, uids, uids, {}, counts, {})
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -126,6 +136,7 @@ class Patch:
         return replace(
             self,
             files=self.files[rows],
+            versions=self.versions[rows],
             origins=[self.origins[i] for i in listed],
             uids=[self.uids[i] for i in listed],
             columns=_taken(self.columns, rows),
@@ -189,6 +200,7 @@ class Patch:
         return replace(
             self,
             files=np.concatenate([self.files, other_files]),
+            versions=np.concatenate([self.versions, other.versions]),
             origins=[*self.origins, *other.origins],
             uids=[*self.uids, *other.uids],
             columns=_joined(self.columns, other.columns, sizes),

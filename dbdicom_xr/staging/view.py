@@ -38,6 +38,8 @@ class View:
         Of the index, and of the whole.
     saving : bool
         Whether files are being saved, so that new ones may be in the index already.
+    previous : View, optional
+        An earlier state, of which series that are the same are taken over.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class View:
         generations: tuple[int, int],
         *,
         saving: bool = False,
+        previous: View | None = None,
     ) -> None:
         self.base = base
         self.root = root
@@ -59,6 +62,13 @@ class View:
         self._tables: dict[int, Table] = {}
         self._composed: dict[SeriesKey, Composed] = {}
         self._rows_of: dict[PatchKey, Rows] = {}
+        self._previous: View | None = None
+        if previous is not None:
+            previous._previous = None  # one is enough
+            same = previous._base_generation == self._base_generation and previous.base is base
+            if same and previous._saving == saving:
+                self._previous = previous
+                self._tables = previous._tables
 
     @property
     def path(self) -> Path:
@@ -81,6 +91,9 @@ class View:
 
     @cached_property
     def _base_rows(self) -> dict[SeriesKey, SeriesRow]:
+        before = self._previous
+        if before is not None and "_base_rows" in before.__dict__:
+            return before._base_rows
         return {row.key: row for row in self.base.series()}
 
     @cached_property
@@ -122,7 +135,7 @@ class View:
             for key in self._touched:
                 composed = self.composed(key)
                 if len(composed):
-                    rows.append(composed.row())
+                    rows.append(composed.row)
                 elif (record := self.layer.empty.get(("series", key))) is not None:
                     rows.append(_row_of_empty(record, composed.number))
             return rows
@@ -132,8 +145,28 @@ class View:
         with self._lock:
             found = self._composed.get(key)
             if found is None:
-                found = self._composed[key] = self._compose(key)
+                found = self._composed[key] = self._taken_over(key) or self._compose(key)
             return found
+
+    def _taken_over(self, key: SeriesKey) -> Composed | None:
+        """Return what a series consisted of in the state before, if that has not changed."""
+        before = self._previous
+        found = None if before is None else before._composed.get(key)
+        if before is None or found is None or found.number != self._number(key):
+            return None
+        for mine, theirs in (
+            (self._by_source, before._by_source),
+            (self._by_target, before._by_target),
+        ):
+            now, then = mine.get(key, ()), theirs.get(key, ())
+            if len(now) != len(then) or any(a is not b for a, b in zip(now, then, strict=True)):
+                return None
+        return found
+
+    def _number(self, key: SeriesKey) -> int:
+        number = self._touched.get(key)
+        base = self._base_rows.get(key)
+        return number if number is not None else base.id if base is not None else 0
 
     def _compose(self, key: SeriesKey) -> Composed:
         pieces = []
@@ -147,10 +180,7 @@ class View:
             kept = np.flatnonzero(shown)
             pieces.append(Piece(table, kept, None, np.empty(0, np.intp)))
         pieces += [self._piece(patch) for patch in self._by_target.get(key, ())]
-        number = self._touched.get(key)
-        if number is None:
-            number = base.id if base is not None else 0
-        return Composed(key, number, pieces)
+        return Composed(key, self._number(key), pieces)
 
     def _piece(self, patch: Patch) -> Piece:
         rows = self.rows_of(patch)
@@ -212,6 +242,14 @@ class View:
         with self._lock:
             row = self._base_rows.get(key)
             return None if row is None else self._table(row)
+
+    def versions(self, files: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return size and time of change of files by number, shape (files, 2); -1 if unknown."""
+        known = self.base.versions(files)
+        unknown = (-1, -1)
+        return np.array([known.get(file, unknown) for file in files.tolist()], np.int64).reshape(
+            -1, 2
+        )
 
     def lost(self) -> list[tuple[str, str]]:
         """Return the instances of which something is staged, but whose file has gone, and what."""

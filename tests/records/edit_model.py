@@ -636,9 +636,6 @@ class Model:
                 allowed = self._said(parent, name)
                 if name == "EchoTime":
                     allowed = {before}
-                elif name == "FlipAngle" and len(item.values["EchoTime"]) > 1:
-                    # What an empty record says is not put into functional groups yet.
-                    allowed = {before}
                 elif name in given:
                     allowed = {given[name]}
                 elif name == "InstanceNumber" and depth == 4:

@@ -231,7 +231,7 @@ def test_removed_records(made: MadeStudy, database: db.Database, level: str) -> 
     assert record not in parent.children()
     assert hashes(made.folder) == before
     record.restore()
-    assert str(database) == shown
+    assert str(database).replace(", with changes that are not saved", "") == shown
     record.remove()
     database.save()
     left = {str(pydicom.dcmread(path).SOPInstanceUID) for path in made.folder.rglob("*.dcm")}
