@@ -369,10 +369,10 @@ def save(record: Any) -> None:
     staging.require_no_batch("save()")
     if not os.path.isdir(database.path_on_disk):
         database._take()  # which says so
-    if not staging.layer():
-        return
     if record.level != "database":
         _ = record.name  # NotInDatabase: what was removed is saved with what it was in
+    if not staging.layer():
+        return
     with staging.changing, database._lock:
         database._take()
         file = staging.take()

@@ -96,7 +96,7 @@ def test_records_of_what_went(made: MadeSeries) -> None:
     for ask in (
         lambda: first.Rows, lambda: first.file, lambda: first.files(), lambda: first.dataset(),
         lambda: first.parent, lambda: first.name, lambda: first.series(), lambda: len(first),
-        lambda: str(first), lambda: first.to_dataframe(), lambda: first.instances(Rows=1),
+        lambda: first.to_dataframe(), lambda: first.instances(Rows=1), lambda: first.save(),
     ):  # fmt: skip
         with pytest.raises(errors.NotInDatabase) as caught:
             ask()
@@ -107,7 +107,7 @@ def test_records_of_what_went(made: MadeSeries) -> None:
     for ask in (
         lambda: series.Rows, lambda: series.files(), lambda: series.parent, lambda: series.name,
         lambda: list(series), lambda: series.instances(), lambda: series.header,
-        lambda: series.varying(), lambda: str(series), lambda: series.array(),
+        lambda: series.varying(), lambda: series.save(), lambda: series.array(),
     ):  # fmt: skip
         with pytest.raises(errors.NotInDatabase) as caught:
             ask()
