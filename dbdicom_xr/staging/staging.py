@@ -73,7 +73,8 @@ class Staging:
             if self._file is not None and not there:
                 if self._known[1].unsaved:
                     warnings.warn(
-                        f"{self.path} has been removed, and with it the changes that were staged.",
+                        f"{self.path} has been removed, and with it the changes that were staged. "
+                        "If the folder was only moved, they are at its new place.",
                         DicomWarning,
                         stacklevel=2,
                     )
