@@ -166,6 +166,46 @@ def test_text_of_any_language_in_functional_groups(mixed: db.Database, of: str) 
     assert (str(dataset.PatientName), dataset.SeriesDescription) == ("Jürg", "Größe")
 
 
+TEXTS = {
+    "ISO_IR 100": "Übersicht",
+    "ISO_IR 144": "Люк",
+    "ISO_IR 192": "山田",
+    "GB18030": "王小东",
+    "\\ISO 2022 IR 87": "山田",
+}
+
+
+@pytest.mark.parametrize("charset", TEXTS)
+@pytest.mark.parametrize("undefined", [False, True], ids=["defined", "undefined lengths"])
+def test_references_keep_their_text(made: MadeSeries, charset: str, undefined: bool) -> None:
+    first = pydicom.dcmread(sorted(made.folder.glob("*.dcm"))[0])
+
+    def refer(dataset: Dataset) -> None:
+        dataset.SpecificCharacterSet = charset.split("\\") if "\\" in charset else charset
+        image, code = Dataset(), Dataset()
+        image.ReferencedSOPClassUID = first.SOPClassUID
+        image.ReferencedSOPInstanceUID = first.SOPInstanceUID
+        code.CodeMeaning = TEXTS[charset]
+        image.PurposeOfReferenceCodeSequence = [code]
+        dataset.ReferencedImageSequence = [image]
+        image.is_undefined_length_sequence_item = undefined
+        dataset["ReferencedImageSequence"].is_undefined_length = undefined
+
+    rewritten(made.folder, refer)
+    database = db.database(made.folder)
+    patient = database.new_patient(PatientName=f"{CHINESE}ü", PatientID="Z")
+    copied = database.studies()[0].copy_to(patient)
+    database.save()
+    uids = {dataset.SOPInstanceUID for dataset in datasets(copied)}
+    assert len(uids) == 3
+    assert first.SOPInstanceUID not in uids
+    for dataset in datasets(copied):
+        assert str(dataset.PatientName) == f"{CHINESE}ü"
+        [image] = dataset.ReferencedImageSequence
+        assert image.ReferencedSOPInstanceUID in uids
+        assert image.PurposeOfReferenceCodeSequence[0].CodeMeaning == TEXTS[charset]
+
+
 # -- classic keywords in enhanced files --------------------------------------------------------
 
 CLASSIC = {

@@ -264,6 +264,23 @@ def test_records_without_uid_go_elsewhere(made: MadeSeries, missing: str, how: s
     assert len(set(uids)) == len(uids) == expected
 
 
+def test_studies_without_uid_of_renamed_patients_are_moved(tmp_path: Path) -> None:
+    for number in range(2):
+        folder = make_series(tmp_path / str(number), seed=number).folder
+        values = {"StudyInstanceUID": "", "PatientID": "", "PatientName": f"P{number}"}
+        rewritten(folder, lambda dataset, values=values: dataset.update(values))  # type: ignore[misc]
+    database = db.database(tmp_path)
+    for number, patient in enumerate(database.patients()):
+        patient.PatientName = f"N{number}"
+    target = database.new_patient(PatientName="Target", PatientID="Z")
+    study = database.studies(PatientName="N0")[0]
+    assert study.move_to(target) == study
+    database.save()
+    names = [str(one.PatientName) for one in datasets(database)]
+    assert sorted(names) == ["N1"] * 3 + ["Target"] * 3
+    assert len(study.instances()) == len(target.instances()) == 3
+
+
 # -- calls with something else than records ------------------------------------------------------
 
 
