@@ -108,6 +108,7 @@ class ChangingRecord(NodeRecord):
     def _take(self) -> None:
         """Become the one that changes the database, whatever another one has left behind."""
         if not os.path.isdir(self._root):
+            self._staging.give()  # to whoever opens it at its new place
             raise MissingFolder(
                 f"The folder {self._root} has gone. If it was moved or renamed, open it at its new "
                 "place: what is staged is there too."

@@ -78,12 +78,12 @@ def test_a_folder_that_is_renamed_is_said_to_be_missing(
         else:
             database.new_patient(PatientName="lost")
     assert not (tmp_path / "data").exists()
-    with pytest.warns(DicomWarning, match="at its new place"):
-        database.close()
     moved = db.database(tmp_path / "moved")
     assert moved.InstitutionName == ["staged"]
     moved.save()
     assert {dataset.InstitutionName for dataset in datasets(moved)} == {"staged"}
+    with pytest.warns(DicomWarning, match="at its new place"):
+        database.close()
 
 
 def test_a_staging_file_that_is_removed_is_missed(database: db.Database, tmp_path: Path) -> None:
