@@ -135,6 +135,12 @@ def _empty_of(record: Any, layer: Layer) -> tuple[set[MadePlace], set[MadePlace]
     )
 
 
+def _above(key: SeriesKey, level: str) -> SeriesKey:
+    """Return the key of the patient, study or series that a series stands in."""
+    parts = LEVELS.index(level) + 1
+    return SeriesKey(*key[:parts], *[""] * (4 - parts))
+
+
 # -- saving ----------------------------------------------------------------------------------
 
 
@@ -464,6 +470,13 @@ def restore(record: Any) -> None:
         layer = view.layer
         mine, saved = _empty_of(record, layer)
         empty = {place: made for place, made in layer.empty.items() if place not in mine}
+        # What was kept only because it had lost all that was in it has something in it again.
+        back = {key.source for key in plan.gone if key.masks}
+        empty = {
+            place: made
+            for place, made in empty.items()
+            if place in layer.kept or place[1] not in {_above(key, place[0]) for key in back}
+        }
         empty |= {place: layer.kept[place] for place in saved}
         name = _name_of(record)
         _carry_out(database, file, plan, plan.layer(empty, layer.kept), "Restoring")

@@ -197,7 +197,7 @@ def test_removed_records_can_be_shown_and_restored(
     record.restore()
     assert len(database.instances()) == 3
     assert record in getattr(database, level)()
-    assert "removed" not in set(database.changes()["change"])
+    assert database.changes().empty
     database.save()
     assert [Path(file).exists() for file in files] == [True] * 3
 
