@@ -299,18 +299,35 @@ def apply(
                     f"{attribute} is not an attribute of single frames here: no functional group "
                     "holds it. Set it on the instance."
                 )
+            if not framewise and not frames_only:
+                # What stands at the top of the file as well must not go on saying something else.
+                plain |= _has(table, key, instances)
             if plain.any():
                 _no_mixture(table, attribute, instances[plain], frames, codes, values)
                 firsts = np.searchsorted(table.instance_of[frames], instances)
                 per_instance = np.where(plain, np.asarray(codes)[firsts], -1)
-                whole = bool(plain.all()) and len(values) == 1
-                codes = None if whole else per_instance
-                edits[key] = delta(key, values, codes, len(instances))
+                absent = [i for i, value in enumerate(values) if value is None]
+                nothing = np.isin(per_instance, absent) & ~_has(table, key, instances)
+                per_instance[nothing] = -1  # nothing to take out
+                whole = len(values) == 1 and bool((per_instance >= 0).all())
+                if whole or bool((per_instance >= 0).any()):
+                    codes = None if whole else per_instance
+                    edits[key] = delta(key, values, codes, len(instances))
+        if not edits and not group_edits:
+            continue
         edits = with_character_sets(table, instances, edits)
         if group_edits:
             edit_frames(change, table, selection, group_edits, edits)
         else:
             change.edit(selection, edits)
+
+
+def _has(table: Table, key: Key, instances: Rows) -> npt.NDArray[np.bool_]:
+    """Return which instances have an attribute, outside functional groups."""
+    column = table.column(key, INSTANCE)
+    if column is None:
+        return np.zeros(len(instances), np.bool_)
+    return np.asarray(column.codes_of(instances) >= 0)
 
 
 def _in_groups(table: Table, attribute: Attribute, key: Key, instances: Rows) -> list[Key | None]:

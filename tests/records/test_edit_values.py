@@ -62,3 +62,35 @@ def test_an_empty_series_has_no_array(tmp_path: Path) -> None:
     with pytest.raises(PixelError, match="no images"):
         series.volume()
     series.restore()
+
+
+def test_what_stands_twice_in_an_enhanced_file_is_set_twice(tmp_path: Path) -> None:
+    made = make_enhanced(tmp_path)
+    (path,) = made.files
+    dataset = pydicom.dcmread(path)
+    dataset.AcquisitionDateTime = "20200101101010"
+    for item in dataset.PerFrameFunctionalGroupsSequence:
+        item.FrameContentSequence[0].FrameAcquisitionDateTime = "20200101101010"
+    dataset.save_as(path)
+    series = db.database(tmp_path).series()[0]
+    for value in ("20210202", None):
+        series.AcquisitionDateTime = value
+        series.save()
+        dataset = pydicom.dcmread(path)
+        assert dataset.get("AcquisitionDateTime") == value
+        for item in dataset.PerFrameFunctionalGroupsSequence:
+            assert item.FrameContentSequence[0].get("FrameAcquisitionDateTime") == value
+        assert series.AcquisitionDateTime == ([] if value is None else [value])
+
+
+def test_taking_out_what_is_not_there_is_no_change(tmp_path: Path) -> None:
+    make_series(tmp_path)
+    series = db.database(tmp_path).series()[0]
+    series.PatientAddress = None
+    del series.instances()[0].ContrastBolusAgent
+    assert series.database.changes().empty
+    series.instances()[0].PatientAddress = "Here"
+    series.PatientAddress = None
+    assert series.PatientAddress == []
+    series.save()
+    assert all("PatientAddress" not in pydicom.dcmread(i.file) for i in series.instances())
