@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.arrays.reader import squeeze, unsqueeze
-from dbdicom_xr.errors import NotInDatabase
+from dbdicom_xr.errors import InvalidValue, NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, Name, parse_name
 from dbdicom_xr.records.current import of_one_state
@@ -103,6 +103,11 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         filled = [record for record in self.view(np.ndarray).ravel().tolist() if record is not None]
         if not filled:
             return
+        if isinstance(value, np.ndarray) and value.ndim > 1 and value.shape != self.shape:
+            raise InvalidValue(
+                f"{attribute} was given an array of shape {value.shape}; one with a value "
+                f"per frame has the shape of the header, {self.shape}."
+            )
         each = np.full(self.size, None, object)
         if isinstance(value, np.ndarray) and value.ndim and value.shape == self.shape:
             each[:] = value.ravel().tolist()

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.records.database import Database
 
-__all__ = ["Frame", "Instance", "frame_records", "instance_names", "instance_rows", "instances_of"]
+__all__ = [
+    "Frame",
+    "Instance",
+    "frame_records",
+    "instance_names",
+    "instance_rows",
+    "instances_of",
+    "removed_hint",
+]
 
 
 class Instance(Record):
@@ -79,6 +87,7 @@ class Instance(Record):
                 return self._at
         raise NotInDatabase(
             f"The instance {self._uid} is not in {self._database.path_on_disk} any more."
+            + removed_hint(self._database, self._uid)
         )
 
     def _frame_rows(self) -> tuple[Table, npt.NDArray[np.intp]]:
@@ -253,6 +262,13 @@ class Frame(Instance):
     def name(self) -> str:
         """The number of the frame."""
         return str(self.number)
+
+
+def removed_hint(database: Database, name: str) -> str:
+    """Return what can be done about a record that was removed, or nothing."""
+    if not database._view().was_removed(name.split("\x1f")[0]):
+        return ""
+    return " It was removed: restore() brings it back, until its parent or the database is saved."
 
 
 def instances_of(

@@ -14,7 +14,13 @@ from dbdicom_xr.records.attributes import Attribute, Name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.edits import encoded_one
 from dbdicom_xr.records.filters import Filter, parse_filters
-from dbdicom_xr.records.instance import Instance, instance_names, instance_rows, instances_of
+from dbdicom_xr.records.instance import (
+    Instance,
+    instance_names,
+    instance_rows,
+    instances_of,
+    removed_hint,
+)
 from dbdicom_xr.records.made import empty_leaves, made_table
 from dbdicom_xr.records.placing import Edits, below
 from dbdicom_xr.records.record import Record
@@ -153,7 +159,10 @@ class _Keyed(NodeRecord):
             node = tree.find(self.level, name)
             if node is not None:
                 return node
-        raise NotInDatabase(tree.why_not(self.level, self._made_as, self._database.path_on_disk))
+        raise NotInDatabase(
+            tree.why_not(self.level, self._made_as, self._database.path_on_disk)
+            + removed_hint(self._database, self._made_as)
+        )
 
     @property
     def _key(self) -> str:

@@ -269,6 +269,13 @@ class View:
         piece, rows, _ = self.composed(key).split(np.array([row]))[0]
         return piece.patch, int(piece.patch_rows[rows[0]]) if piece.patch is not None else row
 
+    def was_removed(self, name: str) -> bool:
+        """Return whether something of this UID or PatientID was removed, and is not saved."""
+        return any(
+            key.role == Role.REMOVED and (name in key.source or name in patch.origins)
+            for key, patch in self.layer.patches.items()
+        )
+
     def is_plain(self, series: int) -> bool:
         """Return whether nothing of a series is staged."""
         return series not in self._touched_keys
