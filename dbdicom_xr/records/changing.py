@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dbdicom_xr.errors import (
     DatabaseChanged,
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.record import Record
 
 __all__ = ["ChangingRecord"]
+
+T = TypeVar("T")
+
+_TRIES: Final = 10  # each time another process would have to change something meanwhile
 
 
 class ChangingRecord(NodeRecord):
@@ -165,6 +169,16 @@ class ChangingRecord(NodeRecord):
             recovered = recover_save(self.database)
             if recovered is not None:
                 warnings.warn(recovered, SaveRecovered, stacklevel=levels_to_user())
+
+    def _at_once(self, read: Callable[[], T]) -> T:
+        """Return what is read in several steps, all from one state of the database."""
+        database = self.database
+        for _ in range(_TRIES):
+            state = database._view().number
+            result = read()
+            if database._view().number == state:
+                break
+        return result
 
     def _saved_tree(self) -> Tree:
         """Return the tree as it is in the files."""

@@ -185,7 +185,7 @@ class Record(Editable, Exporting, Talk, Mapping[str, "Record"]):
     def __getitem__(self, name: Name) -> Any: ...
     def __getitem__(self, name: Any) -> Any:
         if isinstance(name, list):
-            return [self[part] for part in name]
+            return self.database._at_once(lambda: [self[part] for part in name])
         if isinstance(name, str) and not is_attribute_name(name):
             return self._descendant(name)
         return self._value(parse_name(name))
