@@ -6,6 +6,7 @@ So it is where the index turns out to be damaged, once it has been made anew.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,8 +19,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S")
 
-# Each time the folder would have to change once more; a writer that fast is not met.
-_TRIES = 10
+# Each time the folder would have to change once more. A writer that saves all the time is given the
+# time to come to an end: 2 seconds in all.
+_TRIES = 20
+_AT_ONCE = 3
 
 
 def of_one_state(
@@ -30,7 +33,7 @@ def of_one_state(
     @wraps(method)
     def repeated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         rebuilt = False
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             try:
                 return method(self, *args, **kwargs)
             except (DatabaseChanged, IndexDamaged) as error:
@@ -41,6 +44,8 @@ def of_one_state(
                     database._rebuild(error)
                     rebuilt = True
                 else:
+                    if attempt >= _AT_ONCE:
+                        time.sleep(0.01 * attempt)
                     database._look_again()
         return method(self, *args, **kwargs)
 
