@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +13,6 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import (
     DicomWarning,
-    NotInDatabase,
     SaveFailed,
     StaleArray,
 )
@@ -26,10 +24,10 @@ from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, reread
 from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.index.update import PASSED_OVER
 from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.records.choosing import Mask, above, chosen_by, empty_of, name_of
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.recovering import bring_up_to_date, catch_up
-from dbdicom_xr.records.tree import LEVELS
 from dbdicom_xr.staging.changing import Change
 from dbdicom_xr.staging.encode import Encoded
 from dbdicom_xr.staging.file import EmptyRecord, Layer, MadePlace, StagingFile
@@ -44,101 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["restore", "save"]
 
-Mask = npt.NDArray[np.bool_]
-Chosen = Callable[[Patch, bool], Mask]
 Made = Mapping[MadePlace, EmptyRecord]
 
 _UID: Final = Key(0x00080018)
 STAGED_FOLDER: Final = f"{FOLDER_NAME}/{STAGED_NAME}"
-
-
-# -- which changes belong to a record --------------------------------------------------------
-
-
-def chosen_by(record: Any) -> Chosen:
-    """Return a function that tells which rows of a patch a record covers.
-
-    Its second argument says whether those count too that came from the record and are elsewhere
-    now.
-    """
-    if record.level == "database":
-        return lambda patch, also_left: np.ones(len(patch), np.bool_)
-    if record.level in ("instance", "frame"):
-        now = record.uid
-        names = {now, *record.database._renamed.before("instance", now)}
-        return lambda patch, also_left: np.array(
-            [uid == now or (origin in names and patch.key.masks)
-             for uid, origin in zip(patch.uids, patch.origins, strict=True)], np.bool_
-        )  # fmt: skip
-    covers = _covers(record)
-
-    def rows(patch: Patch, also_left: bool) -> Mask:
-        from_here = patch.key.masks and covers(patch.key.source, True)
-        here = covers(patch.key.target, False) and patch.key.role != Role.REMOVED
-        left = from_here and (also_left or patch.key.role == Role.REMOVED)
-        return np.full(len(patch), here or left)
-
-    return rows
-
-
-def _covers(record: Any) -> Callable[[SeriesKey, bool], bool]:
-    """Return a function that tells whether a place is at or below a patient, study or series.
-
-    Its second argument says whether the place is one as saved, where the record may have had
-    another name.
-    """
-    own = _name_of(record)[1]
-    before = {own, *record.database._renamed.before(record.level, own)}
-
-    def covers(key: SeriesKey, as_saved: bool) -> bool:
-        names = before if as_saved else {own}
-        if record.level == "patient":
-            return key.patient_id in names or f"{key.patient_id}\x1f{key.patient_name}" in names
-        uid = key.study_uid if record.level == "study" else key.series_uid
-        place = [key.patient_id, key.patient_name, key.study_uid, key.series_uid]
-        place = place[: 3 if record.level == "study" else 4]
-        return bool(uid) and (uid in names or _place(place) in names)
-
-    return covers
-
-
-def _name_of(record: Any) -> tuple[str, str]:
-    """Return the level of a record, and what it is called there."""
-    if record.level == "database":
-        return "database", ""
-    if record.level in ("instance", "frame"):
-        return "instance", record.uid
-    with suppress(NotInDatabase):
-        return record.level, record._node.key
-    return record.level, record._key
-
-
-def _place(parts: Sequence[str]) -> str:
-    """Return how the tree calls a record whose UID is not unique: see ``tree.Node``."""
-    patient, *uids = ["\x1f".join(parts[:2]), *parts[2:]]
-    for uid in uids:
-        patient = f"{uid}\x1f{patient}"
-    return patient
-
-
-def _empty_of(record: Any, layer: Layer) -> tuple[set[MadePlace], set[MadePlace]]:
-    """Return the records made by hand at and below a record: as they are, and as they are saved."""
-    if record.level == "database":
-        return set(layer.empty), set(layer.kept)
-    if record.level in ("instance", "frame"):
-        return set(), set()
-    covers = _covers(record)
-    levels = LEVELS[LEVELS.index(record.level) :]
-    return (
-        {place for place in layer.empty if place[0] in levels and covers(place[1], False)},
-        {place for place in layer.kept if place[0] in levels and covers(place[1], True)},
-    )
-
-
-def _above(key: SeriesKey, level: str) -> SeriesKey:
-    """Return the key of the patient, study or series that a series stands in."""
-    parts = LEVELS.index(level) + 1
-    return SeriesKey(*key[:parts], *[""] * (4 - parts))
 
 
 # -- saving ----------------------------------------------------------------------------------
@@ -338,6 +245,12 @@ class _Plan:
             )
         splice(job.source, path, job.edits)
 
+    def finds_its_files(self) -> bool:
+        """Return whether all files that are read or deleted are where the index has them."""
+        read = (job.source or job.step.path for job in self.jobs if job.step.action != "create"
+                or job.source)  # fmt: skip
+        return all(os.path.lexists(path) for path in read)
+
     def warn_of_twins(self) -> None:
         """Tell of other files with the same instances, which still say what these said."""
         start = len(self.root) + 1
@@ -368,6 +281,17 @@ class _Plan:
         self.database._store.set_saving(False)
 
 
+def _planned(record: Any) -> _Plan:
+    """Return what saving a record does to which files."""
+    view = record.database._view()
+    chosen = chosen_by(record)
+    plan = _Plan(record.database, view)
+    for patch in view.layer.patches.values():
+        plan.add(patch, chosen(patch, False))
+    plan.make_copies_whole()
+    return plan
+
+
 def save(record: Any) -> None:
     """Save what is staged of a record; see ``Record.save``."""
     database: Database = record.database
@@ -385,14 +309,12 @@ def save(record: Any) -> None:
         database._look_again()
         if database._view().lost():  # or put back meanwhile
             bring_up_to_date(database)
-        view = database._view()
-        layer = view.layer
-        chosen = chosen_by(record)
-        plan = _Plan(database, view)
-        for patch in layer.patches.values():
-            plan.add(patch, chosen(patch, False))
-        plan.make_copies_whole()
-        mine, saved = _empty_of(record, layer)
+        plan = _planned(record)
+        if not plan.finds_its_files():  # moved since they were indexed
+            bring_up_to_date(database)
+            plan = _planned(record)
+        layer = plan.view.layer
+        mine, saved = empty_of(record, layer)
         kept = {place: made for place, made in layer.kept.items() if place not in saved}
         kept |= {place: layer.empty[place] for place in mine}
         new = plan.layer(layer.empty, kept)
@@ -468,17 +390,17 @@ def restore(record: Any) -> None:
                 plan.jobs.append(_Job(Step("delete", path, version=version), {}))
         plan.make_copies_whole(restoring=True)
         layer = view.layer
-        mine, saved = _empty_of(record, layer)
+        mine, saved = empty_of(record, layer)
         empty = {place: made for place, made in layer.empty.items() if place not in mine}
         # What was kept only because it had lost all that was in it has something in it again.
         back = {key.source for key in plan.gone if key.masks}
         empty = {
             place: made
             for place, made in empty.items()
-            if place in layer.kept or place[1] not in {_above(key, place[0]) for key in back}
+            if place in layer.kept or place[1] not in {above(key, place[0]) for key in back}
         }
         empty |= {place: layer.kept[place] for place in saved}
-        name = _name_of(record)
+        name = name_of(record)
         _carry_out(database, file, plan, plan.layer(empty, layer.kept), "Restoring")
         database._renamed.undone(*name, view.number)
         if not staging.layer().unsaved:

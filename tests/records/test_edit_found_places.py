@@ -393,3 +393,14 @@ def test_staged_changes_are_told_when_a_database_is_opened_or_shown(
         assert words in text
     again.save()
     assert words not in str(again) + str(database) + again._repr_html_()
+
+
+def test_files_that_were_moved_to_and_fro_are_saved_where_they_are(tmp_path: Path) -> None:
+    make_series(tmp_path)
+    series = db.database(tmp_path).series()[0]
+    path = Path(series.instances()[0].file)
+    for number, now in enumerate((path.with_suffix(".bak"), path)):
+        next(iter(tmp_path.glob(f"{path.stem}.*"))).rename(now)
+        series.SeriesDescription = f"saved {number}"
+        series.save()
+        assert pydicom.dcmread(now).SeriesDescription == f"saved {number}"
