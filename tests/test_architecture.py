@@ -19,9 +19,11 @@ MAY_IMPORT = {
     "arrays": {"pixels", "index"},
     "geometry": {"pixels", "index"},
     "formats": {"arrays", "geometry", "pixels", "index"},
-    "records": {"formats", "arrays", "geometry", "pixels", "staging", "index", "interact"},
+    "emit": {"arrays", "geometry", "pixels", "staging", "index"},
+    "records": {"formats", "emit", "arrays", "geometry", "pixels", "staging", "index", "interact"},
     "xarray_plugin": {
-        "records", "formats", "arrays", "geometry", "pixels", "staging", "index", "interact",
+        "records", "formats", "emit", "arrays", "geometry", "pixels", "staging", "index",
+        "interact",
     },
 }  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
