@@ -18,7 +18,7 @@ from dbdicom_xr.geometry.planes import Floats
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.header import Header
-from dbdicom_xr.xarray_plugin.provenance import database_of, require_frames, source_of
+from dbdicom_xr.records.provenance import database_of, require_frames, source_of
 from dbdicom_xr.xarray_plugin.space import Placed, placed, warn_of_tilt
 
 if TYPE_CHECKING:

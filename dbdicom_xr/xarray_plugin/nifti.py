@@ -12,7 +12,7 @@ from dbdicom_xr.formats.nifti import RGB
 from dbdicom_xr.geometry.affine import in_space, tilt_warning
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.vendors.columns import first_number
-from dbdicom_xr.xarray_plugin.provenance import source_of
+from dbdicom_xr.records.provenance import source_of
 from dbdicom_xr.xarray_plugin.space import Placed
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from dbdicom_xr.geometry.planes import Floats, Planes
 from dbdicom_xr.geometry.stacks import SAME_PLACE, locations_of, stack_affine
 from dbdicom_xr.records.header import Header
 from dbdicom_xr.records.slices import planes_of
-from dbdicom_xr.xarray_plugin.provenance import (
+from dbdicom_xr.records.provenance import (
     Between,
     has_labels_of,
     knows_frames,

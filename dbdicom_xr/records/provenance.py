@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from dbdicom_xr.arrays.align import SortKey
 from dbdicom_xr.arrays.coordinates import is_length
@@ -20,21 +19,31 @@ from dbdicom_xr.records.slices import slice_locations
 from dbdicom_xr.records.sorting import sort_key
 from dbdicom_xr.records.tree import Node
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 __all__ = [
+    "FRAME_COORDS",
+    "INTERPOLATED",
+    "PIXEL_DIMS",
     "Between",
     "Candidates",
     "Source",
     "database_of",
     "has_labels_of",
+    "keys_of",
     "knows_frames",
     "labelled_frames",
+    "matched",
     "require_frames",
+    "series_of_attributes",
     "source_of",
+    "sources_by_series",
 ]
 
-_PIXEL_DIMS: Final = frozenset(("x", "y", "channel"))
-_FRAMES: Final = ("SOPInstanceUID", "frame")
-_INTERPOLATED: Final = (
+PIXEL_DIMS: Final = frozenset(("x", "y", "channel"))
+FRAME_COORDS: Final = ("SOPInstanceUID", "frame")
+INTERPOLATED: Final = (
     "This array lies between the frames that it was made from, as after an interpolation, so that "
     "it has no header of its own."
 )
@@ -84,7 +93,7 @@ def database_of(array: xr.DataArray) -> Database:
 
 def knows_frames(array: xr.DataArray) -> bool:
     """Return whether an array has the coordinates that name its frames, and not those between."""
-    if any(name not in array.coords for name in _FRAMES):
+    if any(name not in array.coords for name in FRAME_COORDS):
         return False
     numbers = array.coords["frame"].to_numpy().astype(np.float64)
     known = array.coords["SOPInstanceUID"].notnull() & (array.coords["SOPInstanceUID"] != "")
@@ -101,46 +110,74 @@ def source_of(array: xr.DataArray) -> Source:
     NotInDatabase
         The array does not tell which frames it was made from, or they are not there any more.
     """
-    missing = [name for name in _FRAMES if name not in array.coords]
+    missing = [name for name in FRAME_COORDS if name not in array.coords]
     if missing:
         raise NotInDatabase(
             f"This array has no coordinate {' and no '.join(missing)}, which tells its frames. "
             "A mean, maximum or other reduction removes it, since no single frame is its "
             "source: keep the header that series.array() gave, and select from it."
         )
-    uids = array.coords["SOPInstanceUID"]
-    numbers = array.coords["frame"].broadcast_like(uids).transpose(*uids.dims)
+    found = sources_by_series(array)
+    if len(found) > 1:
+        raise NotInDatabase(
+            "This array holds frames of several series, and has no one header: select those of "
+            "one series first, or give the header that fits."
+        )
+    return found[0]
+
+
+def sources_by_series(array: xr.DataArray) -> list[Source]:
+    """Return the frames of an array, found by its coordinates, one ``Source`` per series.
+
+    Raises
+    ------
+    NotInDatabase
+        As :func:`source_of`; also where all is gaps.
+    """
+    import xarray as xr
+
     database = database_of(array)
-    node, table = _series_of_frames(database, uids)
-    rows = np.full(uids.size, -1, np.int64)
-    for cell, (uid, number) in enumerate(
-        zip(uids.to_numpy().ravel(), numbers.to_numpy().ravel(), strict=True)
-    ):
+    # Of two frames of one object side by side only the number of the frame goes along that axis.
+    uids, numbers = xr.broadcast(array.coords["SOPInstanceUID"], array.coords["frame"])
+    dims = [dim for dim in array.dims if dim in uids.dims]
+    flat = uids.transpose(*dims).to_numpy().ravel().tolist()
+    numbers = numbers.transpose(*dims).to_numpy().ravel()
+    parts: dict[int, tuple[Node, Table, npt.NDArray[np.int64]]] = {}
+    current: tuple[Table, dict[str, int], npt.NDArray[np.int64]] | None = None
+    for cell, (uid, number) in enumerate(zip(flat, numbers.tolist(), strict=True)):
         if not isinstance(uid, str) or not uid:  # a gap, also one that reindex or pad made
             continue
         if not float(number).is_integer():
-            raise NotInDatabase(_INTERPOLATED)
-        row = table.row_of.get(str(uid))
-        if row is None and database._find(str(uid)) is not None:
-            raise NotInDatabase(
-                "This array holds frames of several series, and has no one header: select those of "
-                "one series first, or give the header that fits."
-            )
-        if row is None or not 1 <= int(number) <= int(table.places["frames"][row]):
+            raise NotInDatabase(INTERPOLATED)
+        if current is None or uid not in current[1]:
+            current = _series_of_frame(database, uid, len(flat), parts)
+        table, row_of, rows = current
+        row = row_of[uid]
+        if not 1 <= int(number) <= int(table.places["frames"][row]):
             raise NotInDatabase(f"The frame {number} of {uid} is not in {database!r} any more.")
         rows[cell] = table.first_frames[row] + int(number) - 1
-    return Source(database, node, table, rows.reshape(uids.shape), tuple(map(str, uids.dims)))
-
-
-def _series_of_frames(database: Database, uids: xr.DataArray) -> tuple[Node, Table]:
-    flat = uids.to_numpy().ravel()
-    first = next((uid for uid in flat if isinstance(uid, str) and uid), None)
-    if first is None:
+    if not parts:
         raise NotInDatabase("This array holds no frames, only gaps.")
-    found = database._find(first)
-    if found is not None:
-        return found[0], found[1]
-    raise NotInDatabase(f"The instance {first} of this array is not in {database!r} any more.")
+    named, shape = tuple(map(str, dims)), tuple(uids.sizes[dim] for dim in dims)
+    return [
+        Source(database, node, table, rows.reshape(shape), named)
+        for node, table, rows in parts.values()
+    ]
+
+
+def _series_of_frame(
+    database: Database,
+    uid: str,
+    cells: int,
+    parts: dict[int, tuple[Node, Table, npt.NDArray[np.int64]]],
+) -> tuple[Table, dict[str, int], npt.NDArray[np.int64]]:
+    """Return the series of an instance, and where to note its frames, the same for each."""
+    found = database._find(uid)
+    if found is None:
+        raise NotInDatabase(f"The instance {uid} of this array is not in {database!r} any more.")
+    node, table, _ = found
+    rows = parts.setdefault(table.series.id, (node, table, np.full(cells, -1, np.int64)))[2]
+    return table, table.row_of, rows
 
 
 @dataclass(frozen=True)
@@ -201,11 +238,11 @@ def require_frames(array: xr.DataArray, source: Source) -> None:
             continue
         # Also frames of the whole series: the label of several that are nearly equal is one of
         # theirs, but perhaps of another than was selected.
-        keys = [*_keys(name, source.table, flat), *_keys(name, source.table, everywhere)]
+        keys = [*keys_of(name, source.table, flat), *keys_of(name, source.table, everywhere)]
         labels = np.unique(coord.to_numpy()[index[name]] if coord.dims else coord.to_numpy())
-        known = [np.isin(np.arange(labels.size), _matched(key, labels)) for key in keys]
+        known = [np.isin(np.arange(labels.size), matched(key, labels)) for key in keys]
         if known and not np.any(known, axis=0).all():
-            raise NotInDatabase(_INTERPOLATED)
+            raise NotInDatabase(INTERPOLATED)
 
 
 def has_labels_of(array: xr.DataArray, source: Source) -> bool:
@@ -219,7 +256,7 @@ def has_labels_of(array: xr.DataArray, source: Source) -> bool:
             continue
         labels = coord.to_numpy().reshape(-1)
         wanted = labels[index[name]] if coord.dims else labels[:1]
-        keys = _keys(name, source.table, flat)
+        keys = keys_of(name, source.table, flat)
         if keys and not any(bool((_equal(key, wanted) | ~key.present).all()) for key in keys):
             return False
     return True
@@ -247,18 +284,18 @@ def labelled_frames(array: xr.DataArray) -> Candidates:
     GridError
         The series has no frames of a label.
     """
-    table = _series_of_attributes(array)
+    table = series_of_attributes(array)
     rows = np.flatnonzero(table.places["offset"][table.instance_of] >= 0)
     places: dict[str, npt.NDArray[np.intp]] = {}
     open_labels = []
     for name, coord in _labels(array):
         labels = coord.to_numpy().reshape(-1)
         every = np.arange(labels.size)
-        found = [_matched(key, labels) for key in _keys(name, table, rows)]
+        found = [matched(key, labels) for key in keys_of(name, table, rows)]
         if not found:
             continue
-        matched = min(found, key=lambda of: len(np.setdiff1d(every, of)))
-        absent = np.setdiff1d(every, matched)
+        number = min(found, key=lambda of: len(np.setdiff1d(every, of)))
+        absent = np.setdiff1d(every, number)
         if len(absent):
             # Any frame may have been meant then: if that leaves its place open, it raises later.
             if not is_length(name):
@@ -271,15 +308,15 @@ def labelled_frames(array: xr.DataArray) -> Candidates:
                 )
             open_labels.append((name, coord))
             continue
-        kept = matched >= 0
+        kept = number >= 0
         rows = rows[kept]
         places = {dim: of[kept] for dim, of in places.items()}
         if coord.dims:
-            places[name] = matched[kept]
+            places[name] = number[kept]
     between = []
     for name, coord in open_labels:
         labels = coord.to_numpy().reshape(-1).astype(np.float64)
-        for key in _keys(name, table, rows)[:1]:
+        for key in keys_of(name, table, rows)[:1]:
             if bool(key.present.all()):
                 dim = name if coord.dims else None
                 between.append(Between(name, dim, labels, key.values.astype(np.float64)))
@@ -291,11 +328,11 @@ def _labels(array: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
     return [
         (str(name), coord)
         for name, coord in array.coords.items()
-        if coord.dims in ((), (name,)) and str(name) not in _PIXEL_DIMS and name not in _FRAMES
+        if coord.dims in ((), (name,)) and str(name) not in PIXEL_DIMS and name not in FRAME_COORDS
     ]
 
 
-def _keys(name: str, table: Table, rows: npt.NDArray[Any]) -> list[SortKey]:
+def keys_of(name: str, table: Table, rows: npt.NDArray[Any]) -> list[SortKey]:
     """Return the values in frames that a label may stand for; none where it is no attribute."""
     keys = []
     try:
@@ -321,7 +358,7 @@ def _equal(key: SortKey, labels: Any) -> npt.NDArray[np.bool_]:
     return np.asarray(key.values == labels)
 
 
-def _matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+def matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Return which label each frame has, -1 for none."""
     if key.values.dtype.kind not in "iuf" or labels.dtype.kind not in "iuf":
         number_of = {label: number for number, label in enumerate(labels.tolist())}
@@ -338,7 +375,7 @@ def _matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     return found
 
 
-def _series_of_attributes(array: xr.DataArray) -> Table:
+def series_of_attributes(array: xr.DataArray) -> Table:
     series, study = (array.attrs.get(f"{level}InstanceUID") for level in ("Series", "Study"))
     if not series:
         raise NotInDatabase(
