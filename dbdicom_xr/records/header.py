@@ -6,7 +6,7 @@ An ``ndarray`` of objects and not a ``DataArray``, whose elements would be 0-d a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +16,15 @@ from dbdicom_xr.arrays.reader import squeeze, unsqueeze
 from dbdicom_xr.errors import InvalidValue, NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, Name, parse_name
+from dbdicom_xr.records.common import Common
 from dbdicom_xr.records.current import of_one_state
-from dbdicom_xr.records.instance import Frame, frame_records
-from dbdicom_xr.records.record import own
+from dbdicom_xr.records.instance import Instance, frame_records
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from dbdicom_xr.records.database import Database
+    from dbdicom_xr.records.gathered import Sources
 
 __all__ = ["Header"]
 
@@ -77,6 +78,21 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         header.coords = dict(coords)
         return header
 
+    @classmethod
+    def of_records(
+        cls,
+        records: Sequence[Instance | Common | None],
+        shape: tuple[int, ...],
+        dims: tuple[str, ...],
+        coords: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]],
+    ) -> Header:
+        """Make a header of records, one per cell in C order."""
+        pool = np.empty(len(records), object)
+        pool[:] = np.fromiter(records, object, len(records))
+        header = pool.reshape(shape).view(cls)
+        header.dims, header.coords = dims, dict(coords)
+        return header
+
     def __array_finalize__(self, other: Any) -> None:
         # numpy calls this for every array that it makes from a header, also where it moved the
         # frames (take, roll, sort): labels that were kept would stand beside the wrong frames.
@@ -103,6 +119,9 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         filled = [record for record in self.view(np.ndarray).ravel().tolist() if record is not None]
         if not filled:
             return
+        for record in filled:
+            if isinstance(record, Common):
+                record._refuse(attribute)
         if isinstance(value, np.ndarray) and value.ndim > 1 and value.shape != self.shape:
             raise InvalidValue(
                 f"{attribute} was given an array of shape {value.shape}; one with a value "
@@ -231,27 +250,22 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
             Of the shape of the header. Numbers as numbers, with NaN where a frame lacks the
             attribute and in gaps; all else as objects, with None there.
         """
-        attribute = parse_name(name)
-        flat = np.empty(self.size, object)
-        for table, cells, rows in self._where():
-            values = attribute.values(table)
-            if values is not None:
-                for cell, value in zip(cells, values.take(rows).as_objects(), strict=True):
-                    flat[cell] = own(value)
-        return _as_numbers(flat).reshape(self.shape)
+        found = self._sources()
+        if found is None:
+            return np.full(self.shape, None, object)
+        return _as_numbers(found.common_values(parse_name(name))).reshape(self.shape)
+
+    def _sources(self) -> Sources | None:
+        """Return the frames that each element stands for; None where there are only gaps."""
+        from dbdicom_xr.records.gathered import Sources
+
+        records = self.view(np.ndarray).ravel().tolist()
+        return Sources.of_records(records, self.dims or (), self.shape)
 
     def _where(self) -> list[tuple[Table, npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
         """Return for each series in the header which cells it fills, and with which frames."""
-        found: dict[int, tuple[Table, list[int], list[int]]] = {}
-        for cell, record in enumerate(self.view(np.ndarray).ravel().tolist()):
-            if record is None:
-                continue
-            table, row = record._locate()
-            number = record.number if isinstance(record, Frame) else 1
-            entry = found.setdefault(id(table), (table, [], []))
-            entry[1].append(cell)
-            entry[2].append(row if table.is_classic else int(table.first_frames[row]) + number - 1)
-        return [(table, np.array(cells), np.array(rows)) for table, cells, rows in found.values()]
+        found = self._sources()
+        return [] if found is None else found.by_table()
 
     def to_xarray(self, *keywords: Name) -> xr.Dataset:
         """Return columns of the header as variables, with the coordinates of the array.
@@ -353,6 +367,8 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         records = self.view(np.ndarray).ravel().tolist()
         first = next((record for record in records if record is not None), None)
         if first is None:
+            return _from_objects, (np.asarray(self), self.dims, self.coords)
+        if any(isinstance(record, Common) for record in records):
             return _from_objects, (np.asarray(self), self.dims, self.coords)
         tables = self._where()
         if len(tables) != 1:

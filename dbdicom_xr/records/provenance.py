@@ -376,6 +376,13 @@ def matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
 
 
 def series_of_attributes(array: xr.DataArray) -> Table:
+    """Return the series that an array was read from, as its attributes name it.
+
+    Raises
+    ------
+    NotInDatabase
+        They do not, or it is not there any more.
+    """
     series, study = (array.attrs.get(f"{level}InstanceUID") for level in ("Series", "Study"))
     if not series:
         raise NotInDatabase(

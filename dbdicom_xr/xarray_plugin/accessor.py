@@ -18,7 +18,8 @@ from dbdicom_xr.geometry.planes import Floats
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.header import Header
-from dbdicom_xr.records.provenance import database_of, require_frames, source_of
+from dbdicom_xr.records.provenance import database_of
+from dbdicom_xr.records.sources import header_of
 from dbdicom_xr.xarray_plugin.space import Placed, placed, warn_of_tilt
 
 if TYPE_CHECKING:
@@ -54,24 +55,39 @@ class DicomAccessor:
     @property
     @of_one_state
     def header(self) -> Header:
-        """The frames of the array, found by its ``SOPInstanceUID`` and ``frame`` coordinates.
+        """The frames of the array, found by what it tells of them.
+
+        After a selection or arithmetic these are the frames themselves, found by the coordinates
+        ``SOPInstanceUID`` and ``frame``. A reduction removes these: then each element is a
+        :class:`Common`, what all frames with the labels of that image have in common.
+
+        Returns
+        -------
+        Header
+            Of the dimensions of the array but ``x``, ``y`` and ``channel``.
 
         Raises
         ------
         NotInDatabase
             The array does not tell which frames it was made from, or they are not there any more.
+        GridError
+            What it tells leaves open which frames were meant.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_dce
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_dce(folder)
+        >>> series = db.database(folder).series()[0]
+        >>> array, _ = series.array(["SliceLocation", "TemporalPositionIdentifier"])
+        >>> common = array.mean("TemporalPositionIdentifier").dicom.header
+        >>> common.shape, common[0, 0].EchoTime == series.EchoTime.item()
+        ((3, 1), True)
+        >>> len(common[0, 0].sources)
+        10
         """
-        array = self._array
-        source = source_of(array)
-        require_frames(array, source)
-        coords = {
-            str(name): (tuple(map(str, coord.dims)), coord.to_numpy())
-            for name, coord in array.coords.items()
-            if set(coord.dims) <= set(source.dims)
-        }
-        return Header.of_frames(
-            source.database, source.node.key, source.table, source.rows, source.dims, coords
-        )
+        return header_of(self._array)
 
     # -- in space ----------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@ from dbdicom_xr.geometry.affine import sub_grid, tilt_warning
 from dbdicom_xr.geometry.planes import Floats, Planes
 from dbdicom_xr.geometry.stacks import SAME_PLACE, locations_of, stack_affine
 from dbdicom_xr.records.header import Header
-from dbdicom_xr.records.slices import planes_of
 from dbdicom_xr.records.provenance import (
     Between,
     has_labels_of,
@@ -28,6 +27,7 @@ from dbdicom_xr.records.provenance import (
     labelled_frames,
     source_of,
 )
+from dbdicom_xr.records.slices import planes_of
 
 __all__ = ["Placed", "placed", "warn_of_tilt"]
 
