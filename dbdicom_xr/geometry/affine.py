@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import GridError, InvalidValue
-from dbdicom_xr.geometry.planes import Floats, normal_of
+from dbdicom_xr.geometry.planes import Floats, Planes, normal_of
 
 __all__ = [
     "Orientation",
+    "even_steps",
     "frame_affine",
     "in_space",
     "orientation_of",
+    "planes_of_affine",
     "spacing_of",
     "sub_grid",
     "tilt_of",
@@ -29,6 +31,11 @@ __all__ = [
 _UNIT = 1e-2
 # Rounding of positions gives a stack a tilt of up to 0.003 degrees in the scanner files seen.
 _TILT = 0.05
+# Of a step, for places along an axis, which are exact but for what averaging rounds.
+_EVEN = 1e-3
+# The cosine of the angle between two axes, from which on pixels are no rectangles. Directions
+# that are written with 6 digits give up to 2e-6.
+_RECTANGULAR = 1e-4
 _PLANES = ("sagittal", "coronal", "axial")  # by the axis of their normal
 _LETTERS = ("LR", "PA", "SI")  # towards which the coordinate grows, and away from it
 
@@ -114,6 +121,88 @@ def frame_affine(
     affine[:3, 2] = normal * along if along.ndim == 0 else along
     affine[:3, 3] = position
     return affine + 0.0  # -0 prints as another number
+
+
+def planes_of_affine(affine: npt.ArrayLike, slices: int) -> Planes:
+    """Return the planes of slices from their affine: the inverse of ``stack_affine``.
+
+    Parameters
+    ----------
+    affine : array_like of float, shape (4, 4)
+        From (column, row, slice, 1), counted from 0, to LPS, mm.
+    slices : int
+
+    Returns
+    -------
+    Planes
+        One per slice. ``step`` is their distance along the normal, NaN where the third column of
+        the affine tells none.
+
+    Raises
+    ------
+    GridError
+        The matrix is none of this form; columns and rows are not at a right angle, which no
+        image plane can say (PS3.3 C.7.6.2.1.1); or several slices are at one place.
+
+    Examples
+    --------
+    >>> planes = planes_of_affine(np.diag([0.5, -0.6, 4, 1]), 2)
+    >>> planes.position[1], planes.orientation[1], planes.pixel_spacing[1]
+    (array([0., 0., 4.]), array([ 1.,  0.,  0.,  0., -1.,  0.]), array([0.6, 0.5]))
+    """
+    try:
+        matrix = np.asarray(affine, np.float64)
+    except (TypeError, ValueError) as error:
+        raise GridError(f"The affine is no matrix of numbers: {error}.") from None
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise GridError(
+            "An affine is a 4 by 4 matrix of numbers, from voxels (x, y, slice, 1) to mm (LPS, 1)."
+        )
+    if not np.allclose(matrix[3], [0, 0, 0, 1], rtol=0, atol=1e-9):
+        raise GridError(f"The last row of an affine is 0, 0, 0, 1, and not {matrix[3].tolist()}.")
+    lengths = np.linalg.norm(matrix[:3, :2], axis=0)
+    if not (lengths > 0).all():
+        raise GridError("The affine has a step of 0 along x or y.")
+    directions = matrix[:3, :2] / lengths
+    if abs(float(directions[:, 0] @ directions[:, 1])) > _RECTANGULAR:
+        raise GridError(
+            "The affine has columns and rows that are not at a right angle. DICOM images have "
+            "rectangular pixels (PS3.3 C.7.6.2.1.1): resample the array first."
+        )
+    normal = np.cross(directions[:, 0], directions[:, 1])
+    step = abs(float(normal @ matrix[:3, 2]))
+    if slices > 1 and step == 0:
+        raise GridError(f"The affine puts {slices} slices into one plane.")
+    numbers = np.arange(slices)[:, None]
+    return Planes(
+        matrix[:3, 3] + numbers * matrix[:3, 2] + 0.0,
+        np.repeat(directions.T.reshape(1, 6) + 0.0, slices, axis=0),
+        np.repeat(lengths[None, ::-1], slices, axis=0),
+        np.full(slices, step or np.nan),
+    )
+
+
+def even_steps(places: npt.ArrayLike) -> tuple[float, float] | None:
+    """Return where evenly spaced places start, and their step; None where they are not even.
+
+    Parameters
+    ----------
+    places : array_like of float, shape (places,)
+        The step of a single one is 1.
+
+    Examples
+    --------
+    >>> even_steps([9, 7, 5]), even_steps([4]), even_steps([0, 1, 5])
+    ((9.0, -2.0), (4.0, 1.0), None)
+    """
+    values = np.asarray(places, np.float64)
+    if not len(values) or not np.isfinite(values).all():
+        return None
+    if len(values) == 1:
+        return float(values[0]), 1.0
+    step = float(values[-1] - values[0]) / (len(values) - 1)
+    off = float(np.abs(values - (values[0] + np.arange(len(values)) * step)).max())
+    return (float(values[0]), step) if step and off <= _EVEN * abs(step) else None
 
 
 def in_space(affine: npt.ArrayLike, space: str) -> Floats:

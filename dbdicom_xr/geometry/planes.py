@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Floats", "Planes", "are_parallel", "normal_of", "positions_along_normal"]
+__all__ = [
+    "Floats",
+    "Planes",
+    "are_parallel",
+    "normal_of",
+    "positions_along_normal",
+    "sub_planes",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -119,3 +126,45 @@ def positions_along_normal(position: npt.ArrayLike, orientation: npt.ArrayLike) 
     if normal is None:
         return None
     return np.asarray(np.round(places @ normal, 6) + 0.0)
+
+
+def sub_planes(planes: Planes, start: npt.ArrayLike, step: npt.ArrayLike) -> Planes:
+    """Return the planes of every so many pixels of images (PS3.3 C.7.6.2.1.1).
+
+    Parameters
+    ----------
+    planes : Planes
+        Of the images.
+    start, step : array_like of float, shape (2,)
+        Along columns, then rows, in pixels of the images; fractions and negative steps allowed:
+        pixel i of the result lies at ``start + step * i``.
+
+    Returns
+    -------
+    Planes
+        The directions are those of the images, against them where a step is negative.
+
+    Examples
+    --------
+    >>> one = Planes(
+    ...     np.zeros((1, 3)),
+    ...     np.array([[1.0, 0, 0, 0, 1, 0]]),
+    ...     np.array([[2.0, 3]]),
+    ...     np.array([5.0]),
+    ... )
+    >>> flipped = sub_planes(one, [9, 0], [-1, 2])
+    >>> flipped.position, flipped.orientation, flipped.pixel_spacing
+    (array([[27.,  0.,  0.]]), array([[-1.,  0.,  0.,  0.,  1.,  0.]]), array([[4., 3.]]))
+    """
+    first, steps = np.asarray(start, np.float64), np.asarray(step, np.float64)
+    position = planes.position
+    for axis in (0, 1):
+        if first[axis]:  # what starts with the images needs neither directions nor spacing
+            along = planes.orientation[:, 3 * axis : 3 * axis + 3]
+            position = position + along * (planes.pixel_spacing[:, 1 - axis] * first[axis])[:, None]
+    return Planes(
+        position,
+        planes.orientation * np.repeat(np.sign(steps), 3) + 0.0,
+        planes.pixel_spacing * np.abs(steps[::-1]),
+        planes.step,
+    )
