@@ -18,9 +18,11 @@ import numpy.typing as npt
 from dbdicom_xr._version import __version__
 from dbdicom_xr.emit.elements import Elements, constant, key_of, put
 from dbdicom_xr.index.columns import Column
+from dbdicom_xr.index.elements import Malformed
 from dbdicom_xr.index.values import Kind as Encoding
+from dbdicom_xr.staging.charsets import UTF8
 from dbdicom_xr.staging.encode import Encoded, encode
-from dbdicom_xr.staging.items import element, sequence
+from dbdicom_xr.staging.items import Item, element, sequence, split_items
 from dbdicom_xr.staging.patch import delta
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ __all__ = [
     "Origins",
     "derived_image_type",
     "described",
-    "equipment_item",
     "moments",
-    "related_series",
     "source_images",
     "untraced",
+    "with_equipment",
+    "with_related_series",
 ]
 
 DERIVATION: Final = f"Computed with dbdicom_xr {__version__}"
@@ -175,13 +177,20 @@ def _even(value: bytes, pad: bytes) -> bytes:
     return value + pad if len(value) % 2 else value
 
 
-def related_series(series: Iterable[tuple[str, str]]) -> Encoded:
+def with_related_series(earlier: bytes, series: Iterable[tuple[str, str]]) -> Encoded | None:
     """Return RelatedSeriesSequence that names the series which images were computed from.
 
     Parameters
     ----------
+    earlier : bytes
+        What the source says of other relations, which stays; what it was computed from itself goes.
     series : iterable of (str, str)
         StudyInstanceUID and SeriesInstanceUID.
+
+    Returns
+    -------
+    Encoded or None
+        None where there is none.
 
     Notes
     -----
@@ -190,22 +199,27 @@ def related_series(series: Iterable[tuple[str, str]]) -> Encoded:
 
     Examples
     --------
-    >>> related_series([("1.2", "1.2.3")]).kind.vr
-    'SQ'
+    >>> sequence = with_related_series(b"", [("1.2", "1.2.3")])
+    >>> with_related_series(sequence.value, []) is None
+    True
     """
     assert _PURPOSE is not None
-    items = [
-        b"".join(
-            part.raw
-            for part in (
-                element(0x0020000D, "UI", _even(study.encode("ascii"), b"\0"), False, False),
-                element(0x0020000E, "UI", _even(uid.encode("ascii"), b"\0"), False, False),
-                element(0x0040A170, "SQ", _PURPOSE.value, False, False),
-            )
+    kept = [one.content for one in _items(earlier) if _PURPOSE.value not in one.content]
+    for study, uid in series:
+        parts = (
+            element(0x0020000D, "UI", _even(study.encode("ascii"), b"\0"), False, False),
+            element(0x0020000E, "UI", _even(uid.encode("ascii"), b"\0"), False, False),
+            element(0x0040A170, "SQ", _PURPOSE.value, False, False),
         )
-        for study, uid in series
-    ]
-    return Encoded(Encoding("SQ"), sequence(items, False))
+        kept.append(b"".join(part.raw for part in parts))
+    return Encoded(Encoding("SQ"), sequence(kept, False)) if kept else None
+
+
+def _items(value: bytes) -> list[Item]:
+    try:
+        return split_items(value, False, False)[0]
+    except Malformed:
+        return []
 
 
 def derived_image_type(values: Sequence[str], kind: str) -> list[str]:
@@ -253,21 +267,26 @@ def described(earlier: str | None) -> str:
     return both if len(both) <= _LONGEST_TEXT else DERIVATION
 
 
-def equipment_item(now: datetime) -> Encoded:
-    """Return ContributingEquipmentSequence with one item: this package (PS3.3 C.12.1).
+def with_equipment(earlier: bytes, now: datetime) -> Encoded:
+    """Return ContributingEquipmentSequence with this package as the last item (PS3.3 C.12.1).
 
     Parameters
     ----------
+    earlier : bytes
+        What the source says of other equipment.
     now : datetime
 
     Examples
     --------
     >>> from datetime import UTC
-    >>> item = equipment_item(datetime(2026, 3, 1, 12, tzinfo=UTC))
-    >>> b"20260301120000.000000+0000" in item.value
+    >>> first = with_equipment(b"", datetime(2026, 3, 1, 12, tzinfo=UTC))
+    >>> b"20260301120000.000000+0000" in first.value
+    True
+    >>> both = with_equipment(first.value, datetime(2026, 3, 1, 13, tzinfo=UTC))
+    >>> both.value.startswith(first.value)
     True
     """
-    encoded = encode(
+    made = encode(
         0x0018A001,
         {
             "Manufacturer": "dbdicom_xr",
@@ -282,8 +301,11 @@ def equipment_item(now: datetime) -> Encoded:
             },
         },
     )
-    assert encoded is not None
-    return encoded
+    assert made is not None
+    kept = sequence([one.content for one in _items(earlier)], False)
+    # The text of earlier items may be in another character set than ASCII: UTF-8, as everywhere.
+    charset = made.kind.charset if earlier.isascii() else UTF8
+    return Encoded(Encoding("SQ", charset=charset), kept + made.value)
 
 
 def moments(now: datetime, offset: str | None = None) -> dict[str, str]:
@@ -338,5 +360,5 @@ def untraced(kind: Kind, images: int, now: datetime | None = None) -> Elements:
     elements: Elements = {}
     put(elements, images, {"ImageType": derived_image_type([], kind.name), **moments(now)})
     key = key_of("ContributingEquipmentSequence")
-    elements[key] = constant(key, equipment_item(now), images)
+    elements[key] = constant(key, with_equipment(b"", now), images)
     return elements
