@@ -48,7 +48,7 @@ def _of_patch(database: Database, patch: Patch) -> Iterator[tuple[Any, ...]]:
     role = patch.key.role
     name = _name(database, patch.key.target)
     if role in (Role.REMOVED, Role.COPY, Role.NEW, Role.STAGED):
-        word = {Role.REMOVED: "removed", Role.NEW: "new"}.get(role, "copied")
+        word = {Role.REMOVED: "removed", Role.COPY: "copied"}.get(role, "new")
         yield name, word, "", len(patch), None
         return
     before = _name_before(database, patch.key.source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
+from dbdicom_xr.records.array_methods import ArraySeries
 from dbdicom_xr.records.attributes import Attribute, Name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.edits import encoded_one
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from dbdicom_xr.records.database import Database
-    from dbdicom_xr.records.header import Header
     from dbdicom_xr.staging.changing import Change
 
 __all__ = ["NodeRecord", "Patient", "Series", "Study", "record_of"]
@@ -190,7 +190,7 @@ class Study(_Keyed):
     level = "study"
 
 
-class Series(_Keyed):
+class Series(ArraySeries, _Keyed):
     """Instances that were made together (PS3.3 C.7.3.1): what arrays are made from."""
 
     __slots__ = ()
@@ -211,180 +211,6 @@ class Series(_Keyed):
         table = self._own_table
         row = instance_rows(table).get(name)
         return None if row is None else Instance(self._database, self._key, table.uids[row])
-
-    def array(
-        self,
-        sortby: Name | Sequence[Name] | None = None,
-        pixels_first: bool = False,
-        *,
-        chunks: Any = "auto",
-        rescale: bool | str = True,
-        align: str = "auto",
-        tolerance: float | Mapping[Name, float] | None = None,
-        fill_value: float = np.nan,
-        padding: str | None = None,
-    ) -> tuple[xr.DataArray, Header]:
-        """Return the images as one lazy labelled array, and their header aligned with it.
-
-        Parameters
-        ----------
-        sortby : name, sequence of names, "auto" or None
-            The attributes that make the dimensions, slowest first: keywords, ``(group, element)``
-            or ``(creator, element)``. None: all frames in the order of InstanceNumber. "auto":
-            the attributes that vary and form a full grid.
-        pixels_first : bool
-            Put ``x`` and ``y`` before the other dimensions.
-        chunks : "auto", int, tuple or dict
-            How the array is cut into blocks: a number of images, or sizes by dimension as in dask.
-            "auto" makes blocks of 32 to 128 MiB that hold whole images.
-        rescale : bool or str
-            True: real values, by the Modality LUT or RescaleSlope and RescaleIntercept of each
-            frame. False: the stored values. Text: the real world value map of that label.
-        align : {"auto", "value", "order", "exact"}
-            How frames are put on the grid: by value with gaps, by their order within each point of
-            the earlier dimensions, or by value without gaps. "auto": by value where more than half
-            of the grid is filled, else by order, which is told with an AlignedByOrder warning.
-        tolerance : float or dict, optional
-            Values no further apart are one; for lengths and angles 1e-3 unless given, else 0. A
-            dict gives it by attribute. Times in seconds.
-        fill_value : float
-            What stands in gaps.
-        padding : {None, "nan"}
-            "nan": pixels with the PixelPaddingValue become NaN.
-
-        Returns
-        -------
-        array : xarray.DataArray
-            Dimensions: those of ``sortby``, then ``n`` (frames at the same point), ``x``
-            (columns), ``y`` (rows), and for colour ``channel``. Nothing is read until it is
-            computed.
-        header : Header
-            The frames, with the dimensions of ``array`` without the pixel ones; None in gaps.
-
-        Raises
-        ------
-        GridError
-            The frames do not form a grid, are of several sizes or kinds, or lack an attribute.
-        PixelError
-            There are no pixels, or of a kind that this version cannot read.
-
-        Examples
-        --------
-        >>> import dbdicom_xr as db, tempfile
-        >>> from dbdicom_xr.testing import make_dce
-        >>> folder = tempfile.mkdtemp()
-        >>> _ = make_dce(folder)
-        >>> series = db.database(folder).series()[0]
-        >>> array, header = series.array(["SliceLocation", "TemporalPositionIdentifier"])
-        >>> array.dims
-        ('SliceLocation', 'TemporalPositionIdentifier', 'n', 'x', 'y')
-        >>> header.shape == array.shape[:3]
-        True
-        """
-        from dbdicom_xr.records.series_array import series_array
-
-        return series_array(
-            self,
-            sortby,
-            pixels_first,
-            chunks=chunks,
-            rescale=rescale,
-            align=align,
-            tolerance=tolerance,
-            fill_value=fill_value,
-            padding=padding,
-        )
-
-    def volume(
-        self,
-        *filters: Mapping[Name, Any],
-        stack: int | None = None,
-        space: str = "LPS",
-        rescale: bool | str = True,
-        chunks: Any = "auto",
-        **conditions: Any,
-    ) -> tuple[xr.DataArray, npt.NDArray[np.float64]]:
-        """Return one 3D volume, and where it lies in the patient.
-
-        Parameters
-        ----------
-        *filters : mapping
-            Conditions on attributes that are no Python names: ``{(0x0019, 0x100c): 1000}``.
-        stack : int, optional
-            Of a series of several orientations, which of :meth:`stacks`, counted from 0.
-        space : {"LPS", "RAS"}
-            DICOM's patient coordinates, or those of NIfTI and nibabel.
-        rescale, chunks
-            As in :meth:`array`.
-        **conditions
-            Which frames, where the series has several volumes: ``volume(EchoTime=4.6)``. As in
-            :meth:`series`.
-
-        Returns
-        -------
-        array : xarray.DataArray
-            Dimensions ``x`` (columns), ``y`` (rows) and ``SliceLocation``, for colour ``channel``;
-            slices in their order along the normal. Lazy.
-        affine : numpy.ndarray of float64, shape (4, 4)
-            From ``(x, y, slice, 1)``, indices counted from 0, to mm, as
-            ``array.dicom.get_affine(space)``.
-
-        Raises
-        ------
-        GridError
-            The frames are more than one volume: the message names what varies and how to choose.
-            Or they are not evenly spaced: it names where.
-
-        Warns
-        -----
-        MixedGeometry
-            The slices are shifted against each other, as by a tilted gantry.
-
-        Examples
-        --------
-        >>> import dbdicom_xr as db, tempfile
-        >>> from dbdicom_xr.testing import make_series
-        >>> folder = tempfile.mkdtemp()
-        >>> _ = make_series(folder, keys={"SliceLocation": [0, 5, 10], "EchoTime": [2.3, 4.6]})
-        >>> array, affine = db.database(folder).series()[0].volume(EchoTime=4.6)
-        >>> array.dims
-        ('x', 'y', 'SliceLocation')
-        >>> affine @ [0, 0, 2, 1]
-        array([-20., -30.,  50.,   1.])
-        """
-        from dbdicom_xr.records.volume import series_volume
-
-        wanted = parse_filters(filters, conditions)
-        return series_volume(self, wanted, stack=stack, space=space, rescale=rescale, chunks=chunks)
-
-    def stacks(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[list[Instance]]:
-        """Return the frames of each orientation, in their order along the normal.
-
-        Axial stacks come first, then coronal, then sagittal ones.
-
-        Parameters
-        ----------
-        **conditions
-            Filters, see :meth:`series`.
-
-        Raises
-        ------
-        GridError
-            A frame has no ImagePositionPatient or ImageOrientationPatient.
-
-        Examples
-        --------
-        >>> import dbdicom_xr as db, tempfile
-        >>> from dbdicom_xr.testing import make_series
-        >>> folder = tempfile.mkdtemp()
-        >>> _ = make_series(folder)
-        >>> stacks = db.database(folder).series()[0].stacks()
-        >>> [[frame.SliceLocation for frame in stack] for stack in stacks]
-        [[0.0, 5.0, 10.0]]
-        """
-        from dbdicom_xr.records.volume import series_stacks
-
-        return series_stacks(self, parse_filters(filters, conditions))
 
     @of_one_state
     def varying(self) -> pd.DataFrame:

@@ -22,7 +22,16 @@ from typing import Any, Final, NamedTuple
 from dbdicom_xr.errors import DbdicomError, Locked
 from dbdicom_xr.index.connection import SqliteFile
 
-__all__ = ["BEAT_SECONDS", "ENDED_SECONDS", "TABLES", "Holder", "Lease"]
+__all__ = [
+    "BEAT_SECONDS",
+    "ENDED_SECONDS",
+    "TABLES",
+    "Holder",
+    "Lease",
+    "Process",
+    "has_ended",
+    "this_process",
+]
 
 TABLES: Final = """
 CREATE TABLE lease(
@@ -62,6 +71,34 @@ class Holder(NamedTuple):
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
         return f"{self.user} on {self.host} (process {self.pid}, since {since})"
+
+
+class Process(NamedTuple):
+    """A process, told from others that had its number before."""
+
+    numbering: str
+    """Where the number means the same: a machine since it was started, or a container."""
+    pid: int
+    started: str
+
+
+def this_process() -> Process:
+    """Return what names this process."""
+    return Process(_identity()[1], os.getpid(), _own_start())
+
+
+def has_ended(process: Process) -> bool | None:
+    """Return whether a process has ended, None where that cannot be known from here.
+
+    Examples
+    --------
+    >>> has_ended(this_process())
+    False
+    """
+    if process.numbering != _identity()[1]:
+        return None
+    started = _started(process.pid)
+    return None if started is None else started != process.started
 
 
 class _Row(NamedTuple):

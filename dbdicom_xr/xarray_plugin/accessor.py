@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -24,6 +24,8 @@ from dbdicom_xr.xarray_plugin.space import Placed, placed, warn_of_tilt
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
+
+    from dbdicom_xr.records.levels import Series
 
 __all__ = ["DicomAccessor"]
 
@@ -253,3 +255,65 @@ class DicomAccessor:
         place = self._placed(header)
         warn_of_tilt(place.affine, stacklevel=2)
         return nifti_image(self._array, place)
+
+    def write(
+        self,
+        series: Series,
+        header: Any = None,
+        *,
+        mode: str = "w",
+        dtype: str | None = None,
+        scale: str = "frame",
+        multiframe: bool = False,
+        transfer_syntax: str | None = None,
+        compute: bool = True,
+        affine: Any = None,
+        spacing: Any = None,
+        **attributes: Any,
+    ) -> Any:
+        """Write the array into a series as DICOM images.
+
+        Staged, as any change: ``save`` makes it final, ``restore`` undoes it. Parameters, errors
+        and rules are those of :meth:`Series.set_array`.
+
+        Parameters
+        ----------
+        series : Series
+            Whose images are replaced, or added to with ``mode="a"``.
+        header : Header, sequence of instances, "template" or None
+            What the new images say; None: what the images say that the array was made from.
+        mode, dtype, scale, multiframe, transfer_syntax, compute, affine, spacing, **attributes
+            See :meth:`Series.set_array`.
+
+        Returns
+        -------
+        Series
+            The series, or with ``compute=False`` a ``Delayed`` that gives it.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_dce
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_dce(folder)
+        >>> database = db.database(folder)
+        >>> series = database.series()[0]
+        >>> array, header = series.array(["SliceLocation", "TemporalPositionIdentifier"])
+        >>> peak = array.max("TemporalPositionIdentifier")
+        >>> peak.dicom.write(series.new_sibling(SeriesDescription="Peak")).ImageType
+        [['DERIVED', 'PRIMARY', 'OTHER']]
+        >>> database.close(save=False)
+        """
+        return series.set_array(
+            self._array,
+            header,
+            mode=mode,
+            dtype=dtype,
+            scale=scale,
+            multiframe=multiframe,
+            transfer_syntax=transfer_syntax,
+            compute=compute,
+            affine=affine,
+            spacing=spacing,
+            **attributes,
+        )

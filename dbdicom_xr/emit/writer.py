@@ -1,0 +1,310 @@
+"""Blocks of an array into files: what each worker does, and the end that makes it whole.
+
+Files have names that follow from their place, and get them when they are whole, so that a block
+that is computed a second time, after its worker was killed, makes the same files again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.emit.assemble import FileMaker, pixel_data_head
+from dbdicom_xr.emit.compress import compressed, encapsulated
+from dbdicom_xr.emit.elements import take
+from dbdicom_xr.emit.image import OF_PIXELS, pixel_bytes, pixel_elements
+from dbdicom_xr.emit.parts import packed_part
+from dbdicom_xr.emit.plan import GAP, MANIFEST, WritePlan, load_plan
+from dbdicom_xr.errors import DbdicomError, InvalidValue, SaveFailed
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.elements import EXPLICIT
+from dbdicom_xr.index.files import TEMPORARY_SUFFIX
+from dbdicom_xr.pixels.quantise import Scale, Stored, common_scale, quantise
+
+__all__ = ["BlockWriter", "Manifest", "leave_manifest", "range_of", "read_manifest", "remove_write"]
+
+_NATIVE: Final = EXPLICIT
+_INSTANCE: Final = Key(0x00080018)
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True)
+class BlockWriter:
+    """Writes the images of a block of an array; given to ``dask.array.map_blocks``.
+
+    Parameters
+    ----------
+    folder : str
+        Of the write, with its plan.
+    """
+
+    folder: str
+
+    def __call__(
+        self,
+        block: npt.NDArray[Any],
+        ends: npt.NDArray[np.float64] | None = None,
+        block_info: Any = None,
+    ) -> npt.NDArray[np.float64]:
+        """Write the images of a block and return the largest error of each, NaN in gaps.
+
+        Parameters
+        ----------
+        block : ndarray
+            Cells, then ``(x, y)`` or ``(x, y, 3)``.
+        ends : ndarray of float64, shape (2,), optional
+            Smallest and largest value of the whole array, where all images have one scale.
+        block_info : dict
+            From dask: where the block lies.
+        """
+        plan = load_plan(self.folder)
+        depth = len(plan.shape)
+        place = block_info[0]["array-location"][:depth] if block_info else []
+        frames = block.reshape((-1, *block.shape[depth:]))
+        cells = _cells(plan.shape, place)
+        images = plan.images[cells]
+        errors = np.full(len(cells), np.nan)
+        written = np.flatnonzero(images != GAP)
+        for i in np.flatnonzero(images == GAP).tolist():
+            if frames[i].dtype.kind != "f" or not np.isnan(frames[i]).all():
+                raise InvalidValue(
+                    f"There are numbers at {plan.place(int(cells[i]))}, but the array was read "
+                    "with a gap there, so that no header belongs to them. Give header=, or select "
+                    "the part without gaps."
+                )
+        scale = None
+        if ends is not None and np.isfinite(ends).all():
+            low, high = (float(end) for end in ends)
+            scale = common_scale(low, high, plan.target, integers=block.dtype.kind in "biu")
+        with _clear_errors(self.folder):
+            for i, error in self._written(plan, frames, cells, images, written, scale):
+                errors[i] = error
+        return errors.reshape(block.shape[:depth])
+
+    def _written(
+        self,
+        plan: WritePlan,
+        frames: npt.NDArray[Any],
+        cells: npt.NDArray[np.intp],
+        images: npt.NDArray[np.int64],
+        written: npt.NDArray[np.intp],
+        scale: Scale | None,
+    ) -> Iterator[tuple[int, float]]:
+        """Write images one by one."""
+        maker = None
+        if plan.form == "images" and len(written):
+            elements = take(plan.elements, images[written])
+            maker = FileMaker(elements, OF_PIXELS, plan.transfer_syntax)
+        for number, i in enumerate(written.tolist()):
+            image = int(images[i])
+            frame = frames[i].swapaxes(0, 1)
+            path = os.path.join(self.folder, file_name(image))
+            if plan.form == "maps":
+                _write(path, [pixel_bytes(frame)])
+                yield i, 0.0
+                continue
+            source = None
+            if np.isfinite(plan.slopes[image]):
+                source = Scale(float(plan.slopes[image]), float(plan.intercepts[image]))
+            stored = quantise(
+                frame, plan.target, source=source, scale=scale, name=plan.place(int(cells[i]))
+            )
+            said = pixel_elements(
+                stored,
+                rescales=plan.rescales,
+                rescale_type=plan.rescale_type,
+                transfer_syntax=plan.transfer_syntax,
+            )
+            if maker is None:
+                _write(path, [packed_part(said), _fragment(plan, stored)])
+            else:
+                _write(path, [maker.header(number, said), *_pixels(plan, stored)])
+            yield i, stored.error
+
+
+def _pixels(plan: WritePlan, stored: Stored) -> list[bytes]:
+    """Return the pixels of an image as they stand at the end of its file."""
+    fragment = _fragment(plan, stored)
+    if plan.transfer_syntax == _NATIVE:
+        vr = "OB" if stored.values.dtype.itemsize == 1 else "OW"
+        return [pixel_data_head(len(fragment), vr), fragment]
+    return [pixel_data_head(None, "OB"), encapsulated([fragment])]
+
+
+def _fragment(plan: WritePlan, stored: Stored) -> bytes:
+    values = stored.values
+    if plan.transfer_syntax == _NATIVE:
+        return pixel_bytes(values)
+    bits = 8 * values.dtype.itemsize
+    return compressed(values, bits, plan.transfer_syntax, signed=values.dtype.kind == "i")
+
+
+def _cells(shape: tuple[int, ...], place: Sequence[Any]) -> npt.NDArray[np.intp]:
+    """Return the numbers of the cells of a block, in the order of its images."""
+    if not shape:
+        return np.zeros(1, np.intp)
+    ranges = [np.arange(start, stop) for start, stop in place]
+    return np.ravel_multi_index(np.ix_(*ranges), shape).ravel()
+
+
+def file_name(image: int) -> str:
+    """Return the name of the file of an image in the folder of its write."""
+    return f"{image + 1:07d}.dcm"
+
+
+def _write(path: str, parts: Sequence[bytes]) -> None:
+    """Write a file under another name and give it its own when it is whole."""
+    temporary = f"{path}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    made = os.open(temporary, _FLAGS, 0o666)
+    try:
+        try:
+            data = memoryview(b"".join(parts))
+            while data:
+                data = data[os.write(made, data) :]
+        finally:
+            os.close(made)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def _clear_errors(folder: str) -> Iterator[None]:
+    """Say what a disk that is full or gone means for the user."""
+    try:
+        yield
+    except OSError as error:
+        if not os.path.isdir(folder):
+            raise DbdicomError("This write was given up meanwhile.") from error
+        raise SaveFailed(
+            f"The images could not be written to {folder}: {error.strerror or error}. The series "
+            "is as it was before."
+        ) from error
+
+
+def range_of(array: Any) -> Any:
+    """Return smallest and largest number of an array, computed with it: float64, shape (2,)."""
+    import dask.array as da
+
+    def ends(block: npt.NDArray[Any], axis: Any = None, keepdims: bool = False) -> Any:
+        known = block[np.isfinite(block)] if block.dtype.kind == "f" else block
+        pair = [np.nan, np.nan] if not known.size else [float(known.min()), float(known.max())]
+        return np.array(pair).reshape((1,) * block.ndim + (2,))
+
+    blocks = da.map_blocks(
+        ends,
+        array,
+        dtype=np.float64,
+        new_axis=array.ndim,
+        chunks=(*[(1,) * n for n in array.numblocks], (2,)),
+        meta=np.empty((0,) * (array.ndim + 1)),
+    )  # type: ignore[no-untyped-call]
+    axes = tuple(range(array.ndim))
+    low = da.nanmin(blocks[..., 0], axis=axes)
+    high = da.nanmax(blocks[..., 1], axis=axes)
+    return da.stack([low, high])  # type: ignore[no-untyped-call]
+
+
+# -- the end ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a write has made.
+
+    Parameters
+    ----------
+    files : list of str
+        Names in its folder.
+    uids : list of str
+        SOPInstanceUID of each.
+    error : float
+        The largest difference between a number of the array and what its file says.
+    """
+
+    files: list[str]
+    uids: list[str]
+    error: float
+
+
+def leave_manifest(folder: str, errors: Sequence[npt.NDArray[np.float64]]) -> str:
+    """Make what the blocks have written whole, and say that it is all there.
+
+    Parameters
+    ----------
+    folder : str
+        Of the write.
+    errors : sequence of ndarray
+        What each block returned.
+
+    Returns
+    -------
+    str
+        The folder.
+    """
+    plan = load_plan(folder)
+    known = [float(np.nanmax(e)) for e in errors if e.size and not np.isnan(e).all()]
+    with _clear_errors(folder):
+        if plan.form == "images":
+            missing = [
+                image for image in range(plan.count)
+                if not os.path.exists(os.path.join(folder, file_name(image)))
+            ]  # fmt: skip
+            if missing:
+                raise SaveFailed(
+                    f"{len(missing)} of {plan.count} images are not there, such as "
+                    f"{os.path.join(folder, file_name(missing[0]))}. Do all workers see the same "
+                    "folder? The series is as it was before."
+                )
+            uids = plan.elements[_INSTANCE]
+            texts = [text.decode("ascii").strip("\0 ") for text in map(_as_bytes, uids.values)]
+            names = [file_name(image) for image in range(plan.count)]
+            made = Manifest(names, [texts[c] for c in uids.codes_of().tolist()], max([0.0, *known]))
+        else:
+            from dbdicom_xr.emit.whole import whole_objects
+
+            made = Manifest(*whole_objects(folder, plan), max([0.0, *known]))
+        path = os.path.join(folder, MANIFEST)
+        data = json.dumps([made.files, made.uids, made.error]).encode()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        _write(path, [data])
+    return folder
+
+
+def read_manifest(folder: str) -> Manifest | None:
+    """Return the manifest of a write, None while there is none."""
+    try:
+        with open(os.path.join(folder, MANIFEST), "rb") as file:
+            return Manifest(*json.load(file))
+    except FileNotFoundError:
+        return None
+
+
+def remove_write(folder: str) -> None:
+    """Remove the folder of a write, also while workers are at it."""
+    doomed = f"{folder}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    try:
+        os.rename(folder, doomed)  # so that nobody makes new files in it
+    except FileNotFoundError:
+        return
+    except OSError:  # Windows, where a file is open
+        doomed = folder
+    shutil.rmtree(doomed, ignore_errors=True)
+    load_plan.cache_clear()
+
+
+def _as_bytes(value: Any) -> bytes:
+    assert isinstance(value, bytes)
+    return value

@@ -1,0 +1,263 @@
+"""Images that workers have written, taken into the database: all of them or none.
+
+They wait in ``.dbdicom_xr/writing/<name>/``, which no scan looks into. Once a manifest says that
+they are all there, they move among the staged files and become staged instances, in one act with
+the removal of those that they replace, by the same journal as a save.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from dbdicom_xr.emit.writer import Manifest, read_manifest, remove_write
+from dbdicom_xr.errors import (
+    DbdicomError,
+    DicomWarning,
+    Locked,
+    NotInDatabase,
+    SaveRecovered,
+    StagingNotWritable,
+)
+from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.files import TEMPORARY_SUFFIX
+from dbdicom_xr.index.scan import FOLDER_NAME
+from dbdicom_xr.records.current import levels_to_user
+from dbdicom_xr.records.expected import forget
+from dbdicom_xr.records.placing import constant, identity_of, key_of_node
+from dbdicom_xr.records.saving import STAGED_FOLDER, Job, SavePlan, carry_out
+from dbdicom_xr.staging.changing import Change, Selection
+from dbdicom_xr.staging.encode import encode
+from dbdicom_xr.staging.journal import Step
+from dbdicom_xr.staging.lease import Process, has_ended, this_process
+from dbdicom_xr.staging.patch import Patch, PatchKey, Role
+
+if TYPE_CHECKING:
+    from dbdicom_xr.records.database import Database
+    from dbdicom_xr.records.levels import Series
+
+__all__ = ["Goal", "Mode", "adopt", "begin_write", "give_up", "sweep"]
+
+Mode = Literal["w", "a"]
+
+_WRITING: Final = f"{FOLDER_NAME}/writing"
+_GOAL: Final = "goal"
+_CHARSET: Final = Key(0x00080005)
+# What a process of another machine has left behind, and nobody has touched since.
+_FORGOTTEN_SECONDS: Final = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where written images are to go.
+
+    Parameters
+    ----------
+    key : SeriesKey
+        The series that their headers name.
+    mode : {"w", "a"}
+        Whether they replace its images.
+    whole_numbers : bool
+        Whether the array held integers, which are expected to be kept exactly.
+    process : Process
+        Which plans the write, and takes it into the database.
+    """
+
+    key: SeriesKey
+    mode: Mode
+    whole_numbers: bool
+    process: Process
+
+
+def begin_write(database: Database, key: SeriesKey, mode: Mode, *, whole_numbers: bool) -> str:
+    """Make the folder of a write and return its path.
+
+    Raises
+    ------
+    Locked
+        Another process is changing the database.
+    StagingNotWritable
+        The folder of the database cannot be written to.
+    """
+    database._staging.require_no_batch("Writing an array")
+    database._take()
+    folder = os.path.join(database.path_on_disk, _WRITING, secrets.token_hex(6))
+    goal = json.dumps([key, mode, whole_numbers, this_process()]).encode()
+    try:
+        os.makedirs(folder)
+        with open(os.path.join(folder, _GOAL), "xb") as file:
+            file.write(goal)
+    except OSError as error:
+        raise StagingNotWritable(
+            f"Images that are not saved yet lie inside {database.path_on_disk}, which cannot be "
+            f"written to: {error.strerror}. Write them into another database: db.database(path, "
+            "create=True).new_series()."
+        ) from error
+    return folder
+
+
+def _goal_of(folder: str) -> Goal | None:
+    try:
+        with open(os.path.join(folder, _GOAL), "rb") as file:
+            key, mode, whole_numbers, process = json.load(file)
+        return Goal(SeriesKey(*key), mode, whole_numbers, Process(*process))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def give_up(folder: str) -> None:
+    """Remove what was written, and expect no more of it."""
+    forget(folder)
+    remove_write(folder)
+
+
+# -- into the database -------------------------------------------------------------------------
+
+
+def adopt(database: Database, folder: str, series: Series | None = None) -> None:
+    """Make written images instances of their series.
+
+    Parameters
+    ----------
+    database : Database
+    folder : str
+        Of the write, with its manifest.
+    series : Series, optional
+        To which they go, whatever it is called by now.
+
+    Raises
+    ------
+    NotInDatabase
+        The series was removed meanwhile.
+    SaveFailed
+        A file could not be moved; the series is as it was.
+    """
+    manifest, goal = read_manifest(folder), _goal_of(folder)
+    assert manifest is not None
+    assert goal is not None
+    staging = database._staging
+    with staging.changing:
+        staging.require_no_batch("Writing an array")
+        database._take()
+        file = staging.take()
+        staging.flush()
+        with database._lock:
+            database._look_again()
+            target = goal.key if series is None else key_of_node(series._node)
+            plan = SavePlan(database, database._view())
+            new = _changed(database, plan, goal, manifest, target)
+            name = os.path.basename(folder)
+            plan.jobs = [
+                Job(Step("move", f"{plan.root}/{STAGED_FOLDER}/{name}/{one}",
+                         source=os.path.join(folder, one)), {})
+                for one in manifest.files
+            ]  # fmt: skip
+            carry_out(database, file, plan, new, f"Staging in {plan.root}")
+    give_up(folder)
+    if goal.whole_numbers and manifest.error:
+        warnings.warn(
+            f"Integers of more than 65,536 different sizes do not fit 16 bits: they were rounded, "
+            f"by {manifest.error:.3g} at most. dtype='float64' keeps them, as a Parametric Map.",
+            DicomWarning,
+            stacklevel=levels_to_user(),
+        )
+
+
+def _changed(
+    database: Database, plan: SavePlan, goal: Goal, manifest: Manifest, target: SeriesKey
+) -> Any:
+    """Return what is staged once the images are in."""
+    node = database._tree().at("series", target)
+    if node is None:
+        raise NotInDatabase(
+            "The series that an array was written to is not there any more, so that its images "
+            "were not kept."
+        )
+    change = Change(plan.view)
+    table = None if node.row is None or not node.row.instances else database._table(node.row)
+    if goal.mode == "w" and table is not None:
+        images = np.flatnonzero(table.places["offset"] >= 0)
+        if len(images):
+            change.remove(Selection(target, images))
+    count = len(manifest.uids)
+    patch = Patch.bare(
+        PatchKey(goal.key, target, Role.STAGED), "", np.full(count, -1), manifest.uids
+    )
+    if target != goal.key:  # renamed since the write was planned
+        before, after = identity_of(goal.key), identity_of(target)
+        edits = {key: value for key, value in after.items() if before.get(key) != value}
+        if any(value is not None and value.kind.charset for value in edits.values()):
+            edits[_CHARSET] = encode(_CHARSET.tag, "ISO_IR 192")
+        patch = patch.edited(constant(edits, count))
+    change.add(patch)
+    return change.result()
+
+
+def sweep(database: Database) -> None:
+    """Take in what a process that has ended had finished, and remove what it had not."""
+    place = os.path.join(database.path_on_disk, _WRITING)
+    try:
+        names = os.listdir(place)
+    except OSError:
+        return
+    for name in names:
+        folder = os.path.join(place, name)
+        if name.endswith(TEMPORARY_SUFFIX):
+            remove_write(folder)
+            continue
+        goal = _goal_of(folder)
+        ended = None if goal is None else has_ended(goal.process)
+        if ended is None:
+            with suppress(OSError):
+                ended = time.time() - os.stat(folder).st_mtime > _FORGOTTEN_SECONDS
+        if not ended:
+            continue
+        manifest = None if goal is None else read_manifest(folder)
+        if manifest is None or _is_in(database, manifest):
+            remove_write(folder)
+            continue
+        _adopt_left_behind(database, folder)
+    with suppress(OSError):
+        os.rmdir(place)
+
+
+def _is_in(database: Database, manifest: Manifest) -> bool:
+    """Return whether images were taken in, and only their folder was left."""
+    patches = database._staging.layer().patches
+    return any(
+        manifest.uids[0] in patch.uids for key, patch in patches.items() if key.role == Role.STAGED
+    )
+
+
+def _adopt_left_behind(database: Database, folder: str) -> None:
+    try:
+        adopt(database, folder)
+    except (Locked, StagingNotWritable):
+        return  # another process is at it
+    except NotInDatabase:
+        remove_write(folder)
+        return
+    except DbdicomError as error:
+        warnings.warn(
+            f"An array was written by a process that has ended, but its images in {folder} could "
+            f"not be taken in: {error}",
+            DicomWarning,
+            stacklevel=levels_to_user(),
+        )
+        return
+    warnings.warn(
+        f"A process had written an array, and was ended before its images were in "
+        f"{database.path_on_disk}. They are there now, staged: save() keeps them, restore() gives "
+        "them up.",
+        SaveRecovered,
+        stacklevel=levels_to_user(),
+    )

@@ -1,0 +1,475 @@
+"""Arrays into series: what the new images say, and the graph that writes them.
+
+Nothing of the series changes before all images are on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.emit.compress import syntax_uid
+from dbdicom_xr.emit.elements import Elements, constant, key_of, per_image, take
+from dbdicom_xr.emit.kinds import Kind, complete, kind_for, kind_named, rescale_type, template
+from dbdicom_xr.emit.plan import GAP, Form, WritePlan, store_plan
+from dbdicom_xr.emit.tracing import untraced
+from dbdicom_xr.emit.writer import BlockWriter, leave_manifest, range_of
+from dbdicom_xr.errors import DicomWarning, InvalidValue
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.merge import instance_numbers
+from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.pixels.quantise import Target, require_numbers
+from dbdicom_xr.records.adopting import Mode, adopt, begin_write, give_up
+from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.current import levels_to_user
+from dbdicom_xr.records.deriving import derived
+from dbdicom_xr.records.edits import encoded_one
+from dbdicom_xr.records.expected import adopt_finished, expect
+from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.image_planes import image_planes, label_elements
+from dbdicom_xr.records.modules import IDENTITY, keys_of
+from dbdicom_xr.records.placing import identity_of, key_of_node, said_at
+from dbdicom_xr.records.sources import Sources, sources_of
+from dbdicom_xr.staging.uids import new_uid, new_uids
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dbdicom_xr.records.levels import Series
+
+__all__ = ["write_array"]
+
+_PIXEL_DIMS: Final = ("x", "y", "channel")
+_INSTANCE_NUMBER: Final = Key(0x00200013)
+_MODALITY: Final = Key(0x00080060)
+_CLASS: Final = Key(0x00080016)
+_FRAME_OF_REFERENCE: Final = Key(0x00200052)
+_OF_THE_ARRAY: Final = (
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "SamplesPerPixel", "PhotometricInterpretation", "PixelData", "RescaleSlope",
+    "RescaleIntercept", "NumberOfFrames", "SOPClassUID",
+)  # fmt: skip
+# A block of one task holds several copies of its images for a moment.
+_BLOCK_BYTES: Final = 64 << 20
+_LOOK_SECONDS: Final = 0.3
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How an array is to be written."""
+
+    mode: Mode
+    dtype: str | None
+    scale: Literal["frame", "series"]
+    form: Form
+    transfer_syntax: str
+
+
+def write_array(
+    series: Series,
+    array: Any,
+    header: Any = None,
+    *,
+    pixels_first: bool = False,
+    mode: str = "w",
+    dtype: Any = None,
+    scale: str = "frame",
+    multiframe: bool = False,
+    transfer_syntax: str | None = None,
+    compute: bool = True,
+    affine: npt.ArrayLike | None = None,
+    spacing: Sequence[float] | None = None,
+    kind: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Any:
+    """Write an array into a series; see :meth:`Series.set_array`.
+
+    Parameters
+    ----------
+    kind : {"mri", "ct", "pet", "sc"}, optional
+        The kind of object; by default that of the sources.
+    """
+    options = _options(mode, dtype, scale, multiframe, transfer_syntax)
+    labelled = _labelled(array, header, pixels_first, kind)
+    require_numbers(labelled.dtype)
+    sources = _sources(series, labelled, header, options)
+    depth = labelled.ndim - (3 if "channel" in labelled.dims else 2)
+    shape, names = labelled.shape[:depth], [str(dim) for dim in labelled.dims[:depth]]
+    cells = int(np.prod(shape, dtype=np.int64))
+    if not labelled.size:
+        raise InvalidValue(f"There is nothing to write in an array of shape {labelled.shape}.")
+    wanted = _kind(series, sources, "channel" in labelled.dims, kind)
+    given = dict(encoded_one(parse_name(n), v) for n, v in (attributes or {}).items())
+    _refuse(given)
+    if sources is None:
+        elements = {**template(wanted, cells), **untraced(wanted, cells)}
+    else:
+        elements = derived(sources, wanted)
+    slopes, intercepts = _source_scales(sources, cells)
+    elements.update(image_planes(labelled, sources, affine=affine, spacing=spacing))
+    elements.update(label_elements(labelled, sources))
+    kept = _cells_with_images(sources, cells)
+    if not len(kept):
+        raise InvalidValue("The array holds gaps only: there is no image to write.")
+    elements = take(elements, kept)
+    count = len(kept)
+    _put_in_place(series, elements, count, sources)
+    for key, encoded in given.items():
+        elements.pop(key, None)
+        if encoded is not None:
+            elements[key] = constant(key, encoded, count)
+    complete(wanted, elements, count)
+    _identify(series, elements, count, options)
+    images = np.full(cells, GAP, np.int64)
+    images[kept] = np.arange(count)
+    plan = WritePlan(
+        elements, images, shape, names,
+        frame=(labelled.sizes["y"], labelled.sizes["x"]),
+        dtype=options.dtype or "",
+        target=_target(wanted, options),
+        form=options.form,
+        transfer_syntax=options.transfer_syntax,
+        rescales=wanted.rescales,
+        rescale_type=rescale_type(wanted, elements),
+        slopes=slopes[kept],
+        intercepts=intercepts[kept],
+    )  # fmt: skip
+    return _carried_out(series, labelled, plan, options, compute=compute)
+
+
+# -- what is asked for ---------------------------------------------------------------------------
+
+
+def _options(mode: Any, dtype: Any, scale: Any, multiframe: Any, transfer_syntax: Any) -> _Options:
+    if mode not in ("w", "a"):
+        raise InvalidValue(f"mode is {mode!r}; it can be 'w' (replace the images) or 'a' (add).")
+    if scale not in ("frame", "series"):
+        raise InvalidValue(f"scale is {scale!r}; it can be 'frame' or 'series'.")
+    name = None if dtype is None else np.dtype(dtype).name
+    if name not in (None, "float32", "float64"):
+        raise InvalidValue(
+            f"dtype is {dtype!r}; it can be None (16 bits per pixel), 'float32' or 'float64' "
+            "(Parametric Maps). To write other integers, convert the array: array.astype(...)."
+        )
+    syntax = syntax_uid(transfer_syntax)
+    if name is not None and (multiframe or transfer_syntax is not None):
+        raise InvalidValue(
+            "Parametric Maps (dtype='float32' or 'float64') are multi-frame files without "
+            "compression: leave out multiframe and transfer_syntax."
+        )
+    form: Form = "maps" if name else "multiframe" if multiframe else "images"
+    return _Options(mode, name, scale, form, syntax)
+
+
+def _refuse(given: Mapping[Key, Any]) -> None:
+    """Refuse attributes that follow from elsewhere."""
+    for name, key in IDENTITY.items():
+        if key in given:
+            raise InvalidValue(f"{name} cannot be given: the series that is written to decides it.")
+    for keyword in _OF_THE_ARRAY:
+        if key_of(keyword) in given:
+            raise InvalidValue(f"{keyword} cannot be given: it follows from the array.")
+
+
+def _labelled(array: Any, header: Any, pixels_first: bool, kind: str | None) -> xr.DataArray:
+    """Return an array as a lazy DataArray whose last dimensions are those of the pixels."""
+    import dask.array as da
+    import xarray as xr
+
+    if not isinstance(array, xr.DataArray):
+        if not hasattr(array, "ndim") or not hasattr(array, "dtype"):
+            raise InvalidValue(
+                f"An array is needed (xarray, numpy or dask), not {type(array).__name__}."
+            )
+        array = xr.DataArray(array, dims=_dims(array, header, pixels_first, kind))
+    missing = [dim for dim in ("x", "y") if dim not in array.dims]
+    if missing:
+        raise InvalidValue(
+            f"The array has dimensions {', '.join(map(repr, array.dims))}, and none called "
+            f"{' and '.join(map(repr, missing))}: x counts columns, y counts rows. "
+            "array.rename({...}) gives them their names."
+        )
+    pixels = [dim for dim in _PIXEL_DIMS if dim in array.dims]
+    if array.sizes.get("channel", 3) != 3:
+        raise InvalidValue(
+            f"The dimension 'channel' has {array.sizes['channel']} elements; colours have 3."
+        )
+    array = array.transpose(..., *pixels)
+    data = array.data
+    if not isinstance(data, da.Array):
+        data = da.from_array(np.asanyarray(data), chunks=_whole(array, "auto"))  # type: ignore[no-untyped-call]
+    chunks = _whole(array, data.chunks)
+    result: xr.DataArray = array.copy(data=data.rechunk(chunks))
+    return result
+
+
+def _whole(array: xr.DataArray, chunks: Any) -> Any:
+    """Return chunks that hold whole images, and not too many of them."""
+    import dask.array as da
+
+    depth = array.ndim - (3 if "channel" in array.dims else 2)
+    pixels = dict.fromkeys(range(depth, array.ndim), -1)
+    wanted: dict[int, Any] = dict(pixels)
+    size = int(np.prod(array.shape[depth:], dtype=np.int64)) * array.dtype.itemsize
+    most = max(1, _BLOCK_BYTES // max(size, 1))
+    if chunks == "auto" or np.prod([max(c) for c in chunks[:depth]], dtype=float) > 4 * most:
+        left = most
+        for axis in reversed(range(depth)):
+            here = array.shape[axis] if chunks == "auto" else max(chunks[axis])
+            wanted[axis] = max(1, min(here, left))
+            left = max(1, left // max(wanted[axis], 1))
+    if chunks == "auto":
+        return da.core.normalize_chunks(wanted, array.shape, dtype=array.dtype)  # type: ignore[no-untyped-call]
+    return wanted
+
+
+def _dims(array: Any, header: Any, pixels_first: bool, kind: str | None) -> list[str]:
+    """Return names for the dimensions of an array that has none."""
+    depth = array.ndim - 2
+    colour = False
+    if isinstance(header, Header):
+        colour = array.ndim == header.ndim + 3 and array.shape[-1] == 3
+    elif kind == "sc":
+        colour = array.ndim > 2 and array.shape[-1] == 3 and array.dtype == np.uint8
+    depth -= colour
+    if depth < 0:
+        raise InvalidValue(f"The array has {array.ndim} dimensions; an image has two.")
+    dims = [f"dim_{i}" for i in range(depth - 1)] + ["n"] * (depth > 0)
+    if isinstance(header, Header) and header.dims is not None and len(header.dims) == depth:
+        dims = list(header.dims)
+    channel = ["channel"] if colour else []
+    return ["x", "y", *dims, *channel] if pixels_first else [*dims, "x", "y", *channel]
+
+
+# -- what the images say --------------------------------------------------------------------------
+
+
+def _sources(series: Series, array: xr.DataArray, header: Any, options: _Options) -> Sources | None:
+    """Return the frames that an array was made from, None where it gets a neutral header."""
+    import warnings
+
+    if isinstance(header, str):
+        if header != "template":
+            raise InvalidValue(f"header is {header!r}; a text can only be 'template'.")
+        return None
+    if header is None and not _carries(array):
+        node = series._node
+        if options.mode == "w" and node.row is not None and node.row.instances:
+            warnings.warn(
+                f"The array does not tell what it was made from, so that its images in {series!r} "
+                "get a neutral header, of no scanner and no place. header=... gives them one; "
+                "header='template' silences this.",
+                DicomWarning,
+                stacklevel=levels_to_user(),
+            )
+        return None
+    return sources_of(array, header)
+
+
+def _carries(array: xr.DataArray) -> bool:
+    """Return whether an array says anything of where it is from."""
+    return "SOPInstanceUID" in array.coords or any(
+        name in array.attrs for name in ("database", "SeriesInstanceUID")
+    )
+
+
+def _kind(series: Series, sources: Sources | None, colour: bool, name: str | None) -> Kind:
+    if name is not None:
+        return (
+            kind_named(name)
+            if not colour
+            else kind_for(kind_named("sc").sop_class, "OT", colour=True)
+        )
+    if sources is not None:
+        sop_class, modality = _text(sources.first(_CLASS)), _text(sources.first(_MODALITY))
+    else:
+        said = {**said_at(series.database, series._node)}
+        made = series.SOPClassUID
+        sop_class = made[0] if made else kind_named("mri").sop_class
+        encoded = said.get(_MODALITY)
+        modality = "" if encoded is None else encoded.value.decode("ascii").strip()
+        if not made and modality:
+            by_modality = {"MR": "mri", "CT": "ct", "PT": "pet"}.get(modality, "sc")
+            sop_class = kind_named(by_modality).sop_class
+    return kind_for(sop_class, modality, colour=colour)
+
+
+def _target(kind: Kind, options: _Options) -> Target:
+    """Return how pixels are stored; the frames of one object share their type and padding."""
+    if options.form == "multiframe":
+        return replace(kind.target, signed=False, reserve=True)
+    return kind.target
+
+
+def _text(column: Any) -> str:
+    if column is None:
+        return ""
+    return str(next((value for value in column.decoded() if value), ""))
+
+
+def _source_scales(
+    sources: Sources | None, cells: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return slope and intercept of the sources of each image, NaN where they differ."""
+    slopes, intercepts = np.full(cells, np.nan), np.full(cells, np.nan)
+    if sources is None:
+        return slopes, intercepts
+    for values, keyword in ((slopes, "RescaleSlope"), (intercepts, "RescaleIntercept")):
+        column = sources.common(key_of(keyword))
+        if column is not None:
+            known = np.array([_number(value) for value in column.decoded()] + [np.nan])
+            values[:] = known[column.codes_of()]
+    return slopes, np.where(np.isnan(slopes), np.nan, intercepts)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else np.nan
+
+
+def _cells_with_images(sources: Sources | None, cells: int) -> npt.NDArray[np.intp]:
+    if sources is None:
+        return np.arange(cells)
+    return np.flatnonzero(np.diff(sources.starts) > 0)
+
+
+def _put_in_place(series: Series, elements: Elements, count: int, sources: Sources | None) -> None:
+    """Give images what describes the patient, the study and the series that they come into."""
+    database, node = series.database, series._node
+    said = said_at(database, node)
+    strict = [*keys_of("patient"), *keys_of("study")]
+    same_patient = sources is not None and all(
+        (table.series.key.patient_id, table.series.key.patient_name) == node.patient
+        for table in sources.tables
+    )
+    if not same_patient:
+        strict += keys_of("patient study")
+        if sources is not None and _FRAME_OF_REFERENCE in elements:
+            elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
+    for key in strict:
+        elements.pop(key, None)
+    for key, encoded in said.items():
+        if encoded is not None and key != _MODALITY:
+            elements[key] = constant(key, encoded, count)
+
+
+def _identify(series: Series, elements: Elements, count: int, options: _Options) -> None:
+    """Give images their place in the tree, new UIDs and numbers."""
+    node = series._node
+    for key, encoded in identity_of(key_of_node(node)).items():
+        if encoded is not None:
+            elements[key] = constant(key, encoded, count)
+    first = 1
+    if options.mode == "a" and node.row is not None and node.row.instances:
+        table = series._own_table
+        column = table.column(_INSTANCE_NUMBER)
+        numbers = instance_numbers(
+            {} if column is None else {_INSTANCE_NUMBER: column}, len(table.places)
+        )
+        known = numbers[np.isfinite(numbers)]
+        first = int(known.max()) + 1 if len(known) else len(table.places) + 1
+    single = options.form == "multiframe"
+    # In order: instances with equal numbers stand in the order of their UIDs.
+    uids = [new_uid()] * count if single else sorted(new_uids(count))
+    elements[IDENTITY["SOPInstanceUID"]] = per_image("SOPInstanceUID", uids)
+    numbers_of = [first] * count if single else list(range(first, first + count))
+    elements[_INSTANCE_NUMBER] = per_image("InstanceNumber", numbers_of)
+
+
+# -- doing it --------------------------------------------------------------------------------------
+
+
+def _carried_out(
+    series: Series, array: xr.DataArray, plan: WritePlan, options: _Options, *, compute: bool
+) -> Any:
+    database = series.database
+    whole_numbers = array.dtype.kind in "biu" and options.form != "maps"
+    folder = begin_write(
+        database, key_of_node(series._node), options.mode, whole_numbers=whole_numbers
+    )
+    try:
+        store_plan(folder, plan)
+        data = array.data.astype(options.dtype) if options.dtype else array.data
+        writing = _graph(data, plan, folder, options, _Result(series))
+        if not compute:
+            expect(series, folder)
+            if not database._staging.layer().unsaved:
+                database._staging.give()
+            return writing
+        with _progress(series, folder, plan.count):
+            writing.compute()
+        adopt(database, folder, series)
+    except BaseException:
+        give_up(folder)
+        if not database._staging.layer().unsaved:
+            database._staging.give()
+        raise
+    return series
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Holds the series in a graph: dask would look into a record, which is a mapping."""
+
+    series: Series
+
+    def __dask_tokenize__(self) -> Any:
+        return repr(self.series)
+
+
+def _graph(data: Any, plan: WritePlan, folder: str, options: _Options, result: _Result) -> Any:
+    """Return the write as a Delayed that gives the series."""
+    from dask.delayed import delayed
+
+    depth = len(plan.shape)
+    more = {}
+    if options.scale == "series" and options.form != "maps":
+        more["ends"] = delayed(np.asarray)(range_of(data))
+    errors = data.map_blocks(
+        BlockWriter(folder),
+        dtype=np.float64,
+        drop_axis=list(range(depth, data.ndim)),
+        meta=np.empty((0,) * depth),
+        name=f"write-{os.path.basename(folder)}",
+        **more,
+    )
+    blocks = errors.to_delayed().ravel().tolist()
+    return delayed(_finish, pure=False)(folder, blocks, result)
+
+
+def _finish(folder: str, errors: Sequence[Any], result: _Result) -> Series:
+    """Say that all images are there; the process that expects them takes them in."""
+    leave_manifest(folder, errors)
+    adopt_finished(os.path.dirname(os.path.dirname(os.path.dirname(folder))))
+    return result.series
+
+
+@contextmanager
+def _progress(series: Series, folder: str, count: int) -> Iterator[None]:
+    """Show how many images there are, whoever writes them."""
+    ended = threading.Event()
+
+    def look() -> None:
+        known = 0
+        while not ended.wait(_LOOK_SECONDS):
+            try:
+                now = sum(name.endswith(".dcm") for name in os.listdir(folder))
+            except OSError:
+                return
+            bar.update(max(0, now - known))
+            known = max(now, known)
+
+    with progress_bar(count, f"Writing {series.name}", "image", series.database._own_voice) as bar:
+        thread = threading.Thread(target=look, name="dbdicom_xr progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
