@@ -34,6 +34,7 @@ __all__ = [
     "Origins",
     "derived_image_type",
     "described",
+    "equipment_item",
     "moments",
     "source_images",
     "untraced",
@@ -267,23 +268,18 @@ def described(earlier: str | None) -> str:
     return both if len(both) <= _LONGEST_TEXT else DERIVATION
 
 
-def with_equipment(earlier: bytes, now: datetime) -> Encoded:
-    """Return ContributingEquipmentSequence with this package as the last item (PS3.3 C.12.1).
+def equipment_item(now: datetime) -> Encoded:
+    """Return ContributingEquipmentSequence with one item: this package (PS3.3 C.12.1).
 
     Parameters
     ----------
-    earlier : bytes
-        What the source says of other equipment.
     now : datetime
 
     Examples
     --------
     >>> from datetime import UTC
-    >>> first = with_equipment(b"", datetime(2026, 3, 1, 12, tzinfo=UTC))
-    >>> b"20260301120000.000000+0000" in first.value
-    True
-    >>> both = with_equipment(first.value, datetime(2026, 3, 1, 13, tzinfo=UTC))
-    >>> both.value.startswith(first.value)
+    >>> item = equipment_item(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    >>> b"20260301120000.000000+0000" in item.value
     True
     """
     made = encode(
@@ -302,8 +298,28 @@ def with_equipment(earlier: bytes, now: datetime) -> Encoded:
         },
     )
     assert made is not None
+    return made
+
+
+def with_equipment(earlier: bytes, now: datetime) -> Encoded:
+    """Return ContributingEquipmentSequence with this package as the last item.
+
+    Parameters
+    ----------
+    earlier : bytes
+        What the source says of other equipment.
+    now : datetime
+
+    Examples
+    --------
+    >>> now = datetime(2026, 3, 1, 12)
+    >>> first = with_equipment(b"", now)
+    >>> with_equipment(first.value, now).value == 2 * first.value
+    True
+    """
+    made = equipment_item(now)
     kept = sequence([one.content for one in _items(earlier)], False)
-    # The text of earlier items may be in another character set than ASCII: UTF-8, as everywhere.
+    # The text of earlier items is in UTF-8, as everywhere here.
     charset = made.kind.charset if earlier.isascii() else UTF8
     return Encoded(Encoding("SQ", charset=charset), kept + made.value)
 

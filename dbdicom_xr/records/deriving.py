@@ -39,6 +39,7 @@ from dbdicom_xr.index.functional import PER_FRAME, SHARED
 from dbdicom_xr.index.mosaic import is_tiled
 from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.index.values import Kind as Encoding
 from dbdicom_xr.records.attributes import Attribute, Custom, parse_name
 from dbdicom_xr.records.classic import SPELLINGS, Spelling, stays
 from dbdicom_xr.records.gathered import Sources
@@ -64,6 +65,7 @@ _INHERITED: Final = {
     "BurnedInAnnotation": "YES",
     "RecognizableVisualFeatures": "YES",
 }
+_CODES: Final = Encoding("CS")
 _IMAGE_TYPE: Final = key_of("ImageType")
 _SOP_CLASS: Final = key_of("SOPClassUID")
 
@@ -271,17 +273,16 @@ def _image_types(sources: Sources, kind: Kind) -> Column:
         places.append(cells.astype(np.int64))
         pool += [[], *map(_words, values.distinct)]
     pairs = np.unique(np.concatenate(places) * max(len(pool), 1) + np.concatenate(names))
-    types = np.empty(len(sources), object)
+    types: list[tuple[str, ...]] = [()] * len(sources)
     for cell, group in groupby(pairs.tolist(), lambda pair: pair // len(pool)):
         types[cell] = tuple(_agreed([pool[pair % len(pool)] for pair in group]))
-    known: dict[Any, list[str]] = {}
-    for image, found in enumerate(types.tolist()):
-        if found not in known:
-            known[found] = derived_image_type(found or (), kind.name)
-        types[image] = known[found]
-    column = _column(_IMAGE_TYPE, types)
-    assert column is not None
-    return column
+    known = {found: number for number, found in enumerate(dict.fromkeys(types))}
+    # Not checked: some scanners write values there that CS does not allow.
+    texts = ["\\".join(derived_image_type(found, kind.name)) for found in known]
+    values = [
+        Encoded(_CODES, (text + " " * (len(text) % 2)).encode("ascii", "replace")) for text in texts
+    ]
+    return delta(_IMAGE_TYPE, values, np.array([known[found] for found in types]), len(types))
 
 
 def _words(value: Any) -> list[str]:
