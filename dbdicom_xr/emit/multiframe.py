@@ -1,0 +1,453 @@
+"""Many MR images as one Enhanced MR object (PS3.3 A.36.2).
+
+Owns what is said of the object as a whole, the order of the frames, and what becomes of attributes
+that have no place in it. The functional groups are in ``mr_macros``.
+"""
+
+from __future__ import annotations
+
+import re
+from math import nan
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.emit.elements import Elements, key_of
+from dbdicom_xr.emit.macros import (
+    Frames,
+    Member,
+    Part,
+    copied,
+    item_of,
+    made,
+    per_frame,
+    private_parts,
+    shared,
+)
+from dbdicom_xr.emit.mr_macros import FRAME_TYPE, MACROS, PULSE_SEQUENCE, image_types, mr_macros
+from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.geometry.planes import positions_along_normal
+from dbdicom_xr.geometry.stacks import SAME_PLACE, split_by_orientation
+from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.functional import PER_FRAME, SHARED
+from dbdicom_xr.index.table import Values
+from dbdicom_xr.staging.encode import Encoded, encode
+from dbdicom_xr.staging.uids import new_uid
+
+__all__ = ["ENHANCED_MR", "enhanced_mr"]
+
+ENHANCED_MR: Final = "1.2.840.10008.5.1.4.1.1.4.1"
+
+_PIXELS: Final = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+# What has one value for all frames, or cannot be one object (PS3.3 C.7.6.3, C.7.4.1).
+_ONE_VALUE: Final = (
+    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "FrameOfReferenceUID",
+)  # fmt: skip
+# What an image says of itself as a file, and a frame cannot say.
+_OF_A_FILE: Final = (
+    "SOPInstanceUID", "InstanceNumber", "InstanceCreationDate", "InstanceCreationTime",
+    "ContentDate", "ContentTime", "SmallestImagePixelValue", "LargestImagePixelValue",
+    "SliceLocation", "ImagesInAcquisition", "NumberOfFrames", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence", "DimensionIndexSequence",
+    "DimensionOrganizationType", "DimensionIndexValues", "StackID", "InStackPositionNumber",
+    "FrameIncrementPointer", "IconImageSequence", "FileSetID",
+)  # fmt: skip
+# What the patient, the study and the series say is one for all.
+_OF_THE_SERIES: Final = frozenset(
+    key_of(keyword)
+    for keyword in (
+        "SpecificCharacterSet", "StudyInstanceUID", "SeriesInstanceUID", "StudyDate", "StudyTime",
+        "SeriesDate", "SeriesTime", "AccessionNumber", "Modality", "Manufacturer",
+        "InstitutionName", "InstitutionAddress", "ReferringPhysicianName", "StationName",
+        "StudyDescription", "SeriesDescription", "InstitutionalDepartmentName",
+        "PerformingPhysicianName", "OperatorsName", "ManufacturerModelName", "ProtocolName",
+        "DeviceSerialNumber", "SoftwareVersions", "PatientPosition", "StudyID", "SeriesNumber",
+        "Laterality", "PositionReferenceIndicator", "PerformedProcedureStepID",
+        "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime",
+        "PerformedProcedureStepDescription", "RequestAttributesSequence", "TimezoneOffsetFromUTC",
+        "ContributingEquipmentSequence", "AcquisitionContextSequence", "BodyPartExamined",
+    )
+)  # fmt: skip
+_UNKNOWN: Final = "unknown"
+# Type 1 in an enhanced object and often missing in classic ones (PS3.3 C.7.5.2, C.8.13.1).
+_OBJECT: Final = {
+    "Manufacturer": _UNKNOWN,
+    "ManufacturerModelName": _UNKNOWN,
+    "DeviceSerialNumber": _UNKNOWN,
+    "SoftwareVersions": _UNKNOWN,
+    "PositionReferenceIndicator": "",
+    "AcquisitionContextSequence": [],
+    "BurnedInAnnotation": "NO",
+    "LossyImageCompression": "00",
+    "PresentationLUTShape": "IDENTITY",
+    "ContentQualification": "RESEARCH",
+    "ApplicableSafetyStandardAgency": "IEC",
+    "InstanceNumber": 1,
+}
+# Of an object that is not derived (PS3.3 C.8.13.1).
+_OF_AN_ACQUISITION: Final = (
+    Member("AcquisitionDuration", default=nan),
+    Member("ResonantNucleus", translate=lambda name: {"H1": "1H"}.get(name, name),
+           of=("ImagedNucleus",), default="1H"),
+    Member("KSpaceFiltering", default="NONE"),
+)  # fmt: skip
+# Attributes by which frames are counted, the macro they stand in, and the classic keyword.
+_DIMENSIONS: Final = (
+    ("TemporalPositionIndex", "FrameContentSequence", "TemporalPositionIdentifier"),
+    ("EffectiveEchoTime", "MREchoSequence", "EchoTime"),
+    ("InversionTimes", "MRModifierSequence", "InversionTime"),
+    ("FlipAngle", "MRTimingAndRelatedParametersSequence", "FlipAngle"),
+    ("RepetitionTime", "MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+    ("NominalCardiacTriggerDelayTime", "CardiacSynchronizationSequence", "TriggerTime"),
+    ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
+    ("DiffusionGradientOrientation", "MRDiffusionSequence", "DiffusionGradientOrientation"),
+    ("ComplexImageComponent", "MRImageFrameTypeSequence", "ComplexImageComponent"),
+    ("FrameAcquisitionDateTime", "FrameContentSequence", "AcquisitionTime"),
+)  # fmt: skip
+
+
+def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
+    """Return all elements of the Enhanced MR object that holds MR images, but its pixels.
+
+    Parameters
+    ----------
+    elements : Elements
+        What the images say, by the attributes of classic MR images or of functional groups, also
+        of their pixels. A row per image, which become the frames in this order.
+    images : int
+
+    Returns
+    -------
+    dict of Key to Encoded
+        SOPInstanceUID is a new one, unless all images say the same.
+
+    Raises
+    ------
+    InvalidValue
+        The images cannot be one object: their sizes, the encoding of their pixels or their frames
+        of reference differ.
+
+    Notes
+    -----
+    PS3.3 A.36.2 and C.8.13. What frames agree in stands in the shared functional groups, each macro
+    as a whole. Attributes without a place in a macro stay as they are where all frames agree; the
+    others stand, frame by frame, in the Unassigned Per-Frame Converted Attributes Sequence
+    (PS3.3 C.7.6.16.2.25.2), private ones too. What describes one file (InstanceNumber,
+    SliceLocation, the smallest pixel value...) follows from the frame, or is left out. What of the
+    patient, the study and the series differs is taken from the first image.
+
+    10,000 images take about 2 s.
+
+    Examples
+    --------
+    >>> from dbdicom_xr.emit.elements import constant, per_image
+    >>> elements = {
+    ...     key_of("EchoTime"): per_image("EchoTime", [2.0, 4.0]),
+    ...     key_of("FlipAngle"): constant("FlipAngle", 15, 2),
+    ... }
+    >>> made = enhanced_mr(elements, 2)
+    >>> made[key_of("NumberOfFrames")].value
+    b'2 '
+    """
+    _require_one_object(elements)
+    frames = Frames(elements, images)
+    types = image_types(frames)
+    words = types.occurring()
+    original = any(value[0] != "DERIVED" for value in words)
+    parts = mr_macros(frames, types, original)
+    content, dimensions = _frame_content(frames, original)
+    left, result = _left_over(frames, original)
+    parts += left
+    for keyword, value in _described(frames, words, original).items():
+        result[key_of(keyword)] = _encoded(keyword, value)
+    for keyword, value in {**_OBJECT, **_content_time(frames)}.items():
+        if not (key_of(keyword) in result and result[key_of(keyword)].value):
+            result[key_of(keyword)] = _encoded(keyword, value)
+    result.update((key_of(keyword), _encoded(keyword, value)) for keyword, value in dimensions)
+    together = [part for part in parts if part.is_constant]
+    each = [content, *[part for part in parts if not part.is_constant]]
+    result[Key(SHARED)] = shared(together)
+    result[Key(PER_FRAME)] = per_frame(each, images)
+    return result
+
+
+def _encoded(keyword: str, value: Any) -> Encoded:
+    encoded = encode(key_of(keyword).tag, value)
+    assert encoded is not None
+    return encoded
+
+
+def _require_one_object(elements: Elements) -> None:
+    for keyword in _ONE_VALUE:
+        column = elements.get(key_of(keyword))
+        found = [] if column is None else sorted({str(value) for value in column.decoded()})
+        if len(found) > 1:
+            raise InvalidValue(
+                f"These images cannot be the frames of one object: {keyword} is "
+                f"{', '.join(found[:4])}{'...' * (len(found) > 4)}. Write them as one file per "
+                "image, multiframe=False, or the parts that agree one by one."
+            )
+
+
+# -- the object ----------------------------------------------------------------------------------
+
+
+def _described(frames: Frames, types: list[list[str]], original: bool) -> dict[str, Any]:
+    """Return what the MR modules say of the object (PS3.3 C.8.13.1, C.8.13.4)."""
+    said: dict[str, Any] = {
+        "SOPClassUID": ENHANCED_MR,
+        "Modality": "MR",
+        "NumberOfFrames": frames.count,
+        "ImageType": [
+            words[0] if len(set(words)) == 1 else "MIXED" for words in zip(*types, strict=True)
+        ],
+    }
+    uids = frames.values("SOPInstanceUID")
+    same = uids is not None and len(uids.occurring()) == 1
+    said["SOPInstanceUID"] = frames.first("SOPInstanceUID") if same else new_uid()
+    for member in FRAME_TYPE:
+        values = frames.known(member, True)
+        found = [] if values is None else list(dict.fromkeys(values.occurring()))
+        said[member.keyword] = found[0] if len(found) == 1 else "MIXED"
+    if not original:
+        return said
+    for member in (*_OF_AN_ACQUISITION, *PULSE_SEQUENCE):
+        values = frames.known(member, True)
+        if values is not None:
+            said[member.keyword] = values.occurring()[0]
+    moments = frames.translated(_moment, *_MOMENT)
+    if known := moments.occurring():
+        said["AcquisitionDateTime"] = min(known)
+    if said.get("EchoPulseSequence") == "GRADIENT":
+        said.pop("MultipleSpinEcho", None)
+    return said
+
+
+def _content_time(frames: Frames) -> dict[str, Any]:
+    """Return ContentDate and ContentTime, which are demanded."""
+    dates = frames.values("ContentDate", "SeriesDate", "StudyDate")
+    times = frames.values("ContentTime", "SeriesTime", "StudyTime")
+    return {
+        "ContentDate": "19000101" if dates is None else max(dates.occurring()),
+        "ContentTime": "000000" if times is None else max(times.occurring()),
+    }
+
+
+def _left_over(frames: Frames, original: bool) -> tuple[list[Part], dict[Key, Encoded]]:
+    """Return what found no place in a macro: as macros of their own, and as elements."""
+    gone = frames.used | MACROS | {key_of(keyword) for keyword in _OF_A_FILE}
+    # Of a derived object the MR Pulse Sequence module tells nothing (PS3.3 A.36.2.3).
+    hidden = set() if original else {key_of(member.keyword) for member in PULSE_SEQUENCE}
+    constant: list[Column] = []
+    varying: list[Column] = []
+    result: dict[Key, Encoded] = {}
+    for key, column in frames.elements.items():
+        group, element = key.tag >> 16, key.tag & 0xFFFF
+        if key in gone or key.tag in _PIXELS or group == 2:
+            continue
+        if group & 1 and not key.creator and (column.codes is not None or element < 0x1000):
+            continue  # a creator, or what has none
+        if key in _OF_THE_SERIES or group == 0x0010:
+            result[key] = _first(column)
+        elif column.codes is not None:
+            varying.append(column)
+        elif key in hidden:
+            constant.append(column)
+        else:
+            result[key] = _first(column)
+    parts = []
+    for keyword, columns in (
+        ("UnassignedSharedConvertedAttributesSequence", constant),
+        ("UnassignedPerFrameConvertedAttributesSequence", varying),
+    ):
+        if columns:
+            standard = [copied(column) for column in columns if not column.key.creator]
+            private = private_parts(column for column in columns if column.key.creator)
+            parts.append(item_of(key_of(keyword).tag, [*standard, *private]))
+    return parts, result
+
+
+def _first(column: Column) -> Encoded:
+    """Return the value of the first image that has one."""
+    codes = column.codes_of()
+    code = int(codes[int((codes >= 0).argmax())])
+    value = column.values[code]
+    assert isinstance(value, bytes)
+    return Encoded(column.kinds[column.kind_of[code]], value)
+
+
+# -- the frames ----------------------------------------------------------------------------------
+
+_MOMENT: Final = (
+    "AcquisitionDate", "AcquisitionTime", "FrameAcquisitionDateTime", "AcquisitionDateTime",
+    "SeriesDate", "StudyDate",
+)  # fmt: skip
+
+
+def _moment(
+    date: Any, time: Any, of_frame: Any, date_time: Any, series: Any, study: Any
+) -> str | None:
+    """Return when a frame was acquired, a DT; the classic attributes count most."""
+    whole = of_frame or date_time
+    if time is None:
+        return None if whole is None else str(whole)
+    day = date or (str(whole)[:8] if whole else None) or series or study
+    if day is None:
+        return None
+    return re.sub(r"[.:-]", "", str(day)) + str(time).replace(":", "")
+
+
+def _ordinal(value: Any) -> int | None:
+    """Return a temporal position, which counts from 1."""
+    return int(value) if isinstance(value, (int, float)) and value >= 1 else None
+
+
+def _frame_content(frames: Frames, original: bool) -> tuple[Part, list[tuple[str, Any]]]:
+    """Return the Frame Content macro, and the dimensions (PS3.3 C.7.6.16.2.2, C.7.6.17)."""
+    moments = frames.translated(_moment, *_MOMENT)
+    times = frames.values("AcquisitionTime", "FrameAcquisitionDateTime")
+    if times is None or bool((moments.codes >= 0)[times.codes >= 0].all()):
+        frames.used.update(
+            key_of(keyword)
+            for keyword in ("AcquisitionDate", "AcquisitionTime", "FrameAcquisitionDateTime")
+        )
+    temporal = frames.translated(_ordinal, "TemporalPositionIdentifier")
+    if bool((temporal.codes >= 0).all()):
+        frames.used.add(key_of("TemporalPositionIdentifier"))
+    else:
+        temporal = frames.values("TemporalPositionIndex") or Values([], temporal.codes * 0 - 1)
+    stacks, places = _stacks(frames)
+    sorted_by = {
+        "StackID": Values(list(map(str, range(1, int(stacks.max()) + 1))), stacks - 1),
+        "InStackPositionNumber": Values(list(range(1, int(places.max()) + 1)), places - 1),
+        "TemporalPositionIndex": temporal,
+        "FrameAcquisitionDateTime": moments,
+    }
+    indices, dimensions = _dimensions(frames, sorted_by)
+    numbers, of = np.unique(indices, axis=0, return_inverse=True)
+    index_values = Values(numbers.tolist(), of.reshape(-1).astype(np.int32))
+    known = [*sorted_by.items(), ("DimensionIndexValues", index_values)]
+    parts = [made(keyword, values) for keyword, values in known if _is_known(values)]
+    members = [
+        Member("FrameAcquisitionNumber", ("AcquisitionNumber",)),
+        Member("FrameReferenceDateTime", translate=_moment, of=_MOMENT),
+        Member("FrameAcquisitionDuration", default=nan if original else None),
+        Member("CardiacCyclePosition"),
+        Member("RespiratoryCyclePosition"),
+        Member("FrameComments"),
+        Member("FrameLabel"),
+    ]
+    frames.used.add(key_of("TemporalPositionIndex"))
+    content = frames.macro("FrameContentSequence", [*members, *parts])
+    assert content is not None
+    return content, dimensions
+
+
+def _is_known(values: Values) -> bool:
+    return bool((values.codes >= 0).any())
+
+
+def _stacks(frames: Frames) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return the stack of parallel planes that each frame is in, and its place there, from 1."""
+    count = frames.count
+    planes = []
+    for keyword, size in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)):
+        values = frames.values(keyword)
+        rows = np.full((count, size), np.nan)
+        if values is not None:
+            table = [v if isinstance(v, list) and len(v) == size else [np.nan] * size
+                     for v in (*values.distinct, None)]  # fmt: skip
+            rows = np.array(table, np.float64)[values.codes]
+        planes.append(rows)
+    position, orientation = planes
+    stacks = np.ones(count, np.int32)
+    places = np.arange(1, count + 1, dtype=np.int32)
+    if not (np.isfinite(position).all() and np.isfinite(orientation).all()):
+        return stacks, places
+    for number, stack in enumerate(split_by_orientation(orientation), 1):
+        typical = np.median(orientation[stack], axis=0)
+        location = positions_along_normal(position[stack], np.tile(typical, (len(stack), 1)))
+        if location is None:
+            return np.ones(count, np.int32), places
+        order = np.argsort(location, kind="stable")
+        steps = np.diff(location[order], prepend=location[order[0]]) > SAME_PLACE
+        places[stack[order]] = 1 + np.cumsum(steps)
+        stacks[stack] = number
+    return stacks, places
+
+
+def _dimensions(
+    frames: Frames, known: dict[str, Values]
+) -> tuple[npt.NDArray[np.int64], list[tuple[str, Any]]]:
+    """Return DimensionIndexValues of each frame, and the elements that say what they count.
+
+    Stack and place in it, and of what else differs as much as tells the frames apart.
+    """
+    chosen = [
+        ("StackID", "FrameContentSequence"),
+        ("InStackPositionNumber", "FrameContentSequence"),
+    ]
+    columns = [known[keyword].codes.astype(np.int64) + 1 for keyword, _ in chosen]
+    points = _distinct(columns)
+    for keyword, macro, classic in _DIMENSIONS:
+        if points == frames.count:
+            break
+        values = known.get(keyword) or frames.values(classic, keyword)
+        if values is None:
+            continue
+        ranks = _ranks(values)
+        if keyword == "FrameAcquisitionDateTime":
+            ranks = _ranks_within(columns, ranks)
+        if (more := _distinct([*columns, ranks])) > points:
+            points = more
+            columns.append(ranks)
+            chosen.append((keyword, macro))
+    uid = new_uid()
+    items = [
+        {
+            "DimensionOrganizationUID": uid,
+            "DimensionIndexPointer": key_of(keyword).tag,
+            "FunctionalGroupPointer": key_of(macro).tag,
+            "DimensionDescriptionLabel": keyword,
+        }
+        for keyword, macro in chosen
+    ]
+    return np.stack(columns, axis=1), [
+        ("DimensionOrganizationSequence", [{"DimensionOrganizationUID": uid}]),
+        ("DimensionIndexSequence", items),
+    ]
+
+
+def _distinct(columns: list[npt.NDArray[np.int64]]) -> int:
+    return len(np.unique(np.stack(columns, axis=1), axis=0))
+
+
+def _ranks(values: Values) -> npt.NDArray[np.int64]:
+    """Return for each frame the rank of its value, from 1; those without come last."""
+    occurring = list(dict.fromkeys(map(_hashable, values.occurring())))
+    if all(isinstance(value, (int, float)) for value in occurring) or all(
+        isinstance(value, str) for value in occurring
+    ):
+        occurring.sort()
+    rank = {value: number for number, value in enumerate(occurring, 1)}
+    of = [rank.get(_hashable(value), len(rank) + 1) for value in (*values.distinct, None)]
+    return np.array(of, np.int64)[values.codes]
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _ranks_within(
+    columns: list[npt.NDArray[np.int64]], ranks: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return ranks that count anew at each point of the dimensions before.
+
+    Each slice has times of its own, and the first of each is time 1.
+    """
+    _, point = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    pairs, of = np.unique(np.stack([point.reshape(-1), ranks], axis=1), axis=0, return_inverse=True)
+    starts = np.searchsorted(pairs[:, 0], pairs[:, 0])
+    return np.asarray((np.arange(len(pairs)) - starts + 1)[of.reshape(-1)])
