@@ -102,11 +102,12 @@ def _nested(key: Key, kind: Kind, vr: str, raw: bytes) -> Encoded | None:
         return Encoded(Kind(vr), b"")
     as_it_stands = kind.vr == "SQ" and not kind.implicit and not kind.big_endian
     if as_it_stands and _UNDEFINED not in raw:  # staged sequences tell their lengths
-        try:
-            value = with_charset(key.tag, vr, raw, kind.charset, UTF8, EXPLICIT_FORM)
-            return Encoded(Kind(vr, charset=UTF8), value)
-        except InvalidValue:
-            pass
+        for old, new in ((b"", b""), (kind.charset, UTF8)):
+            try:
+                value = with_charset(key.tag, vr, raw, old, new, EXPLICIT_FORM)
+                return Encoded(Kind(vr, charset=new), value)
+            except InvalidValue:
+                continue
     try:
         value = decode(key.dictionary_tag, key.creator, kind, raw, quiet=True)
         if isinstance(value, bytes):

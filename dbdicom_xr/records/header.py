@@ -83,7 +83,7 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         cls,
         records: Sequence[Instance | Common | None],
         shape: tuple[int, ...],
-        dims: tuple[str, ...],
+        dims: tuple[str, ...] | None,
         coords: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]],
     ) -> Header:
         """Make a header of records, one per cell in C order."""
@@ -364,27 +364,22 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
 
     @of_one_state
     def __reduce__(self) -> Any:
-        records = self.view(np.ndarray).ravel().tolist()
-        first = next((record for record in records if record is not None), None)
-        if first is None:
+        found = self._sources()
+        # Of what is staged several instances may have one file, or none.
+        if (
+            found is None
+            or len(found.tables) != 1
+            or not found.database._view().is_plain(found.tables[0].series.id)
+        ):
             return _from_objects, (np.asarray(self), self.dims, self.coords)
-        if any(isinstance(record, Common) for record in records):
-            return _from_objects, (np.asarray(self), self.dims, self.coords)
-        tables = self._where()
-        if len(tables) != 1:
-            return _from_objects, (np.asarray(self), self.dims, self.coords)
-        table, cells, rows = tables[0]
-        if not first._database._view().is_plain(table.series.id):
-            # Of what is staged several instances may have one file, or none.
-            return _from_objects, (np.asarray(self), self.dims, self.coords)
-        files = np.full(self.size, -1, np.int64)
-        frames = np.zeros(self.size, np.int64)
-        files[cells] = table.places["file"][table.instance_of[rows]]
-        frames[cells] = table.frame_numbers[rows]
+        (table,) = found.tables
+        files = table.places["file"][table.instance_of[found.rows]].astype(np.int64)
+        frames = table.frame_numbers[found.rows].astype(np.int64)
         coords = {k: v for k, v in self.coords.items() if k not in ("SOPInstanceUID", "frame")}
+        key = found.database._tree().series_node[table.series.id].key
         return _from_reference, (
-            first._database, table.store.identity, first._series_key, squeeze(files),
-            squeeze(frames), self.shape, self.dims, coords,
+            found.database, table.store.identity, key, squeeze(files), squeeze(frames),
+            squeeze(found.counts.astype(np.int64)), self.shape, self.dims, coords,
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -419,10 +414,13 @@ def _from_reference(
     series_key: str,
     files: Any,
     frames: Any,
+    counts: Any,
     shape: Any,
     dims: Any,
     coords: Any,
 ) -> Header:
+    from dbdicom_xr.records.gathered import Sources
+
     if database._store.identity != identity:
         raise NotInDatabase(
             f"The index of {database.path_on_disk} has been made anew since this header was "
@@ -434,19 +432,27 @@ def _from_reference(
             f"The series {series_key} of this header is not in the database any more."
         )
     table = database._table(node.row)
-    numbers, frame = unsqueeze(files), unsqueeze(frames)
+    numbers, frame, depth = unsqueeze(files), unsqueeze(frames), unsqueeze(counts)
     order = np.argsort(table.places["file"])
     sorted_files = table.places["file"][order]
     at = np.minimum(np.searchsorted(sorted_files, numbers), len(order) - 1)
-    wrong = (numbers >= 0) & (sorted_files[at] != numbers)
+    wrong = sorted_files[at] != numbers
     if wrong.any():
         raise NotInDatabase(
             f"{int(wrong.sum())} frames of this header are not in the database any more."
         )
-    rows = np.where(numbers >= 0, table.first_frames[order[at]] + frame - 1, -1).reshape(shape)
-    header = Header.of_frames(database, series_key, table, rows, dims, coords)
+    rows = table.first_frames[order[at]] + frame - 1
+    if (depth > 1).any():
+        starts = np.concatenate([[0], np.cumsum(depth)])
+        zeros = np.zeros(len(rows), np.intp)
+        found = Sources(database, (table,), zeros, rows, starts, dims or (), shape)
+        return Header.of_records(found.records(), shape, dims, coords)
+    cells = np.full(len(depth), -1, np.intp)
+    cells[depth > 0] = rows
+    cells = cells.reshape(shape)
+    header = Header.of_frames(database, series_key, table, cells, dims, coords)
     if dims is not None:
-        header.coords.update(provenance(table, rows, dims))
+        header.coords.update(provenance(table, cells, dims))
     return header
 
 

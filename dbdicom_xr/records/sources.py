@@ -83,7 +83,7 @@ def sources_of(array: xr.DataArray, header: Any = None) -> Sources:
         if all(name in array.coords for name in FRAME_COORDS):
             return _of_coordinates(array, dims, shape)
         return _of_labels(array, dims, shape)
-    if isinstance(header, Header) and header.dims is not None and header.ndim:
+    if isinstance(header, Header) and header.dims is not None:
         return _of_header(array, header, dims, shape)
     if isinstance(header, (Instance, Common)):
         return _of_record(header, dims, shape)
