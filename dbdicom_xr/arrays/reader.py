@@ -72,7 +72,7 @@ class FrameReader:
         pickled: it is regular where the numbers of the files are not. -1 in gaps.
     files, frames : ndarray of int64
         Number of the file in the index and of the frame in it (from 0), for each cell of the grid;
-        -1 in gaps.
+        -1 in gaps, -2 - i where all pixels have the stored value ``constants[i]``.
     kinds : ndarray of int64
         For each cell which of ``layouts`` and ``scalings`` it has.
     layouts : list of PixelLayout
@@ -83,6 +83,8 @@ class FrameReader:
         What stands in gaps.
     pixels_first : bool
         Whether ``x`` and ``y`` come before the dimensions of the grid.
+    constants : list of int
+        Stored values of frames without a file.
     """
 
     index: str
@@ -97,6 +99,7 @@ class FrameReader:
     dtype: np.dtype[Any]
     fill_value: Any = np.nan
     pixels_first: bool = False
+    constants: list[int] = field(default_factory=list)
     _pixel_shape: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,7 +137,7 @@ class FrameReader:
             (
                 "dbdicom_xr.FrameReader", self.identity, self.files, self.frames, self.kinds,
                 repr(self.layouts), scalings, str(self.dtype), repr(self.fill_value),
-                self.pixels_first,
+                self.pixels_first, self.constants,
             )
         )  # fmt: skip
 
@@ -212,6 +215,9 @@ class FrameReader:
         """Read frames, or a part of each, into ``block``, whose leading dimensions they have."""
         targets = block.reshape(files.size, *block.shape[files.ndim :])
         whole = _room(self._pixel_shape, self.dtype) if cut else None
+        self._fill(files.ravel(), kinds.ravel(), targets)
+        if not bool((files >= 0).any()):
+            return
         places = locator(self.index, self.identity)
         places.prepare(files)
         cells = list(
@@ -228,10 +234,9 @@ class FrameReader:
         with open_files(self.root, places) as source:
             images = TiledImages(source.frame)
             for cell, file, frame, kind in cells:
-                target = targets[cell]
                 if file < 0:
-                    target[...] = self.fill_value
                     continue
+                target = targets[cell]
                 # (x, y, channel) seen as (rows, columns, samples).
                 view = (target if whole is None else whole).swapaxes(0, 1)
                 layout, scaling = self.layouts[kind], self.scalings[kind]
@@ -242,6 +247,25 @@ class FrameReader:
                     raise PixelError(f"{source.path(file)}, frame {frame + 1}: {error}") from error
                 if whole is not None and cut is not None:
                     target[...] = whole[cut]
+
+    def _fill(self, files: Ints, kinds: Ints, targets: npt.NDArray[Any]) -> None:
+        """Fill the cells that need no file: gaps, and images of which all pixels are the same."""
+        gaps = files == -1
+        if gaps.any():
+            targets[gaps] = self.fill_value
+        for file, kind in np.unique(np.stack([files, kinds], axis=1)[files < -1], axis=0).tolist():
+            stored, layout = self.constants[-2 - file], self.layouts[kind]
+            limits = np.iinfo(layout.dtype) if layout.dtype.kind in "iu" else None
+            if limits is None or not limits.min <= stored <= limits.max:
+                raise LayoutError(
+                    f"Pixels that are all {stored} cannot be stored with BitsAllocated "
+                    f"{layout.bits_allocated} and PixelRepresentation "
+                    f"{layout.pixel_representation}."
+                )
+            frame = np.full((1, 1, *layout.frame_shape[2:]), stored, layout.dtype)
+            real = np.empty((1, 1, *self._pixel_shape[2:]), self.dtype)
+            _scale(frame, self.scalings[kind], real)
+            targets[(files == file) & (kinds == kind)] = real
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

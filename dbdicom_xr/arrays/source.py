@@ -27,7 +27,16 @@ from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native
 from dbdicom_xr.pixels.fragments import fragments_of_frame
 from dbdicom_xr.pixels.layout import PixelLayout
 
-__all__ = ["Files", "Locator", "forget", "locator", "open_files", "release", "remember"]
+__all__ = [
+    "Files",
+    "Locator",
+    "forget",
+    "locator",
+    "moved",
+    "open_files",
+    "release",
+    "remember",
+]
 
 Ints = npt.NDArray[np.int64]
 
@@ -136,6 +145,8 @@ class Locator:
 
 
 _MOST_OPEN = 32
+# Where the index and the temporary folder of databases have gone, by where they were.
+_moved: dict[str, str] = {}
 _locators: dict[tuple[str, str], Locator] = {}
 _locators_lock = threading.Lock()
 
@@ -152,6 +163,7 @@ if hasattr(os, "register_at_fork"):
 
 def locator(index: str, identity: str) -> Locator:
     """Return what this process knows of an index, beginning to remember it if it is new."""
+    index = _moved.get(index, index)
     with _locators_lock:
         found = _locators.pop((index, identity), None)
         if found is None:
@@ -160,6 +172,11 @@ def locator(index: str, identity: str) -> Locator:
         while len(_locators) > _MOST_OPEN:
             _locators.pop(next(iter(_locators))).store.close()
         return found
+
+
+def moved(old: str, new: str) -> None:
+    """Note that a folder, or an index, is at another place; arrays made before read it there."""
+    _moved[old] = new
 
 
 def forget(index: str) -> None:
@@ -335,7 +352,7 @@ _HAS_PREADV = hasattr(os, "preadv")
 @contextmanager
 def open_files(root: str, places: Locator) -> Iterator[Files]:
     """Give access to the files of one block, for the length of a ``with`` statement."""
-    files = Files(root, places)
+    files = Files(_moved.get(root, root), places)
     try:
         yield files
     except OSError as error:

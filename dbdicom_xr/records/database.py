@@ -7,9 +7,10 @@ import sqlite3
 import threading
 import time
 import warnings
+import weakref
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dbdicom_xr.arrays.source import forget
 from dbdicom_xr.errors import (
@@ -29,6 +30,7 @@ from dbdicom_xr.interact import Voice, progress_bar
 from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its attributes
 from dbdicom_xr.records.changing import ChangingRecord
 from dbdicom_xr.records.current import levels_to_user
+from dbdicom_xr.records.expected import adopt_finished
 from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.record import Record
@@ -36,6 +38,9 @@ from dbdicom_xr.records.recovering import catch_up
 from dbdicom_xr.records.tree import Node, Tree
 from dbdicom_xr.staging.staging import staging_of
 from dbdicom_xr.staging.view import View
+
+if TYPE_CHECKING:
+    from dbdicom_xr.records.scratch import Scratch
 
 __all__ = ["Database", "Problem"]
 
@@ -65,7 +70,7 @@ class Database(ChangingRecord):
     """
 
     __slots__ = (
-        "_index", "_last_look", "_own_voice", "_store", "_table_cache", "_tree_cache",
+        "_index", "_last_look", "_own_voice", "_scratch", "_store", "_table_cache", "_tree_cache",
         "_view_cache",
     )  # fmt: skip
     level = "database"
@@ -74,6 +79,7 @@ class Database(ChangingRecord):
         self._root = root
         self._index = index
         self._own_voice = Voice()
+        self._scratch: Scratch | None = None  # while it has no folder of its own
         self._lock = threading.RLock()
         self._tree_cache: Tree | None = None
         self._table_cache: OrderedDict[tuple[int, int], Table] = OrderedDict()
@@ -152,6 +158,8 @@ class Database(ChangingRecord):
         staging = self._staging
         if staging.in_batch:
             staging.flush()
+        elif not self._lock._is_owned():  # type: ignore[attr-defined]
+            adopt_finished(self._root)  # takes locks that come before this one
         now = time.monotonic()
         # What this process changes, through whichever object, is seen at once.
         if (
@@ -309,8 +317,12 @@ class Database(ChangingRecord):
         save : bool, optional
             What becomes of changes that are staged: True saves them, False restores the state
             that was saved last. None asks, or where no person is there leaves them staged, to be
-            found when the database is opened again, with a ``NotSaved`` warning.
+            found when the database is opened again, with a ``NotSaved`` warning. A database
+            without a folder goes, with that warning; ``save(path)`` keeps it.
         """
+        if self._scratch is not None:
+            self._scratch.close(self, save)
+            return
         self._staging.require_no_batch("close()")
         if save and not os.path.isdir(self._root):
             self._take()  # which says that it has gone
@@ -352,7 +364,7 @@ class Database(ChangingRecord):
 
     @property
     def name(self) -> str:
-        """The name of the folder."""
+        """The name of the folder, "scratch" without one."""
         return os.path.basename(self._root) or self._root
 
     @property
@@ -390,6 +402,10 @@ class _ScanProgress:
 
 
 _opened: dict[tuple[str, str], Database] = {}
+scratch_databases: weakref.WeakValueDictionary[tuple[str, str], Database] = (
+    weakref.WeakValueDictionary()
+)
+"""Those of this process that have, or had, no folder of their own."""
 _opened_lock = threading.Lock()
 
 
@@ -399,7 +415,7 @@ def reopened(root: str, index: str) -> Database:
     One per index in each process. No file of the folder is looked at.
     """
     with _opened_lock:
-        found = _opened.get((root, index))
+        found = _opened.get((root, index)) or scratch_databases.get((root, index))
         if found is None:
             if not os.path.exists(index):
                 raise MissingFolder(

@@ -11,6 +11,7 @@ import numpy as np
 from dbdicom_xr.errors import DatabaseChanged, StaleArray
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.table import Table
+from dbdicom_xr.staging.constant import with_pixels
 from dbdicom_xr.staging.patch import Role
 from dbdicom_xr.staging.splice import create, splice
 from dbdicom_xr.staging.view import View
@@ -47,7 +48,7 @@ def dataset_of(view: View, table: Table, row: int) -> pydicom.FileDataset:
     with tempfile.TemporaryDirectory(prefix="dbdicom_xr-") as folder:
         target = os.path.join(folder, "edited.dcm")
         if patch.key.role == Role.NEW:
-            create(target, edits)
+            create(target, with_pixels(edits))
         else:
             splice(path, target, edits)
         dataset = reader.dcmread(target, force=True)

@@ -6,6 +6,7 @@ DICOM file is touched before ``save``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -252,10 +253,22 @@ class Editable:
 
     # -- saving ------------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Write what is staged of the record into the DICOM files.
+    def save(self, path: str | os.PathLike[str] | None = None) -> list[str]:
+        """Write what is staged of the record into the DICOM files, or the record into a folder.
 
         All of it is written, or where something goes wrong nothing.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A folder, made if missing. The record is written there as new DICOM files, with what
+            is staged of it, in sub-folders by patient, study and series; no file is overwritten,
+            and what is staged stays so. A database without a folder has it there from then on.
+
+        Returns
+        -------
+        list of str
+            The files that were written into ``path``; empty without it.
 
         Raises
         ------
@@ -265,10 +278,23 @@ class Editable:
             Attributes that describe the pixels contradict them.
         Locked
             Another process is changing the database.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> series = db.zeros((3, 128, 96))
+        >>> files = series.save(tempfile.mkdtemp())
+        >>> len(files)
+        3
         """
+        if path is not None:
+            from dbdicom_xr.records.saving_to import save_to
+
+            return save_to(self, path)
         from dbdicom_xr.records.saving import save
 
         save(self)
+        return []
 
     def restore(self) -> None:
         """Undo what is staged of the record, also its removal or move.

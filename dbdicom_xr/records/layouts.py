@@ -88,7 +88,7 @@ def _require_consistent(table: Table, touched: npt.NDArray[np.bool_]) -> None:
 
 def _require(table: Table, row: int, piece: Any, at: int, edited: set[Key]) -> None:
     place = table.places[row]
-    if place["offset"] < 0:
+    if place["file"] < 0:  # without pixels, or with ones that follow the layout
         return
     said = {name: _number(table, key, row) for key, name in _LAYOUT.items()}
     uid = table.uids[row]

@@ -12,10 +12,11 @@ from dbdicom_xr.errors import (
     MissingFolder,
     NotAFolder,
 )
+from dbdicom_xr.records.adopting import sweep
 from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.location import index_path
 
-__all__ = ["database"]
+__all__ = ["database", "folder_at"]
 
 
 def database(
@@ -34,8 +35,9 @@ def database(
 
     Parameters
     ----------
-    path : path-like
-        The folder.
+    path : path-like, optional
+        The folder. Without one the database is a temporary one, which ``database.save(path)`` puts
+        into a folder, and which goes when it is closed.
     create : bool
         Make the folder if it does not exist.
     refresh : bool
@@ -63,20 +65,30 @@ def database(
     >>> with db.database(folder) as database:
     ...     print(len(database.series()), len(database.instances()))
     1 30
+    >>> with db.database() as scratch:
+    ...     _ = scratch.new_patient(PatientName="Phantom")
+    ...     _ = scratch.save(tempfile.mkdtemp())
     """
     if path is None:
-        raise DbdicomError("db.database() needs a folder: db.database('/data/study')")
+        if index is not None or storage_options is not None:
+            raise DbdicomError(
+                "index= and storage_options= belong to a folder: db.database('/data/study', ...)."
+            )
+        from dbdicom_xr.records.scratch import scratch_database
+
+        return scratch_database()
     text = os.fsdecode(path)
     if storage_options is not None or "://" in text:
         raise DbdicomError(
             f"{text!r} is not a folder of this computer; remote folders cannot be opened yet."
         )
-    root = _folder(text, create=create)
+    root = folder_at(text, create=create)
     opened = Database(root, index_path(root, index))
     opened._recover()
     # 0: new, or made anew, so there is nothing to trust.
     if refresh or opened._store.generation() == 0:
         opened._refresh()
+    sweep(opened)
     if opened._staging.layer().unsaved:
         opened.message(
             f"There are changes in {root} that are not saved: database.changes() lists them, "
@@ -85,7 +97,7 @@ def database(
     return opened
 
 
-def _folder(text: str, *, create: bool) -> str:
+def folder_at(text: str, *, create: bool) -> str:
     """Return the absolute path of a folder that exists, with ``/`` on every system."""
     if not text:  # an unset variable rather than the current folder
         raise MissingFolder("'' names no folder; write '.' for the current one.")

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import (
-    DicomWarning,
-    SaveFailed,
-    StaleArray,
-)
+from dbdicom_xr.errors import DbdicomError, DicomWarning, SaveFailed, StaleArray
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
@@ -29,6 +25,7 @@ from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.recovering import bring_up_to_date, catch_up
 from dbdicom_xr.staging.changing import Change
+from dbdicom_xr.staging.constant import with_pixels
 from dbdicom_xr.staging.encode import Encoded
 from dbdicom_xr.staging.file import EmptyRecord, Layer, MadePlace, StagingFile
 from dbdicom_xr.staging.journal import Step, save_files
@@ -40,7 +37,7 @@ from dbdicom_xr.staging.view import View
 if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
 
-__all__ = ["restore", "save"]
+__all__ = ["STAGED_FOLDER", "Job", "SavePlan", "carry_out", "restore", "save"]
 
 Made = Mapping[MadePlace, EmptyRecord]
 
@@ -52,7 +49,7 @@ STAGED_FOLDER: Final = f"{FOLDER_NAME}/{STAGED_NAME}"
 
 
 @dataclass
-class _Job:
+class Job:
     """What one file becomes."""
 
     step: Step
@@ -63,12 +60,12 @@ class _Job:
 
 
 @dataclass
-class _Plan:
+class SavePlan:
     """The files of a save, and the state after it."""
 
     database: Database
     view: View
-    jobs: list[_Job] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
     gone: dict[PatchKey, Mask] = field(default_factory=dict)
     staged: list[Patch] = field(default_factory=list)
 
@@ -106,7 +103,7 @@ class _Plan:
         role = patch.key.role
         if role == Role.NEW:
             path = f"{self.root}/{self._new_path(patch, number, edits)}"
-            self.jobs.append(_Job(Step("create", path), edits))
+            self.jobs.append(Job(Step("create", path), edits))
             return
         if file is None:
             if role == Role.REMOVED:
@@ -118,15 +115,18 @@ class _Plan:
         source = f"{self.root}/{file.path}"
         version = (file.size, file.mtime)
         if role == Role.REMOVED:
-            self.jobs.append(_Job(Step("delete", source, version=version), {}))
+            self.jobs.append(Job(Step("delete", source, version=version), {}))
         elif role == Role.EDITED:
             step = Step("replace", source, version=version)
-            self.jobs.append(_Job(step, edits, source, version, keeps_pixels=True))
+            self.jobs.append(Job(step, edits, source, version, keeps_pixels=True))
         else:
             path = f"{self.root}/{self._new_path(patch, number, edits)}"
-            self.jobs.append(_Job(Step("create", path), edits, source, version))
+            if role == Role.STAGED and not edits:
+                self.jobs.append(Job(Step("move", path, source=source), {}))
+            else:
+                self.jobs.append(Job(Step("create", path), edits, source, version))
             if role == Role.STAGED:
-                self.jobs.append(_Job(Step("delete", source, version=version), {}))
+                self.jobs.append(Job(Step("delete", source, version=version), {}))
 
     def _files(self, patch: Patch, numbers: npt.NDArray[np.intp]) -> dict[int, FileRow]:
         """Return the file of each row, as it was when the change was staged."""
@@ -212,7 +212,7 @@ class _Plan:
                 file = files[number]
                 path = self._paths.of(STAGED_FOLDER, safe_name(patch.uids[number], "instance"))
                 self.jobs.append(
-                    _Job(Step("create", f"{self.root}/{path}"), edits,
+                    Job(Step("create", f"{self.root}/{path}"), edits,
                          f"{self.root}/{file.path}", (file.size, file.mtime))
                 )  # fmt: skip
             self.gone[key] = self.gone.get(key, np.zeros(len(patch), np.bool_)) | wanted
@@ -236,7 +236,7 @@ class _Plan:
         """Write the new content of a file."""
         job = self.jobs[number]
         if not job.source:
-            create(path, job.edits)
+            create(path, with_pixels(job.edits))
             return
         if job.version is not None and version_of(os.stat(job.source)) != job.version:
             raise SaveFailed(
@@ -281,11 +281,11 @@ class _Plan:
         self.database._store.set_saving(False)
 
 
-def _planned(record: Any) -> _Plan:
+def _planned(record: Any) -> SavePlan:
     """Return what saving a record does to which files."""
     view = record.database._view()
     chosen = chosen_by(record)
-    plan = _Plan(record.database, view)
+    plan = SavePlan(record.database, view)
     for patch in view.layer.patches.values():
         plan.add(patch, chosen(patch, False))
     plan.make_copies_whole()
@@ -297,6 +297,11 @@ def save(record: Any) -> None:
     database: Database = record.database
     staging = database._staging
     staging.require_no_batch("save()")
+    if database._scratch is not None:
+        raise DbdicomError(
+            "This database has no folder yet: database.save('/data/study') puts it into one, and "
+            "record.save('/data/study') writes the files of one record."
+        )
     if not os.path.isdir(database.path_on_disk):
         database._take()  # which says so
     if record.level != "database":
@@ -318,7 +323,7 @@ def save(record: Any) -> None:
         kept = {place: made for place, made in layer.kept.items() if place not in saved}
         kept |= {place: layer.empty[place] for place in mine}
         new = plan.layer(layer.empty, kept)
-        _carry_out(database, file, plan, new, f"Saving {database.path_on_disk}")
+        carry_out(database, file, plan, new, f"Saving {database.path_on_disk}")
         plan.warn_of_twins()
         if record.level == "database":
             database._renamed.saved()
@@ -326,7 +331,7 @@ def save(record: Any) -> None:
             staging.give()
 
 
-def _carry_out(database: Database, file: StagingFile, plan: _Plan, new: Layer, what: str) -> None:
+def carry_out(database: Database, file: StagingFile, plan: SavePlan, new: Layer, what: str) -> None:
     """Write the files of a plan and make its state the present one, both or neither."""
     staging = database._staging
     if not plan.jobs:
@@ -380,14 +385,14 @@ def restore(record: Any) -> None:
         database._look_again()
         view = database._view()
         chosen = chosen_by(record)
-        plan = _Plan(database, view)
+        plan = SavePlan(database, view)
         for patch in view.layer.patches.values():
             rows = chosen(patch, True)
             if not rows.any():
                 continue
             plan.gone[patch.key] = rows
             for path, version in _staged_files(plan, patch, rows):
-                plan.jobs.append(_Job(Step("delete", path, version=version), {}))
+                plan.jobs.append(Job(Step("delete", path, version=version), {}))
         plan.make_copies_whole(restoring=True)
         layer = view.layer
         mine, saved = empty_of(record, layer)
@@ -401,13 +406,15 @@ def restore(record: Any) -> None:
         }
         empty |= {place: layer.kept[place] for place in saved}
         name = name_of(record)
-        _carry_out(database, file, plan, plan.layer(empty, layer.kept), "Restoring")
+        carry_out(database, file, plan, plan.layer(empty, layer.kept), "Restoring")
         database._renamed.undone(*name, view.number)
         if not staging.layer().unsaved:
             staging.give()
 
 
-def _staged_files(plan: _Plan, patch: Patch, rows: Mask) -> Iterator[tuple[str, tuple[int, int]]]:
+def _staged_files(
+    plan: SavePlan, patch: Patch, rows: Mask
+) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the files that were made for instances which are given up."""
     if patch.key.role not in (Role.STAGED, Role.REMOVED):
         return

@@ -31,6 +31,7 @@ from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
 from dbdicom_xr.records.slices import orientations
 from dbdicom_xr.records.sorting import best_grids, requested, sort_key
+from dbdicom_xr.staging.constant import CONSTANT, CONSTANT_FILE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -303,6 +304,7 @@ def frame_reader(
     files = np.where(gaps, -1, table.places["file"][table.instance_of[cells]]).astype(np.int64)
     frames = np.where(gaps, 0, table.frame_numbers[cells] - 1).astype(np.int64)
     kinds = np.where(gaps, 0, pixels.kinds[places]).astype(np.int64)
+    constants = _constants(table, cells, files)
     dtype = pixels.dtype
     if gaps.any():
         dtype, fill_value = _with_gaps(dtype, fill_value)
@@ -319,7 +321,21 @@ def frame_reader(
         dtype=dtype,
         fill_value=fill_value,
         pixels_first=pixels_first,
+        constants=constants,
     )
+
+
+def _constants(table: Table, cells: npt.NDArray[Any], files: npt.NDArray[np.int64]) -> list[int]:
+    """Return the values of images without a file, and number them in ``files``."""
+    without_file = files == CONSTANT_FILE
+    column = table.column(CONSTANT) if without_file.any() else None
+    if column is None:
+        return []
+    codes = column.codes_of()[table.instance_of[cells[without_file]]]
+    distinct, numbers = np.unique(codes, return_inverse=True)
+    files[without_file] = -2 - numbers
+    values = column.decoded()
+    return [int(values[code]) for code in distinct.tolist()]
 
 
 def _with_gaps(dtype: np.dtype[Any], fill_value: Any) -> tuple[np.dtype[Any], Any]:

@@ -22,6 +22,7 @@ from dbdicom_xr.index.merge import (
 )
 from dbdicom_xr.index.store import FRAME, INSTANCE, SeriesRow
 from dbdicom_xr.index.table import Table
+from dbdicom_xr.staging.constant import places_of_new
 from dbdicom_xr.staging.patch import Patch, overlay, settled
 
 __all__ = ["SUMMARY_KEYS", "Composed", "Piece"]
@@ -32,9 +33,6 @@ INSTANCE_NUMBER: Final = Key(0x00200013)
 SUMMARY_KEYS: Final = tuple(
     Key(tag) for tag in (0x00080020, 0x00080030, 0x00081030, 0x00200011, 0x0008103E, 0x00080060)
 )
-_NOTHING: Final = np.zeros(1, PLACE)
-_NOTHING["file"] = _NOTHING["offset"] = -1
-_NOTHING["frames"] = 1
 
 
 @dataclass(eq=False)
@@ -65,7 +63,7 @@ class Piece:
     def places(self) -> npt.NDArray[np.void]:
         """Where the pixels lie, shape (instances,)."""
         if self.table is None:
-            return np.repeat(_NOTHING, len(self))
+            return places_of_new(self.patch, self.patch_rows)
         return self.table.places[self.rows]
 
     def column(self, key: Key) -> Column | None:

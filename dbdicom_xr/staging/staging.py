@@ -125,6 +125,10 @@ class Staging:
                 self._known = file.load()
             return self._known[1]
 
+    def known(self) -> Layer:
+        """Return what was staged when this process last looked; takes no lock, opens no file."""
+        return self._known[1] if self._pending is None else self._pending
+
     def saving(self) -> bool:
         """Return whether some process is saving files, or was killed while it did."""
         file = self.file

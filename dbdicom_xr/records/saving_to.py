@@ -1,0 +1,154 @@
+"""Writing records, with what is staged of them, as DICOM files into a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from dbdicom_xr.errors import InvalidValue, SaveFailed
+from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.store import FileRow
+from dbdicom_xr.index.table import Table
+from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.names import safe_name
+from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.layouts import require_fitting_layout
+from dbdicom_xr.staging.constant import with_pixels
+from dbdicom_xr.staging.encode import Encoded
+from dbdicom_xr.staging.file import Layer, StagingFile
+from dbdicom_xr.staging.journal import Step, save_files
+from dbdicom_xr.staging.names import NewPaths
+from dbdicom_xr.staging.splice import create, splice
+
+__all__ = ["save_to"]
+
+_INSTANCE_NUMBER: Final = Key(0x00200013)
+
+Edits = Mapping[Key, Encoded | None]
+
+
+@dataclass
+class _Copies:
+    """The files that are to be written."""
+
+    root: str  # the folder that they go to
+    layer: Layer
+    paths: list[str] = field(default_factory=list)
+    sources: list[tuple[str, FileRow] | None] = field(default_factory=list)
+    edits: list[Edits] = field(default_factory=list)
+    whole: list[SeriesKey] = field(default_factory=list)  # series of which all is written
+
+    def write(self, number: int, path: str) -> None:
+        """Write one file."""
+        edits, source = self.edits[number], self.sources[number]
+        if source is None:
+            create(path, with_pixels(edits))
+            return
+        old, known = source
+        if version_of(os.stat(old)) != (known.size, known.mtime):
+            raise SaveFailed(
+                f"{old} has been changed by another program, so that nothing was written. "
+                "database.scan() reads it again."
+            )
+        if edits:
+            splice(old, path, edits)
+        else:
+            shutil.copyfile(old, path)
+
+
+def save_to(record: Any, path: str | os.PathLike[str]) -> list[str]:
+    """Write a record into a folder; see ``Record.save``."""
+    if record.level == "database":
+        from dbdicom_xr.records.scratch import save_scratch
+
+        return save_scratch(record, path)
+    database = record.database
+    database._staging.require_no_batch("save(path)")
+    root = _folder(database.path_on_disk, path)
+    copies = _copies(record, root)
+    with (
+        tempfile.TemporaryDirectory(prefix="dbdicom_xr-") as folder,
+        progress_bar(len(copies.paths), f"Saving into {root}", "file", database._own_voice) as bar,
+    ):
+        journal = StagingFile(Path(folder) / "staging.sqlite")
+        try:
+            save_files(
+                journal,
+                [Step("create", path) for path in copies.paths],
+                copies.write,
+                lambda connection, payload: None,
+                root=root,
+                progress=lambda count: bar.update(1),
+            )
+        finally:
+            journal.close()
+    if database._scratch is not None:
+        for key in copies.whole:
+            database._scratch.note_exported(key, copies.layer)
+    return copies.paths
+
+
+def _folder(own: str, path: str | os.PathLike[str]) -> str:
+    text = os.fsdecode(path)
+    if not text:
+        raise InvalidValue("'' names no folder; write '.' for the current one.")
+    root = os.path.abspath(os.path.expanduser(text))
+    real = Path(os.path.realpath(own))
+    if real in (here := Path(os.path.realpath(root)), *here.parents):
+        raise InvalidValue(
+            f"{root} is in the folder of the database, where the files would be of instances that "
+            "are there already. copy() makes new ones; save() without a path writes what is staged."
+        )
+    return root.replace(os.sep, "/")
+
+
+@of_one_state
+def _copies(record: Any, root: str) -> _Copies:
+    database = record.database
+    view = database._view()
+    copies = _Copies(root, view.layer)
+    names = NewPaths(root)
+    for table, rows in record._tables():
+        instances = np.arange(len(table.places))
+        if rows is not None:
+            instances = np.unique(table.instance_of[rows])
+        else:
+            copies.whole.append(table.series.key)
+        composed = view.composed(table.series.key)
+        require_fitting_layout(composed, table)
+        folder = _folder_of(database, table)
+        found: list[tuple[Any, Edits]] = [(None, {})] * len(instances)
+        for piece, at, positions in composed.split(instances):
+            edits: list[Edits] = [{}] * len(at)
+            if piece.patch is not None:
+                edits = list(piece.patch.edits(piece.patch_rows[at]))
+            numbers = piece.places["file"][at].tolist()
+            known = view.files(numbers) if piece.table is not None else {}
+            for place, number, each in zip(positions.tolist(), numbers, edits, strict=True):
+                found[place] = (None if piece.table is None else known[number], each)
+        for instance, (file, each) in zip(instances.tolist(), found, strict=True):
+            number = table.value(_INSTANCE_NUMBER, int(table.first_frames[instance]))
+            name = f"{number:06d}" if isinstance(number, int) and number >= 0 else ""
+            name = name or safe_name(table.uids[instance][-16:], "instance")
+            copies.paths.append(f"{root}/{names.of(folder, name)}")
+            copies.sources.append(None if file is None else (f"{table.root}/{file.path}", file))
+            copies.edits.append(each)
+    return copies
+
+
+def _folder_of(database: Any, table: Table) -> str:
+    node = database._tree().at("series", table.series.key)
+    parts = []
+    while node is not None and node.level != "database":
+        parts.append(safe_name(node.name, node.level))
+        node = node.parent
+    return "/".join(reversed(parts))
