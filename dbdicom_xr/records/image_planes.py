@@ -139,7 +139,8 @@ def _slice_dim(array: xr.DataArray, sources: Sources | None) -> str | None:
         found, at_one_place = _dim_of_places(sources)
         if found is not None:
             return found
-    for dim in (*_SLICES, *(() if at_one_place else _IMAGES)):
+    names: tuple[str, ...] = _SLICES if at_one_place else (*_SLICES, *_IMAGES)
+    for dim in names:
         if dim in sizes:
             return dim
     others = [dim for dim, size in sizes.items() if size > 1 and tag_for_keyword(dim) is None]
@@ -179,8 +180,6 @@ def _of_affine(
     array: xr.DataArray, affine: npt.NDArray[Any], slice_dim: str | None
 ) -> tuple[Planes, npt.NDArray[Any] | None]:
     sizes = cell_dims(array)
-    if slice_dim is not None and slice_dim not in sizes:
-        slice_dim = None
     slices = 1 if slice_dim is None else sizes[slice_dim]
     planes = planes_of_affine(affine, max(slices, 1))
     if slice_dim is None:
