@@ -22,17 +22,18 @@ from dbdicom_xr.emit.elements import (
     put_missing,
     without,
 )
-from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.values import Kind as Encoding
 from dbdicom_xr.pixels.quantise import Target
 from dbdicom_xr.staging.encode import Encoded
-from dbdicom_xr.staging.patch import delta
+from dbdicom_xr.staging.patch import delta, overlay
 from dbdicom_xr.staging.uids import new_uid
 
 __all__ = [
     "Kind",
     "absent",
     "complete_image_type",
+    "complete_patient_position",
     "complete_plane",
     "complete_shared",
     "first_of",
@@ -76,7 +77,7 @@ class Kind:
 _EMPTY: Final = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
     "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
-    "SeriesNumber", "InstanceNumber",
+    "SeriesNumber", "InstanceNumber", "Laterality",
 )  # fmt: skip
 
 # How several frames stand in one object, which this is not any more (PS3.3 C.7.6.5, C.7.6.6,
@@ -189,12 +190,14 @@ def complete_plane(elements: Elements, images: int) -> None:
     put_missing(elements, images, {"SliceThickness": 1.0 if unplaced.all() else ""})
     if absent(elements, images, "FrameOfReferenceUID").any():
         put_missing(elements, images, {"FrameOfReferenceUID": new_uid()})
-    # What is Type 2 here, and General Equipment (PS3.3 C.7.5.1), goes with every scanner.
-    put_missing(
-        elements,
-        images,
-        dict.fromkeys(("PositionReferenceIndicator", "PatientPosition", "Manufacturer"), ""),
-    )
+    # General Equipment (PS3.3 C.7.5.1), which Secondary Capture does without.
+    put_missing(elements, images, dict.fromkeys(("PositionReferenceIndicator", "Manufacturer"), ""))
+
+
+def complete_patient_position(elements: Elements, images: int) -> None:
+    """Fill in PatientPosition where codes do not say the same (PS3.3 C.7.3.1, Type 2C)."""
+    if key_of("PatientOrientationCodeSequence") not in elements:
+        put_missing(elements, images, {"PatientPosition": ""})
 
 
 def put_per_image(elements: Elements, images: int, keyword: str, values: Sequence[Any]) -> None:
@@ -202,21 +205,15 @@ def put_per_image(elements: Elements, images: int, keyword: str, values: Sequenc
     column = elements.get(key_of(keyword))
     new = per_image(keyword, values)
     if column is None:
-        elements[new.key] = new
+        if any(value is not None for value in values):
+            elements[new.key] = new
         return
-    missing = ~column.present()
-    kept, filled = column.codes_of(), new.codes_of()
-    chosen = np.where(missing & (filled >= 0), filled + len(column.values), kept)
-    elements[new.key] = delta(
-        new.key,
-        [
-            Encoded(one.kinds[kind], bytes(value))  # type: ignore[arg-type]
-            for one in (column, new)
-            for kind, value in zip(one.kind_of, one.values, strict=True)
-        ],
-        chosen,
-        images,
-    )
+    replaced = ~column.present() & (new.codes_of() >= 0)
+    codes = np.where(replaced, -1, column.codes_of()).astype(np.int32)
+    over = Column(column.key, column.kinds, column.values, column.kind_of, codes, images)
+    combined = overlay(new.key, new, over)
+    assert combined is not None
+    elements[new.key] = combined
 
 
 def complete_image_type(

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from dbdicom_xr.emit.elements import Elements, lookup, put_missing
-from dbdicom_xr.emit.kinds.common import Kind, complete_image_type, complete_plane
+from dbdicom_xr.emit.kinds.common import (
+    Kind,
+    complete_image_type,
+    complete_patient_position,
+    complete_plane,
+)
 from dbdicom_xr.pixels.quantise import Target
 
 __all__ = ["CT", "FAMILY", "complete", "neutral", "rescale_type_of"]
@@ -51,6 +56,7 @@ def complete(elements: Elements, images: int, other_class: bool) -> None:
         Whether they come from images of another class, whose ImageType goes by other rules.
     """
     complete_plane(elements, images)
+    complete_patient_position(elements, images)
     complete_image_type(elements, images, _IMAGE_TYPE, _with_plane if other_class else list)
     put_missing(elements, images, dict.fromkeys(("KVP", "AcquisitionNumber"), ""))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from dbdicom_xr.emit.elements import Elements, lookup, put_missing
@@ -10,6 +10,7 @@ from dbdicom_xr.emit.kinds.common import (
     Kind,
     absent,
     complete_image_type,
+    complete_patient_position,
     complete_plane,
     put_per_image,
 )
@@ -59,6 +60,7 @@ def complete(elements: Elements, images: int, other_class: bool) -> None:
         Whether they come from images of another class.
     """
     complete_plane(elements, images)
+    complete_patient_position(elements, images)
     complete_image_type(elements, images, _IMAGE_TYPE)
     _from_enhanced(elements, images)
     put_missing(elements, images, {"ScanningSequence": "RM", "SequenceVariant": "NONE"})
@@ -113,7 +115,7 @@ def _columns(elements: Elements, images: int, *keywords: str) -> list[tuple[Any,
     return list(zip(*columns, strict=True))
 
 
-def _once(said: list[tuple[Any, ...]], rule: Any) -> list[Any]:
+def _once(said: list[tuple[Any, ...]], rule: Callable[..., Any]) -> list[Any]:
     """Return what a rule makes of each image, worked out once for those that agree."""
     known = {one: rule(*one) for one in set(said)}
     return [known[one] for one in said]
@@ -142,8 +144,8 @@ def _sequence_variant(
     return words or None
 
 
-def _echo_train_length(spin: Any, gradient: Any) -> int | None:
-    return spin or gradient
+def _echo_train_length(spin: Any, gradient: Any) -> Any:
+    return spin or gradient or None
 
 
 def _listed(value: Any) -> Sequence[Any]:

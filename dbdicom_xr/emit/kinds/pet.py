@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dbdicom_xr.emit.elements import Elements, lookup, put_missing
+from dbdicom_xr.emit.elements import Elements, key_of, lookup, per_image, put_missing, without
 from dbdicom_xr.emit.kinds.common import (
     Kind,
     absent,
@@ -47,10 +47,14 @@ _EMPTY: Final = (
     "CollimatorType", "CorrectedImage", "AcquisitionDate", "AcquisitionTime",
     "ActualFrameDuration",
 )  # fmt: skip
-_EMPTY_SEQUENCES: Final = (
-    "RadiopharmaceuticalInformationSequence", "PatientOrientationCodeSequence",
-    "PatientGantryRelationshipCodeSequence",
-)  # fmt: skip
+_ORIENTATION: Final = ("PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence")
+# Context groups 20 and 21 (PS3.16), by the letters of PatientPosition (PS3.3 C.7.3.1.1.2).
+_LYING: Final = {
+    "S": ("40199007", "supine"), "P": ("1240000", "prone"),
+    "DR": ("102535000", "right lateral decubitus"), "DL": ("102536004", "left lateral decubitus"),
+}  # fmt: skip
+_GANTRY: Final = {"HF": ("102540008", "headfirst"), "FF": ("102541007", "feet-first")}
+_RECUMBENT: Final = ("102538003", "recumbent")
 # Type 1C, by the first value of SeriesType (PS3.3 C.8.9.1, C.8.9.4).
 _BY_TYPE: Final[dict[str, dict[str, Any]]] = {
     "DYNAMIC": {"NumberOfTimeSlices": 1},
@@ -67,7 +71,8 @@ def neutral() -> dict[str, Any]:
         "ImageType": list(_IMAGE_TYPE),
         **_SERIES,
         **dict.fromkeys(_EMPTY, ""),
-        **{keyword: [] for keyword in _EMPTY_SEQUENCES},
+        "RadiopharmaceuticalInformationSequence": [],
+        **{keyword: [] for keyword in _ORIENTATION},
         "FrameReferenceTime": 0.0,
     }
 
@@ -90,12 +95,42 @@ def complete(elements: Elements, images: int, other_class: bool) -> None:
     complete_image_type(elements, images, _IMAGE_TYPE)
     put_missing(elements, images, _SERIES)
     put_missing(elements, images, dict.fromkeys(_EMPTY, ""))
-    put_missing(elements, images, {keyword: [] for keyword in _EMPTY_SEQUENCES})
+    put_missing(elements, images, {"RadiopharmaceuticalInformationSequence": []})
+    _orient(elements, images, other_class)
     _date_series(elements, images)
     put_missing(elements, images, {"FrameReferenceTime": 0.0, "NumberOfSlices": images})
     if absent(elements, images, "ImageIndex").any():
         put_per_image(elements, images, "ImageIndex", list(range(1, images + 1)))
     _complete_conditional(elements, images)
+
+
+def _orient(elements: Elements, images: int, other_class: bool) -> None:
+    """Say with codes how the patient lies, since PatientPosition may not stand beside them."""
+    positions = lookup(elements, "PatientPosition") or [None] * images
+    if not other_class and any(positions):
+        return  # as its scanner wrote it
+    if key_of(_ORIENTATION[0]) not in elements:
+        known = {position: _oriented(position) for position in set(positions)}
+        for place, keyword in enumerate(_ORIENTATION):
+            # The same list for all that agree, so that it is encoded once.
+            values = [known[position][place] for position in positions]
+            elements[key_of(keyword)] = per_image(keyword, values)
+    put_missing(elements, images, {keyword: [] for keyword in _ORIENTATION})
+    without(elements, ["PatientPosition"])
+
+
+def _oriented(position: Any) -> tuple[list[Any], list[Any]]:
+    """Return the items of the two sequences; none for what is not known."""
+    text = str(position or "")
+    gantry, lying = _GANTRY.get(text[:2]), _LYING.get(text[2:])
+    if gantry is None or lying is None:
+        return [], []
+    modifier = {"PatientOrientationModifierCodeSequence": [_code(*lying)]}
+    return [{**_code(*_RECUMBENT), **modifier}], [_code(*gantry)]
+
+
+def _code(value: str, meaning: str) -> dict[str, str]:
+    return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}
 
 
 def _date_series(elements: Elements, images: int) -> None:
