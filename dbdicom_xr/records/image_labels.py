@@ -273,9 +273,10 @@ def _date(label: np.datetime64, vr: str, zone: str) -> str:
         )
     if np.isnat(label):
         return dicom_datetime(label)
-    # Averages are finer than DT: to its microseconds.
-    moment = (label.astype("datetime64[ns]").astype(np.int64) + 500) // 1000
-    return dicom_datetime(np.datetime64(int(moment), "us")) + zone
+    if label.dtype == np.dtype("datetime64[ns]"):
+        # Averages are finer than DT: to its microseconds. Others: nanoseconds end in 2262.
+        label = label + np.timedelta64(500, "ns")
+    return dicom_datetime(label.astype("datetime64[us]")) + zone
 
 
 def _time(label: np.timedelta64, vr: str) -> Any:
