@@ -6,6 +6,7 @@ become values of DICOM again.
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +25,6 @@ from dbdicom_xr.records.attributes import Attribute, parse_name
 from dbdicom_xr.records.cells import per_cell
 from dbdicom_xr.records.modules import keys_of
 from dbdicom_xr.records.sorting import sort_key
-from dbdicom_xr.staging.dates import dicom_date, dicom_datetime
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.sources import Sources
@@ -102,12 +102,12 @@ def _column(
 ) -> Column | None:
     """Return the labels as a column; None where the frames say the same."""
     kept = np.ones(len(labels), np.bool_)
-    zone, key = "", Key(attribute.tag, attribute.creator)
+    is_utc, key = False, Key(attribute.tag, attribute.creator)
     if sources is not None:
         kept = np.diff(sources.starts) > 0  # gaps hold nothing
         if _is_said(attribute, labels, sources):
             return None
-        zone = _zone(attribute, sources)
+        is_utc = _is_utc(attribute, sources)
         own = [own for table in sources.tables for own in attribute.keys(table)]
         key = own[0] if own else key
     if attribute.name in _GEOMETRY:
@@ -123,7 +123,7 @@ def _column(
             "(PS3.5 7.8.1). Rename the dimension to a keyword of DICOM, or to a name that is none: "
             f"array.rename({{'{attribute}': ...}})."
         )
-    convert = _converter(attribute, key, zone)
+    convert = _converter(attribute, key, is_utc)
     pool, codes = _distinct(labels)
     try:
         values = [convert(label) if kept[codes == n].any() else None for n, label in pool]
@@ -212,28 +212,28 @@ def _agree(attribute: Attribute, sources: Sources, cell_of: npt.NDArray[np.intp]
     return all(one == other for one, other in zip(said.tolist(), first.tolist(), strict=True))
 
 
-def _zone(attribute: Attribute, sources: Sources) -> str:
-    """Return the offset of labels whose frames have one from UTC: they were converted to it."""
+def _is_utc(attribute: Attribute, sources: Sources) -> bool:
+    """Return whether frames have an offset from UTC, so that their labels were converted to it."""
     if known_vr(attribute.tag) != "DT":
-        return ""
+        return False
     for table in sources.tables:
         values = attribute.values(table)
         texts = [] if values is None else values.occurring()
         if any(isinstance(text, str) and re.search(r"[+-]\d{4}$", text) for text in texts):
-            return "+0000"
-    return ""
+            return True
+    return False
 
 
 # -- from labels to values -------------------------------------------------------------------------
 
 
-def _converter(attribute: Attribute, key: Key, zone: str) -> Callable[[Any], Any]:
+def _converter(attribute: Attribute, key: Key, is_utc: bool) -> Callable[[Any], Any]:
     vr = known_vr(key.dictionary_tag, key.creator)
     length = is_length(attribute.name)
 
     def convert(label: Any) -> Any:
         if isinstance(label, np.datetime64):
-            return _date(label, vr, zone)
+            return _date(label, vr, is_utc)
         if isinstance(label, np.timedelta64):
             return _time(label, vr)
         plain = label.item() if isinstance(label, np.generic) else label
@@ -261,26 +261,28 @@ def _number(text: str, vr: str) -> float | int | str:
         raise InvalidValue(f"{text!r} is no number, and {vr} is.") from None
 
 
-def _date(label: np.datetime64, vr: str, zone: str) -> str:
-    """Return a moment as a DA or DT, the way back of ``date_values`` and ``datetime_values``."""
-    if vr == "DA":
-        if not np.isnat(label) and label != label.astype("datetime64[D]"):
-            raise InvalidValue(f"{text_of(label)} is a moment, and DA a day.")
-        return dicom_date(label)
+def _date(label: np.datetime64, vr: str, is_utc: bool) -> Any:
+    """Return a moment for a DA or DT: what ``date_values`` and ``datetime_values`` read."""
+    if np.isnat(label):
+        raise InvalidValue("an image has no value (NaT).")
     if vr == "TM":
         raise InvalidValue(
             f"{text_of(label)} has a date, and TM is a time since midnight: use timedelta64."
         )
-    if np.isnat(label):
-        return dicom_datetime(label)
+    if vr == "DA":
+        day = label.astype("datetime64[D]")
+        if label != day:
+            raise InvalidValue(f"{text_of(label)} is a moment, and DA a day.")
+        return day.item()
     if label.dtype == np.dtype("datetime64[ns]"):
         # Averages are finer than DT: to its microseconds. Others: nanoseconds end in 2262.
         label = label + np.timedelta64(500, "ns")
-    return dicom_datetime(label.astype("datetime64[us]")) + zone
+    moment = label.astype("datetime64[us]").item()
+    return moment.replace(tzinfo=datetime.UTC) if is_utc else moment
 
 
 def _time(label: np.timedelta64, vr: str) -> Any:
-    """Return a time since midnight as a TM, the way back of ``time_values``."""
+    """Return a time since midnight for a TM: what ``time_values`` reads."""
     if np.isnat(label):
         raise InvalidValue("an image has no value (NaT).")
     if vr != "TM":
@@ -290,6 +292,4 @@ def _time(label: np.timedelta64, vr: str) -> Any:
     micro = (int(label.astype("timedelta64[ns]").astype(np.int64)) + 500) // 1000
     if not 0 <= micro < _DAY:
         raise InvalidValue(f"{micro / 1e6:g} s since midnight is not a time of day.")
-    seconds, fraction = divmod(micro, 10**6)
-    clock = f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
-    return f"{clock}.{fraction:06d}" if fraction else clock
+    return (datetime.datetime.min + datetime.timedelta(microseconds=micro)).time()

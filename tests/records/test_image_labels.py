@@ -177,7 +177,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a fraction": ("AcquisitionNumber", [1.5, 2], "AcquisitionNumber.*whole number"),
     "NaN": ("EchoTime", [np.nan, 2], "EchoTime.*no value"),
     "NaT": ("AcquisitionTime", np.array(["NaT", 1], "m8[s]"), "AcquisitionTime.*no value"),
-    "no date": ("AcquisitionDate", np.array(["NaT", "2024-01-01"], "M8[D]"), "NaT is no date"),
+    "no date": (
+        "AcquisitionDate",
+        np.array(["NaT", "2024-01-01"], "M8[D]"),
+        "AcquisitionDate.*no value",
+    ),
     "nothing": ("SequenceName", ["", "a"], "SequenceName.*no value"),
     "seconds as number": ("AcquisitionTime", [1.0, 2.0], "AcquisitionTime.*time of day"),
     "a day later": ("AcquisitionTime", np.array([0, 86400], "m8[s]"), "not a time of day"),
