@@ -45,7 +45,8 @@ PIXEL_DIMS: Final = frozenset(("x", "y", "channel"))
 FRAME_COORDS: Final = ("SOPInstanceUID", "frame")
 INTERPOLATED: Final = (
     "This array lies between the frames that it was made from, as after an interpolation, so that "
-    "it has no header of its own."
+    "it has no header of its own. To write it, say which frames it is like, header=..., or "
+    'header="template" for images that are made from nothing.'
 )
 
 
@@ -388,8 +389,7 @@ def series_of_attributes(array: xr.DataArray) -> Table:
         raise NotInDatabase(
             "This array tells neither its frames nor its series: the coordinate SOPInstanceUID and "
             "the attribute SeriesInstanceUID are missing. Arithmetic between series removes them, "
-            "and so does keep_attrs=False. Give the header that fits: "
-            "array.dicom.get_affine(header=header)."
+            "and so does keep_attrs=False. Give the header that fits: header=..."
         )
     database = database_of(array)
     tree = database._tree()

@@ -213,7 +213,7 @@ def _numbered(
     absent = np.setdiff1d(every, found[chosen])
     if len(absent):
         if is_length(name):
-            raise NotInDatabase(f"{INTERPOLATED} {_WAY_OUT}")
+            raise NotInDatabase(INTERPOLATED)
         raise GridError(
             f"The series of this array has no frame of {name} {labels[absent[0]]}: the labels of "
             f"the array are not those that were read. {_WAY_OUT}"
@@ -332,11 +332,8 @@ def _of_record(record: Instance | Common, dims: tuple[str, ...], shape: tuple[in
     """Return one record as the source of all images; its frames where they count as many."""
     cells = int(np.prod(shape, dtype=np.intp))
     if isinstance(record, Instance) and not isinstance(record, Frame):
-        rows = record._frame_rows()[1]
-        if len(rows) > 1 and dims == ("frame",):
-            frames: list[Any] = record.instances() if len(rows) == cells else []
-            if frames:
-                return _required(frames, dims, shape)
+        if dims == ("frame",) and len(record.children) == cells > 1:
+            return _required(record.children(), dims, shape)
     one = _required([record], (), ())
     return one.take(np.zeros((cells, 1), np.intp), dims, shape)
 
