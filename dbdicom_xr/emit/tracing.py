@@ -207,6 +207,8 @@ def with_related_series(earlier: bytes, series: Iterable[tuple[str, str]]) -> En
     assert _PURPOSE is not None
     kept = [one.content for one in _items(earlier) if _PURPOSE.value not in one.content]
     for study, uid in series:
+        if not (study and uid and study.isascii() and uid.isascii()):
+            continue
         parts = (
             element(0x0020000D, "UI", _even(study.encode("ascii"), b"\0"), False, False),
             element(0x0020000E, "UI", _even(uid.encode("ascii"), b"\0"), False, False),

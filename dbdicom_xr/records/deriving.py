@@ -191,7 +191,6 @@ def _without(column: Column, cells: npt.NDArray[np.bool_]) -> Column | None:
 def _inherit(sources: Sources, elements: Elements) -> None:
     for keyword, value in _INHERITED.items():
         attribute = parse_name(keyword)
-
         cells = _cells_where(sources, partial(_has_value, attribute, value))
         if cells.any():
             key = key_of(keyword)
@@ -265,13 +264,10 @@ def _image_types(sources: Sources, kind: Kind) -> Column:
     names = [np.empty(0, np.int64)]
     places = [np.empty(0, np.int64)]
     for table, cells, rows in sources.by_table():
-        values = attribute.values(table)
-        if values is None:
-            values = Values([], np.full(len(table), -1, np.int32))
-        codes = values.codes[rows].astype(np.int64) + 1
-        names.append(codes + len(pool))
+        said = attribute.values(table) or Values([], np.full(len(table), -1, np.int32))
+        names.append(said.codes[rows].astype(np.int64) + 1 + len(pool))
         places.append(cells.astype(np.int64))
-        pool += [[], *map(_words, values.distinct)]
+        pool += [[], *map(_words, said.distinct)]
     pairs = np.unique(np.concatenate(places) * max(len(pool), 1) + np.concatenate(names))
     types: list[tuple[str, ...]] = [()] * len(sources)
     for cell, group in groupby(pairs.tolist(), lambda pair: pair // len(pool)):
@@ -319,11 +315,19 @@ def _trace(sources: Sources, elements: Elements, now: datetime) -> None:
 
     rewrite("RelatedSeriesSequence", lambda old: with_related_series(old or b"", series), raw=True)
     rewrite("ContributingEquipmentSequence", lambda old: with_equipment(old or b"", now), raw=True)
-    rewrite("DerivationDescription", described)
+    rewrite("DerivationDescription", _described)
     zones = elements.get(key_of("TimezoneOffsetFromUTC"))
     for keyword in moments(now):
         key = key_of(keyword)
         elements[key] = _rewritten(zones, key, images, partial(_moment, now, keyword), False)
+
+
+def _described(earlier: Any) -> Encoded:
+    key = key_of("DerivationDescription")
+    text = earlier if isinstance(earlier, str) else None
+    with suppress(InvalidValue):  # text that scanners may write and ST does not allow
+        return _encoded(key, described(text))
+    return _encoded(key, described(None))
 
 
 def _moment(now: datetime, keyword: str, zone: str | None) -> str:
