@@ -16,28 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.compress import syntax_uid
-from dbdicom_xr.emit.elements import Elements, constant, key_of, per_image, take
-from dbdicom_xr.emit.kinds import Kind, complete, kind_for, kind_named, rescale_type, template
+from dbdicom_xr.emit.elements import key_of
+from dbdicom_xr.emit.kinds import Kind, kind_for, kind_named, rescale_type
 from dbdicom_xr.emit.plan import GAP, Form, WritePlan, store_plan
-from dbdicom_xr.emit.tracing import untraced
 from dbdicom_xr.emit.writer import BlockWriter, leave_manifest, range_of
 from dbdicom_xr.errors import DicomWarning, InvalidValue
 from dbdicom_xr.index.columns import Key
-from dbdicom_xr.index.merge import instance_numbers
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.pixels.quantise import Target, require_numbers
 from dbdicom_xr.records.adopting import Mode, adopt, begin_write, give_up
-from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.current import levels_to_user
-from dbdicom_xr.records.deriving import derived
-from dbdicom_xr.records.edits import encoded_one
 from dbdicom_xr.records.expected import adopt_finished, expect
 from dbdicom_xr.records.header import Header
-from dbdicom_xr.records.image_planes import image_planes, label_elements
-from dbdicom_xr.records.modules import IDENTITY, keys_of
-from dbdicom_xr.records.placing import identity_of, key_of_node, said_at
+from dbdicom_xr.records.new_images import new_elements
+from dbdicom_xr.records.placing import key_of_node, said_at
 from dbdicom_xr.records.sources import Sources, sources_of
-from dbdicom_xr.staging.uids import new_uid, new_uids
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,15 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["write_array"]
 
 _PIXEL_DIMS: Final = ("x", "y", "channel")
-_INSTANCE_NUMBER: Final = Key(0x00200013)
 _MODALITY: Final = Key(0x00080060)
 _CLASS: Final = Key(0x00080016)
-_FRAME_OF_REFERENCE: Final = Key(0x00200052)
-_OF_THE_ARRAY: Final = (
-    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "SamplesPerPixel", "PhotometricInterpretation", "PixelData", "RescaleSlope",
-    "RescaleIntercept", "NumberOfFrames", "SOPClassUID",
-)  # fmt: skip
 # A block of one task holds several copies of its images for a moment.
 _BLOCK_BYTES: Final = 64 << 20
 _LOOK_SECONDS: Final = 0.3
@@ -106,27 +92,13 @@ def write_array(
     if not labelled.size:
         raise InvalidValue(f"There is nothing to write in an array of shape {labelled.shape}.")
     wanted = _kind(series, sources, "channel" in labelled.dims, kind)
-    given = dict(encoded_one(parse_name(n), v) for n, v in (attributes or {}).items())
-    _refuse(given)
-    if sources is None:
-        elements = {**template(wanted, cells), **untraced(wanted, cells)}
-    else:
-        elements = derived(sources, wanted)
-    slopes, intercepts = _source_scales(sources, cells)
-    elements.update(image_planes(labelled, sources, affine=affine, spacing=spacing))
-    elements.update(label_elements(labelled, sources))
-    kept = _cells_with_images(sources, cells)
-    if not len(kept):
-        raise InvalidValue("The array holds gaps only: there is no image to write.")
-    elements = take(elements, kept)
+    elements, kept = new_elements(
+        series, labelled, sources, wanted, attributes or {},
+        append=options.mode == "a", single=options.form == "multiframe", affine=affine,
+        spacing=spacing,
+    )  # fmt: skip
     count = len(kept)
-    _put_in_place(series, elements, count, sources)
-    for key, encoded in given.items():
-        elements.pop(key, None)
-        if encoded is not None:
-            elements[key] = constant(key, encoded, count)
-    complete(wanted, elements, count)
-    _identify(series, elements, count, options)
+    slopes, intercepts = _source_scales(sources, cells)
     images = np.full(cells, GAP, np.int64)
     images[kept] = np.arange(count)
     plan = WritePlan(
@@ -166,16 +138,6 @@ def _options(mode: Any, dtype: Any, scale: Any, multiframe: Any, transfer_syntax
         )
     form: Form = "maps" if name else "multiframe" if multiframe else "images"
     return _Options(mode, name, scale, form, syntax)
-
-
-def _refuse(given: Mapping[Key, Any]) -> None:
-    """Refuse attributes that follow from elsewhere."""
-    for name, key in IDENTITY.items():
-        if key in given:
-            raise InvalidValue(f"{name} cannot be given: the series that is written to decides it.")
-    for keyword in _OF_THE_ARRAY:
-        if key_of(keyword) in given:
-            raise InvalidValue(f"{keyword} cannot be given: it follows from the array.")
 
 
 def _labelled(array: Any, header: Any, pixels_first: bool, kind: str | None) -> xr.DataArray:
@@ -331,55 +293,6 @@ def _source_scales(
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else np.nan
-
-
-def _cells_with_images(sources: Sources | None, cells: int) -> npt.NDArray[np.intp]:
-    if sources is None:
-        return np.arange(cells)
-    return np.flatnonzero(np.diff(sources.starts) > 0)
-
-
-def _put_in_place(series: Series, elements: Elements, count: int, sources: Sources | None) -> None:
-    """Give images what describes the patient, the study and the series that they come into."""
-    database, node = series.database, series._node
-    said = said_at(database, node)
-    strict = [*keys_of("patient"), *keys_of("study")]
-    same_patient = sources is not None and all(
-        (table.series.key.patient_id, table.series.key.patient_name) == node.patient
-        for table in sources.tables
-    )
-    if not same_patient:
-        strict += keys_of("patient study")
-        if sources is not None and _FRAME_OF_REFERENCE in elements:
-            elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
-    for key in strict:
-        elements.pop(key, None)
-    for key, encoded in said.items():
-        if encoded is not None and key != _MODALITY:
-            elements[key] = constant(key, encoded, count)
-
-
-def _identify(series: Series, elements: Elements, count: int, options: _Options) -> None:
-    """Give images their place in the tree, new UIDs and numbers."""
-    node = series._node
-    for key, encoded in identity_of(key_of_node(node)).items():
-        if encoded is not None:
-            elements[key] = constant(key, encoded, count)
-    first = 1
-    if options.mode == "a" and node.row is not None and node.row.instances:
-        table = series._own_table
-        column = table.column(_INSTANCE_NUMBER)
-        numbers = instance_numbers(
-            {} if column is None else {_INSTANCE_NUMBER: column}, len(table.places)
-        )
-        known = numbers[np.isfinite(numbers)]
-        first = int(known.max()) + 1 if len(known) else len(table.places) + 1
-    single = options.form == "multiframe"
-    # In order: instances with equal numbers stand in the order of their UIDs.
-    uids = [new_uid()] * count if single else sorted(new_uids(count))
-    elements[IDENTITY["SOPInstanceUID"]] = per_image("SOPInstanceUID", uids)
-    numbers_of = [first] * count if single else list(range(first, first + count))
-    elements[_INSTANCE_NUMBER] = per_image("InstanceNumber", numbers_of)
 
 
 # -- doing it --------------------------------------------------------------------------------------

@@ -1,0 +1,160 @@
+"""What the new images of a series say, but what follows from their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.emit.elements import Elements, constant, key_of, per_image, take
+from dbdicom_xr.emit.kinds import Kind, complete, template
+from dbdicom_xr.emit.tracing import untraced
+from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.merge import instance_numbers
+from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.deriving import derived
+from dbdicom_xr.records.edits import encoded_one
+from dbdicom_xr.records.image_planes import image_planes, label_elements
+from dbdicom_xr.records.modules import IDENTITY, keys_of
+from dbdicom_xr.records.placing import identity_of, key_of_node, said_at
+from dbdicom_xr.records.sources import Sources
+from dbdicom_xr.staging.uids import new_uid, new_uids
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dbdicom_xr.records.levels import Series
+
+__all__ = ["new_elements", "refuse"]
+
+_INSTANCE_NUMBER: Final = Key(0x00200013)
+_MODALITY: Final = Key(0x00080060)
+_FRAME_OF_REFERENCE: Final = Key(0x00200052)
+_OF_THE_ARRAY: Final = (
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "SamplesPerPixel", "PhotometricInterpretation", "PixelData", "RescaleSlope",
+    "RescaleIntercept", "NumberOfFrames", "SOPClassUID",
+)  # fmt: skip
+
+
+def new_elements(
+    series: Series,
+    array: xr.DataArray,
+    sources: Sources | None,
+    kind: Kind,
+    attributes: Mapping[str, Any],
+    *,
+    append: bool = False,
+    single: bool = False,
+    affine: npt.ArrayLike | None = None,
+    spacing: Sequence[float] | None = None,
+) -> tuple[Elements, npt.NDArray[np.intp]]:
+    """Return all that new images of a series say but what follows from their pixels.
+
+    Parameters
+    ----------
+    series : Series
+        That they come into.
+    array : xarray.DataArray
+        Of which dimensions and labels count; the last ones are those of the pixels.
+    sources : Sources or None
+    kind : Kind
+    attributes : mapping
+        Set in all images.
+    append, single : bool
+        Whether there are others before them, and whether they make one instance.
+    affine, spacing
+        As in :meth:`Series.set_array`.
+
+    Returns
+    -------
+    elements : Elements
+        A row per image.
+    kept : ndarray of int, shape (images,)
+        The cells of the array that have an image.
+    """
+    given = dict(encoded_one(parse_name(n), v) for n, v in attributes.items())
+    refuse(given)
+    depth = array.ndim - (3 if "channel" in array.dims else 2)
+    cells = int(np.prod(array.shape[:depth], dtype=np.int64))
+    if sources is None:
+        elements = {**template(kind, cells), **untraced(kind, cells)}
+    else:
+        elements = derived(sources, kind)
+    elements.update(image_planes(array, sources, affine=affine, spacing=spacing))
+    elements.update(label_elements(array, sources))
+    kept = _cells_with_images(sources, cells)
+    if not len(kept):
+        raise InvalidValue("The array holds gaps only: there is no image to write.")
+    elements = take(elements, kept)
+    _put_in_place(series, elements, len(kept), sources)
+    for key, encoded in given.items():
+        elements.pop(key, None)
+        if encoded is not None:
+            elements[key] = constant(key, encoded, len(kept))
+    complete(kind, elements, len(kept))
+    _identify(series, elements, len(kept), append=append, single=single)
+    return elements, kept
+
+
+def refuse(given: Mapping[Key, Any]) -> None:
+    """Refuse attributes that follow from elsewhere."""
+    for name, key in IDENTITY.items():
+        if key in given:
+            raise InvalidValue(f"{name} cannot be given: the series that is written to decides it.")
+    for keyword in _OF_THE_ARRAY:
+        if key_of(keyword) in given:
+            raise InvalidValue(f"{keyword} cannot be given: it follows from the array.")
+
+
+def _cells_with_images(sources: Sources | None, cells: int) -> npt.NDArray[np.intp]:
+    if sources is None:
+        return np.arange(cells)
+    return np.flatnonzero(np.diff(sources.starts) > 0)
+
+
+def _put_in_place(series: Series, elements: Elements, count: int, sources: Sources | None) -> None:
+    """Give images what describes the patient, the study and the series that they come into."""
+    database, node = series.database, series._node
+    said = said_at(database, node)
+    strict = [*keys_of("patient"), *keys_of("study")]
+    same_patient = sources is not None and all(
+        (table.series.key.patient_id, table.series.key.patient_name) == node.patient
+        for table in sources.tables
+    )
+    if not same_patient:
+        strict += keys_of("patient study")
+        if sources is not None and _FRAME_OF_REFERENCE in elements:
+            elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
+    for key in strict:
+        elements.pop(key, None)
+    for key, encoded in said.items():
+        if encoded is not None and key != _MODALITY:
+            elements[key] = constant(key, encoded, count)
+
+
+def _identify(
+    series: Series, elements: Elements, count: int, *, append: bool, single: bool
+) -> None:
+    """Give images their place in the tree, new UIDs and numbers."""
+    node = series._node
+    for key, encoded in identity_of(key_of_node(node)).items():
+        if encoded is not None:
+            elements[key] = constant(key, encoded, count)
+    first = 1
+    if append and node.row is not None and node.row.instances:
+        table = series._own_table
+        column = table.column(_INSTANCE_NUMBER)
+        numbers = instance_numbers(
+            {} if column is None else {_INSTANCE_NUMBER: column}, len(table.places)
+        )
+        known = numbers[np.isfinite(numbers)]
+        first = int(known.max()) + 1 if len(known) else len(table.places) + 1
+    # In order: instances with equal numbers stand in the order of their UIDs.
+    uids = [new_uid()] * count if single else sorted(new_uids(count))
+    elements[IDENTITY["SOPInstanceUID"]] = per_image("SOPInstanceUID", uids)
+    numbers_of = [first] * count if single else list(range(first, first + count))
+    elements[_INSTANCE_NUMBER] = per_image("InstanceNumber", numbers_of)
