@@ -19,10 +19,10 @@ from dbdicom_xr.index.table import Values
 from dbdicom_xr.index.values import Kind
 from dbdicom_xr.staging import items
 from dbdicom_xr.staging.charsets import UTF8
-from dbdicom_xr.staging.encode import Encoded, encode, set_encoded
+from dbdicom_xr.staging.encode import Encoded, set_encoded
 
 __all__ = [
-    "Frames", "Member", "Part", "copied", "item_of", "made", "per_frame",
+    "Frames", "Member", "Part", "copied", "in_all_frames", "item_of", "made", "per_frame",
     "private_parts", "shared",
 ]  # fmt: skip
 
@@ -233,10 +233,11 @@ def made(keyword: str, values: Values) -> Part:
     return _tidied(tag, raws, values.codes + 1)
 
 
-def item_of(tag: int, parts: Sequence[Part]) -> Part:
-    """Return a sequence of one item that holds the parts; none where the item would be empty.
+def item_of(tag: int, parts: Sequence[Part], *, empty: bool = False) -> Part:
+    """Return a sequence of one item that holds the parts.
 
-    Each distinct item is put together once.
+    Each distinct item is put together once. Where it would be empty there is no sequence, unless
+    an empty one is asked for.
     """
     ordered = sorted(parts, key=lambda part: part.tag)
     combinations, of = _combinations([part.codes for part in ordered], len(ordered[0].codes))
@@ -246,8 +247,17 @@ def item_of(tag: int, parts: Sequence[Part]) -> Part:
             [part.raws[code] for part, code in zip(ordered, combination, strict=True)]
         )
         value = items.sequence([content], False)
-        raws.append(_element(tag, Encoded(Kind("SQ"), value)) if content else b"")
+        raws.append(_element(tag, Encoded(Kind("SQ"), value)) if content or empty else b"")
     return _tidied(tag, raws, of)
+
+
+def in_all_frames(part: Part) -> Part:
+    """Return a sequence that has no items in the frames that had none of it.
+
+    A macro that one frame has all must have (PS3.3 C.7.6.16.1).
+    """
+    nothing = _element(part.tag, Encoded(Kind("SQ"), b""))
+    return part._replace(raws=[raw or nothing for raw in part.raws])
 
 
 def private_parts(columns: Iterable[Column]) -> list[Part]:

@@ -11,12 +11,12 @@ from math import nan
 from typing import Any, Final
 
 from dbdicom_xr.emit.elements import key_of
+from dbdicom_xr.emit.frame_references import derivation, references
 from dbdicom_xr.emit.macros import Frames, Member, Part, copied, made
 from dbdicom_xr.index.functional import frame_columns
 from dbdicom_xr.index.table import Values
 from dbdicom_xr.index.values import Kind
 from dbdicom_xr.staging import items
-from dbdicom_xr.staging.encode import encode
 
 __all__ = ["FRAME_TYPE", "MACROS", "PULSE_SEQUENCE", "image_types", "mr_macros"]
 
@@ -198,6 +198,11 @@ def _region(body_part: Any) -> list[dict[str, str]]:
     return _code(value, "SCT", meaning)
 
 
+def _laterality(of_image: Any, of_series: Any) -> str | None:
+    side = of_image or of_series
+    return str(side) if side in ("R", "L", "B") else None
+
+
 # -- kinds of images (PS3.3 C.8.13.3.1.1, C.8.16.1) ------------------------------------------------
 
 _FLAVOURS: Final = frozenset((
@@ -209,10 +214,10 @@ _FLAVOURS: Final = frozenset((
     "TAGGING", "TEMPERATURE", "TOF", "VELOCITY", "VOLUME", "WHOLE_BODY",
 ))  # fmt: skip
 _DERIVED_CONTRAST: Final = frozenset((
-    "ADC", "ADDITION", "DIFFUSION", "DIFFUSION_ANISO", "DIFFUSION_ATTNTD", "DIVISION",
-    "FILTERED", "MASKED", "MAXIMUM", "MEAN", "METABOLITE_MAP", "MINIMUM", "MTT",
+    "ADC", "ADDITION", "DIFFUSION_ANISO", "DIFFUSION_ATTNTD", "DIVISION", "FA", "FILTERED",
+    "MASKED", "MAXIMUM", "MEAN", "METABOLITE_MAP", "MINIMUM", "MTT",
     "MULTIPLICATION", "NEI", "QUANTITY", "RCBF", "RCBV", "RESAMPLED", "STD_DEVIATION",
-    "SUBTRACTION", "T1", "T2", "T2_STAR", "TEMPERATURE", "TTP", "VELOCITY",
+    "SUBTRACTION", "TENSOR", "TENSOR_B0", "TRACEW", "TTP",
 ))  # fmt: skip
 _COMPONENTS: Final = {
     "M": "MAGNITUDE", "FFE": "MAGNITUDE", "MAGNITUDE": "MAGNITUDE",
@@ -221,11 +226,15 @@ _COMPONENTS: Final = {
 }  # fmt: skip
 
 
+def _is_map(word: str) -> bool:
+    return word.endswith(" MAP") and word not in _COMPONENTS
+
+
 def _frame_type(image_type: Any, frame_type: Any) -> list[str]:
     words = _words(image_type) or _words(frame_type)
     first = words[0] if words and words[0] in ("ORIGINAL", "MIXED") else "DERIVED"
     flavours = [word for word in words[2:] if word in _FLAVOURS]
-    contrasts = [word for word in words[3:] if word in _DERIVED_CONTRAST]
+    contrasts = [word for word in words[2:] if word in _DERIVED_CONTRAST or _is_map(word)]
     contrast = contrasts[0] if contrasts and first != "ORIGINAL" else "NONE"
     return [first, "PRIMARY", flavours[0] if flavours else "VOLUME", contrast]
 
@@ -241,12 +250,15 @@ def _contrast(b_value: Any) -> str:
 
 
 FRAME_TYPE: Final = (
+    # What an object says whose frames differ, no frame can say.
     Member("PixelPresentation", default="MONOCHROME"),
-    Member("VolumetricProperties", default="VOLUME"),
-    Member("VolumeBasedCalculationTechnique", default="NONE"),
-    Member("ComplexImageComponent", translate=_component, of=("ImageType", "FrameType")),
-    Member("AcquisitionContrast", translate=_contrast, of=("DiffusionBValue",)),
-)
+    Member("VolumetricProperties", default="VOLUME", words={"MIXED": "VOLUME"}),
+    Member("VolumeBasedCalculationTechnique", default="NONE", words={"MIXED": "NONE"}),
+    Member("ComplexImageComponent", translate=_component, of=("ImageType", "FrameType"),
+           words={"MIXED": "MAGNITUDE"}),
+    Member("AcquisitionContrast", translate=_contrast, of=("DiffusionBValue",),
+           words={"MIXED": "UNKNOWN"}),
+)  # fmt: skip
 
 
 def image_types(frames: Frames) -> Values:
@@ -254,7 +266,7 @@ def image_types(frames: Frames) -> Values:
     return frames.translated(_frame_type, "ImageType", "FrameType")
 
 
-# -- diffusion, derivation -----------------------------------------------------------------------
+# -- diffusion -----------------------------------------------------------------------
 
 
 def _directionality(b_value: Any, direction: Any, matrix: Any) -> str | None:
@@ -272,7 +284,8 @@ _B_MATRIX: Final = tuple(f"DiffusionBValue{axes}" for axes in ("XX", "XY", "XZ",
 
 
 def _diffusion(frames: Frames) -> Part | None:
-    if frames.values("DiffusionBValue") is None:
+    b_values = frames.values("DiffusionBValue")
+    if b_values is None or bool((b_values.codes < 0).any()):
         return None
     parts = [
         frames.macro(sequence, [Member(keyword) for keyword in keywords])
@@ -296,45 +309,6 @@ def _diffusion(frames: Frames) -> Part | None:
     )
 
 
-_PURPOSE: Final = "PurposeOfReferenceCodeSequence"
-_SOURCE: Final = _code("121322", "DCM", "Source image for image processing operation")
-_DERIVED: Final = _code("DERIVED", "99DBDICOM_XR", "Derived image")
-
-
-def _with_purpose(raw: bytes) -> bytes:
-    """Return references to images, each with its purpose, which the macro demands."""
-    key = key_of(_PURPOSE)
-    purpose = encode(key.tag, _SOURCE)
-    contents = []
-    for item in items.split_items(raw, False, False)[0]:
-        elements = items.split_elements(item.content, False, False)[0]
-        content = item.content
-        if not any(one.tag == key.tag and one.value for one in elements):
-            content = items.edited(content, [key], purpose, False, False)
-        contents.append(content)
-    return items.sequence(contents, False)
-
-
-def _derivation(frames: Frames) -> Part | None:
-    """Return the Derivation Image macro (PS3.3 C.7.6.16.2.6)."""
-    column = frames.elements.get(key_of("SourceImageSequence"))
-    if column is None and frames.values("DerivationDescription", "DerivationCodeSequence") is None:
-        return None
-    parts: list[Member | Part] = [
-        Member("DerivationDescription"),
-        Member("DerivationCodeSequence", default=_DERIVED),
-    ]
-    if column is not None:
-        frames.used.add(column.key)
-        kind = Kind("SQ", charset=column.kinds[0].charset)
-        values = [_with_purpose(value) for value in column.values if isinstance(value, bytes)]
-        sources = type(column)(
-            column.key, [kind], values, [0] * len(values), column.codes, column.rows
-        )
-        parts.append(copied(sources))
-    return frames.macro("DerivationImageSequence", parts)
-
-
 # -- all of them ----------------------------------------------------------------------------------
 
 _ALWAYS: Final[dict[str, tuple[Member, ...]]] = {
@@ -344,7 +318,8 @@ _ALWAYS: Final[dict[str, tuple[Member, ...]]] = {
     "PlanePositionSequence": (Member("ImagePositionPatient"),),
     "PlaneOrientationSequence": (Member("ImageOrientationPatient"),),
     "FrameAnatomySequence": (
-        Member("FrameLaterality", default="U"),
+        Member("FrameLaterality", translate=_laterality,
+               of=("ImageLaterality", "Laterality"), default="U"),
         Member("AnatomicRegionSequence", translate=_region, of=("BodyPartExamined",)),
     ),
     "PixelValueTransformationSequence": (
@@ -453,15 +428,15 @@ _AS_THEY_ARE: Final = (
 
 
 def _as_it_is(frames: Frames, keyword: str) -> Part | None:
-    """Return a macro that the elements hold as a whole."""
+    """Return a macro that the elements hold as a whole, None unless all frames have it."""
     column = frames.elements.get(key_of(keyword))
-    if column is None:
+    if column is None or not bool((column.codes_of() >= 0).all()):
         return None
     part = copied(column)
     # What stands in it has columns of its own, which have found their place with it.
-    raw = next(raw for raw in part.raws if raw)
+    raw = max(part.raws, key=len)
     inside, _ = frame_columns(items.sequence([raw], False), None, 1, Kind("SQ"))
-    frames.used.update(inside)
+    frames.used.update((column.key, *inside))
     return part
 
 
@@ -489,18 +464,20 @@ def mr_macros(frames: Frames, types: Values, original: bool) -> list[Part]:
     parts += [
         frames.macro("MRImageFrameTypeSequence", frame_type),
         _diffusion(frames),
-        _derivation(frames),
+        derivation(frames),
+        references(frames),
     ]
     parts += [frames.macro(keyword, members, original) for keyword, members in _ACQUISITION.items()]
-    parts += [frames.macro(keyword, members) for keyword, members in _OPTIONAL.items()]
+    parts += [frames.macro(keyword, members, False) for keyword, members in _OPTIONAL.items()]
     return [part for part in parts if part is not None]
 
 
 MACROS: Final = frozenset(
     key_of(keyword)
     for keyword in (
-        *_ALWAYS, *_ACQUISITION, *_OPTIONAL, *_AS_THEY_ARE, "FrameContentSequence", "MRDiffusionSequence",
-        "MRImageFrameTypeSequence",
+        *_ALWAYS, *_ACQUISITION, *_OPTIONAL, "FrameContentSequence",
+        "MRDiffusionSequence",
+        "MRImageFrameTypeSequence", "Laterality", "ImageLaterality",
         "DerivationImageSequence", "DiffusionGradientDirectionSequence",
         "DiffusionBMatrixSequence", "SpecificAbsorptionRateDefinition",
         "SpecificAbsorptionRateValue", "OperatingModeType", "OperatingMode",

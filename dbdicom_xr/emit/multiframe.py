@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.elements import Elements, key_of
+from dbdicom_xr.emit.frame_references import evidence
 from dbdicom_xr.emit.macros import (
     Frames,
     Member,
@@ -64,7 +65,7 @@ _OF_THE_SERIES: Final = frozenset(
         "StudyDescription", "SeriesDescription", "InstitutionalDepartmentName",
         "PerformingPhysicianName", "OperatorsName", "ManufacturerModelName", "ProtocolName",
         "DeviceSerialNumber", "SoftwareVersions", "PatientPosition", "StudyID", "SeriesNumber",
-        "Laterality", "PositionReferenceIndicator", "PerformedProcedureStepID",
+        "PositionReferenceIndicator", "PerformedProcedureStepID",
         "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime",
         "PerformedProcedureStepDescription", "RequestAttributesSequence", "TimezoneOffsetFromUTC",
         "ContributingEquipmentSequence", "AcquisitionContextSequence", "BodyPartExamined",
@@ -158,8 +159,11 @@ def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
     original = any(value[0] != "DERIVED" for value in words)
     parts = mr_macros(frames, types, original)
     content, dimensions = _frame_content(frames, original)
+    sources = evidence(frames)
     left, result = _left_over(frames, original)
     parts += left
+    if sources is not None:
+        result[key_of("SourceImageEvidenceSequence")] = sources
     for keyword, value in _described(frames, words, original).items():
         result[key_of(keyword)] = _encoded(keyword, value)
     for keyword, value in {**_OBJECT, **_content_time(frames)}.items():
@@ -265,7 +269,8 @@ def _left_over(frames: Frames, original: bool) -> tuple[list[Part], dict[Key, En
         if columns:
             standard = [copied(column) for column in columns if not column.key.creator]
             private = private_parts(column for column in columns if column.key.creator)
-            parts.append(item_of(key_of(keyword).tag, [*standard, *private]))
+            tag = key_of(keyword).tag
+            parts.append(item_of(tag, [*standard, *private], empty=True))
     return parts, result
 
 
@@ -330,13 +335,15 @@ def _frame_content(frames: Frames, original: bool) -> tuple[Part, list[tuple[str
     index_values = Values(numbers.tolist(), of.reshape(-1).astype(np.int32))
     known = [*sorted_by.items(), ("DimensionIndexValues", index_values)]
     parts = [made(keyword, values) for keyword, values in known if _is_known(values)]
+    column = frames.elements.get(key_of("ImageComments"))
+    comments = column is not None and column.codes is not None
     members = [
         Member("FrameAcquisitionNumber", ("AcquisitionNumber",)),
         Member("FrameReferenceDateTime", translate=_moment, of=_MOMENT),
         Member("FrameAcquisitionDuration", default=nan if original else None),
         Member("CardiacCyclePosition"),
         Member("RespiratoryCyclePosition"),
-        Member("FrameComments"),
+        Member("FrameComments", ("ImageComments",) if comments else ()),
         Member("FrameLabel"),
     ]
     frames.used.add(key_of("TemporalPositionIndex"))
@@ -395,7 +402,7 @@ def _dimensions(
         if points == frames.count:
             break
         values = known.get(keyword) or frames.values(classic, keyword)
-        if values is None:
+        if values is None or bool((values.codes < 0).any()):
             continue
         ranks = _ranks(values)
         if keyword == "FrameAcquisitionDateTime":
