@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.attributes import register_attribute
     from dbdicom_xr.records.combine import copy_to, group, merge, move_to
     from dbdicom_xr.records.database import Database
+    from dbdicom_xr.records.from_nothing import full, ones, series, zeros
     from dbdicom_xr.records.header import Header
     from dbdicom_xr.records.instance import Frame, Instance
     from dbdicom_xr.records.levels import Patient, Series, Study
@@ -39,11 +40,15 @@ __all__ = [
     "__version__",
     "copy_to",
     "database",
+    "full",
     "group",
     "merge",
     "move_to",
+    "ones",
     "register_attribute",
+    "series",
     "set_front_end",
+    "zeros",
 ]
 
 # Loaded when first used: the processes that scan a folder need none of it, and start in a third
@@ -61,18 +66,22 @@ _HOMES = {
     "TerminalFrontEnd": "interact",
     "copy_to": "records.combine",
     "database": "records.opening",
+    "full": "records.from_nothing",
     "group": "records.combine",
     "merge": "records.combine",
     "move_to": "records.combine",
+    "ones": "records.from_nothing",
     "register_attribute": "records.attributes",
+    "series": "records.from_nothing",
     "set_front_end": "interact",
+    "zeros": "records.from_nothing",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dbdicom_xr' has no attribute {name!r}")
-    if name == "database":
+    if name == "database" or _HOMES[name] == "records.from_nothing":
         importlib.import_module("dbdicom_xr.xarray_plugin.accessor")  # registers da.dicom
     return getattr(importlib.import_module(f"dbdicom_xr.{_HOMES[name]}"), name)
 

@@ -31,6 +31,7 @@ from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its 
 from dbdicom_xr.records.changing import ChangingRecord
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.expected import adopt_finished
+from dbdicom_xr.records.from_nothing_methods import FromNothing
 from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.record import Record
@@ -62,7 +63,7 @@ class Problem(NamedTuple):
     kept: bool
 
 
-class Database(ChangingRecord):
+class Database(FromNothing, ChangingRecord):
     """A folder of DICOM files.
 
     Made by :func:`dbdicom_xr.database`. It is a mapping of its patients, and can be used as a

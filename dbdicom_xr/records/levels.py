@@ -15,6 +15,7 @@ from dbdicom_xr.records.attributes import Attribute, Name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.edits import encoded_one
 from dbdicom_xr.records.filters import Filter, parse_filters
+from dbdicom_xr.records.from_nothing_methods import FromNothing
 from dbdicom_xr.records.instance import (
     Instance,
     instance_names,
@@ -176,14 +177,14 @@ class _Keyed(NodeRecord):
         return _rebuild, (self._database, self.level, self._key)
 
 
-class Patient(_Keyed):
+class Patient(FromNothing, _Keyed):
     """All studies of one person: of one PatientID (PS3.3 C.7.1.1)."""
 
     __slots__ = ()
     level = "patient"
 
 
-class Study(_Keyed):
+class Study(FromNothing, _Keyed):
     """All series of one examination (PS3.3 C.7.2.1)."""
 
     __slots__ = ()

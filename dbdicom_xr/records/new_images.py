@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["new_elements", "refuse"]
+__all__ = ["new_elements", "refuse_pixels"]
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 _MODALITY: Final = Key(0x00080060)
@@ -77,7 +77,7 @@ def new_elements(
         The cells of the array that have an image.
     """
     given = dict(encoded_one(parse_name(n), v) for n, v in attributes.items())
-    refuse(given)
+    _refuse(given)
     depth = array.ndim - (3 if "channel" in array.dims else 2)
     cells = int(np.prod(array.shape[:depth], dtype=np.int64))
     if sources is None:
@@ -100,11 +100,16 @@ def new_elements(
     return elements, kept
 
 
-def refuse(given: Mapping[Key, Any]) -> None:
+def _refuse(given: Mapping[Key, Any]) -> None:
     """Refuse attributes that follow from elsewhere."""
     for name, key in IDENTITY.items():
         if key in given:
             raise InvalidValue(f"{name} cannot be given: the series that is written to decides it.")
+    refuse_pixels(given)
+
+
+def refuse_pixels(given: Mapping[Key, Any]) -> None:
+    """Refuse attributes that follow from the pixels."""
     for keyword in _OF_THE_ARRAY:
         if key_of(keyword) in given:
             raise InvalidValue(f"{keyword} cannot be given: it follows from the array.")

@@ -129,7 +129,7 @@ class Scratch:
                     decides="close(save=False), or save(path) before,",
                 )
             except NoPerson:
-                self._warn("was closed", stacklevel=levels_to_user())
+                self._warn("was closed", stacklevel=levels_to_user() + 1)
                 answer = "Yes"
             if answer != "Yes":
                 return
