@@ -213,11 +213,12 @@ def _floats(
     low, high = float(frame.min()), float(frame.max())
     missing = None
     if np.isnan(low):  # so it is where there is a NaN
+        low, high = (float(ufunc.reduce(frame, axis=None)) for ufunc in (np.fmin, np.fmax))
         missing = np.isnan(frame)
-        if missing.all():
+        if np.isnan(low):
             return _nothing(frame.shape, target, scale)
-        low, high = float(np.nanmin(frame)), float(np.nanmax(frame))
-        frame = np.where(missing, frame.dtype.type(low), frame)
+        # 20 us for 256 x 256, where masks take 100: also below.
+        frame = np.fmax(frame, frame.dtype.type(low))
     if np.isinf(low) or np.isinf(high):
         raise InvalidValue(
             f"{name} has infinite values, which DICOM cannot store; "
@@ -311,22 +312,26 @@ def _encoded(
     error = _encode(frame.ravel(), scale, values.ravel())
     padding = None
     if missing is not None:
-        padding = (
-            _free_code(values[~missing], first, last) if scale.padding is None else scale.padding
-        )
+        padding = scale.padding
+        if padding is None:
+            padding = _free_code(values, missing, first, last)
         if padding is None:
             return None
-        values[missing] = padding
+        # All that is missing has the code of the lowest value; the difference wraps.
+        codes = values.view(f"u{dtype.itemsize}")
+        there = int(codes.flat[missing.argmax()])
+        codes += missing * codes.dtype.type((padding - there) % (1 << 8 * dtype.itemsize))
     return Stored(values, scale, padding, first, last, error)
 
 
-def _free_code(codes: Array, first: int, last: int) -> int | None:
+def _free_code(codes: Array, missing: Mask, first: int, last: int) -> int | None:
+    """Return a code that no value has, below all others if there is one."""
     limits = np.iinfo(codes.dtype)
     if first > limits.min:
         return int(limits.min)
     if last < limits.max:
         return int(limits.max)
-    free = np.flatnonzero(np.bincount(codes.astype(np.int64) - first) == 0)
+    free = np.flatnonzero(np.bincount(codes[~missing].astype(np.int64) - first) == 0)
     return int(free[0]) + first if len(free) else None
 
 
@@ -375,6 +380,15 @@ def _is_restored(values: Array, scale: Scale, codes: Array, error: float) -> boo
     largest = kind(max(-float(values.min()), float(values.max())))
     if error > float(np.spacing(largest)):
         return False
+    room = np.empty(min(values.size, _STRIP))
+    own = np.empty(room.size, kind)
     with np.errstate(over="ignore"):
-        restored = (codes * np.float64(scale.slope) + scale.intercept).astype(kind)
-    return bool((restored == values).all())
+        for start in range(0, values.size, _STRIP):
+            part = values[start : start + _STRIP]
+            numbers, restored = room[: part.size], own[: part.size]
+            np.multiply(codes[start : start + _STRIP], scale.slope, out=numbers)
+            np.add(numbers, scale.intercept, out=numbers)
+            np.copyto(restored, numbers, casting="unsafe")
+            if not np.array_equal(restored, part):
+                return False
+    return True
