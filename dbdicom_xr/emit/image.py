@@ -110,8 +110,8 @@ def pixel_elements(
     exact = 0 < width < 1
     said.update(
         [
-            _text("WindowCenter", "DS", ds_text(centre)),
-            _text("WindowWidth", "DS", ds_text(width if exact else max(width, 1.0))),
+            _text("WindowCenter", "DS", f"{centre:.9g}"),
+            _text("WindowWidth", "DS", f"{width if exact else max(width, 1.0):.9g}"),
         ]
     )
     if exact:

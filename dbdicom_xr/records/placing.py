@@ -11,6 +11,7 @@ from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.table import Table
+from dbdicom_xr.index.values import Kind, known_vr
 from dbdicom_xr.records.attributes import Attribute
 from dbdicom_xr.records.edits import with_character_sets
 from dbdicom_xr.records.modules import IDENTITY, MUST_BE_THERE, keys_of
@@ -57,10 +58,21 @@ def identity_of(key: SeriesKey) -> Edits:
     """Return the identifiers of a place, those that it has."""
     names = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
     return {
-        IDENTITY[name]: encode(IDENTITY[name].tag, text)
+        IDENTITY[name]: _as_it_stands(IDENTITY[name].tag, text)
         for name, text in zip(names, key, strict=True)
         if text or name.startswith("Patient")
     }
+
+
+def _as_it_stands(tag: int, text: str) -> Encoded | None:
+    """Return an identifier that is in use, also one that is not by the rules."""
+    try:
+        return encode(tag, text)
+    except InvalidValue:
+        if not text.isascii():
+            raise
+        raw = text.encode("ascii")
+        return Encoded(Kind(known_vr(tag)), raw + b"\0" * (len(raw) % 2))
 
 
 def constant(edits: Mapping[Key, Encoded | None], rows: int) -> dict[Key, Column]:
@@ -123,8 +135,6 @@ def first_value(table: Table, key: Key) -> Encoded | None:
         # Not by the rules, but as it stands in the files there; to be carried along all the same.
         if not raw.isascii():
             raise
-        from dbdicom_xr.index.values import known_vr
-
         return Encoded(kind._replace(vr=kind.vr or known_vr(key.tag), charset=b""), raw)
 
 
