@@ -38,7 +38,7 @@ PARAMETRIC_MAP: Final = "1.2.840.10008.5.1.4.1.1.30"
 
 _LARGEST: Final = 0xFFFFFFFE  # bytes of an element, PS3.5 7.1.1
 _NAME: Final = "dbdicom_xr"
-_WIDEST: Final = 1e308  # a window, whose 16 characters would round up to infinity
+_WIDEST: Final = 9e18  # a window; dciodvfy takes what 64 bits do not hold for negative
 _DIGITS: Final = 6  # to which direction cosines and spacings of one volume agree
 
 # Said by the modules and macros of the map in their own way, of the object or of each frame.
@@ -70,7 +70,6 @@ _NO_SERIAL_NUMBER: Final = "0"  # of Type 1 (PS3.3 C.7.5.2), and programs have n
 
 _SOURCE_IMAGE: Final = ("121322", "DCM", "Source image for image processing operation")
 _MR: Final = "1.2.840.10008.5.1.4.1.1.4"
-_SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 _PLACE: Final = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -123,7 +122,8 @@ def volumes(elements: Elements, images: int) -> list[npt.NDArray[np.intp]]:
 
     These are parallel, of one pixel spacing, and no two of them at one place. Images that follow
     each other come into one object as long as that holds, so that an array whose slices are its
-    last dimension gives an object per volume. Images without a place have an object each.
+    last dimension gives an object per volume. Images without a place have an object each, at the
+    origin of a frame of reference of its own.
 
     Parameters
     ----------
@@ -358,12 +358,14 @@ def _source(elements: Elements, image: int, shape: tuple[int, ...], others: str)
         source.SOPInstanceUID = new_uid()
     if not source.get("SliceThickness"):
         source.SliceThickness = None
-    # Without a place, highdicom wants to know of a class of images that need none.
-    placed = all(source.get(keyword) for keyword in _PLACE)
-    source.SOPClassUID = _MR if placed else _SECONDARY_CAPTURE
-    if not placed:
-        for keyword in _PLACE:
-            source.pop(keyword, None)
+    # highdicom makes no object without a place. What has none gets one that claims nothing, as
+    # other images made from nothing do: in a frame of reference of its own.
+    if not all(source.get(keyword) for keyword in _PLACE):
+        source.FrameOfReferenceUID = others
+        source.ImagePositionPatient = [0.0, 0.0, 0.0]
+        source.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        source.PixelSpacing = source.get("PixelSpacing") or [1.0, 1.0]
+    source.SOPClassUID = _MR  # of the classes that have a place
     source.Rows, source.Columns = shape
     return source
 

@@ -202,13 +202,13 @@ def test_what_images_say_stays_and_several_volumes_form_a_grid(tmp_path: Path) -
     with db.database(tmp_path, index=tmp_path / "index") as database:
         (series,) = database.series()
         array, header = series.array(["FlipAngle", "SliceLocation"])
+        affine = array.dicom.affine
         array = array.squeeze().transpose("FlipAngle", "SliceLocation", "y", "x")
         got = bits_of(np.asarray(array.values))
         wanted = bits_of(values[[0, 2, 1, 3, 5, 4]]).reshape(got.shape)
         np.testing.assert_array_equal(got, wanted)
         np.testing.assert_array_equal(array.FlipAngle, [5, 20])
-        assert header["TriggerTime"].values.ravel().tolist() == [1, 3, 2, 4, 6, 5]
-        affine = series.affine()
+        assert np.ravel(header.TriggerTime).tolist() == [1, 3, 2, 4, 6, 5]
     np.testing.assert_allclose(np.linalg.norm(affine[:3, :3], axis=0), [1.25, 0.75, 2.5])
     np.testing.assert_allclose(affine[:3, 3], [1.5, -2.5, 3.25])
 
@@ -222,6 +222,8 @@ def test_images_without_a_place_have_an_object_each(tmp_path: Path) -> None:
         assert errors_of(path) == set()
         stored = np.frombuffer(dcmread(path).DoubleFloatPixelData, "<f8").reshape(8, 8)
         np.testing.assert_array_equal(bits_of(stored), bits_of(frame))
+    frames = {dcmread(path).FrameOfReferenceUID for path in paths}
+    assert len(frames) == 2
 
 
 @pytest.mark.parametrize(
