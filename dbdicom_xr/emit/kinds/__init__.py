@@ -123,7 +123,8 @@ def template(kind: Kind, images: int) -> Elements:
     ['RM', 'RM']
     """
     elements: Elements = {}
-    shared = {"SOPClassUID": kind.sop_class, "Modality": kind.modality, "Manufacturer": ""}
+    shared = {"SOPClassUID": kind.sop_class, "Modality": kind.modality}
+    shared |= dict.fromkeys(("Manufacturer", "Laterality"), "")
     put(elements, images, {**shared, **_MODULES[kind.name].neutral()})
     return elements
 
@@ -156,7 +157,7 @@ def complete(kind: Kind, elements: Elements, images: int) -> None:
     other_class = set_class(kind, elements, images)
     if other_class and kind.name != "sc":
         put(elements, images, {"Modality": kind.modality})
-    complete_shared(kind, elements, images)
+    complete_shared(kind, elements, images, other_class)
     _MODULES[kind.name].complete(elements, images, other_class)
 
 

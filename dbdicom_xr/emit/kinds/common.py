@@ -7,7 +7,7 @@ Common). Image Pixel (C.7.6.3) follows from the pixels, when they are written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ __all__ = [
     "complete_shared",
     "first_of",
     "put_per_image",
+    "reword",
     "set_class",
 ]
 
@@ -77,7 +78,7 @@ class Kind:
 _EMPTY: Final = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
     "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
-    "SeriesNumber", "InstanceNumber", "Laterality",
+    "SeriesNumber", "InstanceNumber",
 )  # fmt: skip
 
 # How several frames stand in one object, which this is not any more (PS3.3 C.7.6.5, C.7.6.6,
@@ -132,6 +133,19 @@ _OF_GREY: Final = ("WindowCenter", "WindowWidth", "VOILUTFunction", "PixelPaddin
                    "RescaleIntercept", "RescaleType")  # fmt: skip
 _OF_COLOUR: Final = ("PlanarConfiguration", "ICCProfile", "ColorSpace")
 
+# Indexes of what the functional groups of the source refer to (PS3.3 C.12.2).
+_OF_REFERENCES: Final = (
+    "ReferencedSeriesSequence",
+    "StudiesContainingOtherReferencedInstancesSequence",
+)
+# Parts of the body that have no left and right one (PS3.16 annex L).
+_ONE_OF_EACH: Final = frozenset(
+    (
+        "ABDOMEN", "AORTA", "BLADDER", "BRAIN", "CHEST", "COLON", "CSPINE", "ESOPHAGUS", "HEAD",
+        "HEART", "LIVER", "LSPINE", "NECK", "PANCREAS", "PELVIS", "PROSTATE", "SKULL", "SPINE",
+        "SPLEEN", "STOMACH", "TSPINE", "UTERUS", "WHOLEBODY",
+    )
+)  # fmt: skip
 _COMPONENTS: Final = frozenset(("MAGNITUDE", "PHASE", "REAL", "IMAGINARY"))
 _AXIAL: Final = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 
@@ -149,11 +163,17 @@ def set_class(kind: Kind, elements: Elements, images: int) -> bool:
     return any(uid not in (None, kind.sop_class) for uid in before)
 
 
-def complete_shared(kind: Kind, elements: Elements, images: int) -> None:
+def complete_shared(kind: Kind, elements: Elements, images: int, other_class: bool) -> None:
     """Fill in what every image needs, and take out what belongs to other pixels, or to many frames.
 
     Identifiers of the study, the series and the instance are for the caller to give.
     """
+    if other_class:
+        without(elements, _OF_REFERENCES)
+        sides = lookup(elements, "FrameLaterality")
+        if sides is not None:
+            put_per_image(elements, images, "ImageLaterality", sides)
+            without(elements, ["FrameLaterality"])
     without(elements, (*_OF_MANY_FRAMES, *_OF_ENHANCED, *_OF_OTHER_PIXELS))
     without(elements, _OF_GREY if kind.colour else _OF_COLOUR)
     # Frames of one object may differ in this, one image cannot (PS3.3 C.8.13.3.1.1); else it stays:
@@ -163,6 +183,21 @@ def complete_shared(kind: Kind, elements: Elements, images: int) -> None:
         without(elements, ["ComplexImageComponent"])
     _take_out_overlays(elements)
     put_missing(elements, images, {"Modality": kind.modality, **dict.fromkeys(_EMPTY, "")})
+    _leave_side_to_the_body_part(elements, images)
+
+
+def _leave_side_to_the_body_part(elements: Elements, images: int) -> None:
+    """Take out an empty Laterality (Type 2C, PS3.3 C.7.3.1) where it may not stand.
+
+    Whether one is needed that is not there was for the source to decide: the module is the same in
+    all kinds. Templates, which know no part of the body, have it.
+    """
+    if not absent(elements, images, "Laterality").all():
+        return
+    parts = set(lookup(elements, "BodyPartExamined") or [None])
+    one_each = None not in parts and _ONE_OF_EACH.issuperset(parts)
+    if one_each or not absent(elements, images, "ImageLaterality").any():
+        without(elements, ["Laterality"])
 
 
 def _take_out_overlays(elements: Elements) -> None:
@@ -214,6 +249,22 @@ def put_per_image(elements: Elements, images: int, keyword: str, values: Sequenc
     combined = overlay(new.key, new, over)
     assert combined is not None
     elements[new.key] = combined
+
+
+def reword(elements: Elements, keyword: str, words: Mapping[str, str | None]) -> None:
+    """Replace words that the IOD does not know by those that it has for the same; None: by none."""
+    column = elements.get(key_of(keyword))
+    if column is None or not any(value in words for value in column.decoded() if value):
+        return
+    values = column.decoded()
+    new = [words.get(value, value) if isinstance(value, str) else value for value in values]
+    put(elements, column.rows, {keyword: None})
+    put_per_image(
+        elements,
+        column.rows,
+        keyword,
+        [None if code < 0 else new[code] for code in column.codes_of().tolist()],
+    )
 
 
 def complete_image_type(

@@ -13,6 +13,7 @@ from dbdicom_xr.emit.kinds.common import (
     complete_patient_position,
     complete_plane,
     put_per_image,
+    reword,
 )
 from dbdicom_xr.pixels.quantise import Target
 
@@ -62,7 +63,8 @@ def complete(elements: Elements, images: int, other_class: bool) -> None:
     complete_plane(elements, images)
     complete_patient_position(elements, images)
     complete_image_type(elements, images, _IMAGE_TYPE)
-    _from_enhanced(elements, images)
+    if other_class:
+        _from_enhanced(elements, images)
     put_missing(elements, images, {"ScanningSequence": "RM", "SequenceVariant": "NONE"})
     empty = ("ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength")
     put_missing(elements, images, dict.fromkeys(empty, ""))
@@ -88,6 +90,7 @@ def _from_enhanced(elements: Elements, images: int) -> None:
     PS3.3 C.8.13.4 (MR Pulse Sequence), C.8.13.5.2 (MR Timing), C.8.13.5.6 (MR Modifier), beside
     C.8.3.1.1.2 on.
     """
+    reword(elements, "InPlanePhaseEncodingDirection", {"COLUMN": "COL", "OTHER": None})
     if absent(elements, images, "ScanningSequence").any():
         said = _columns(
             elements, images, "EchoPulseSequence", "InversionRecovery", "EchoPlanarPulseSequence"

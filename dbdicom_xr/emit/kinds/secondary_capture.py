@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dbdicom_xr.emit.elements import Elements, key_of, put_missing
+from dbdicom_xr.emit.elements import Elements, put_missing
 from dbdicom_xr.emit.kinds.common import Kind, complete_image_type
 from dbdicom_xr.pixels.quantise import Target
 
@@ -41,7 +41,5 @@ def complete(elements: Elements, images: int, other_class: bool) -> None:
         Whether they come from images of another class.
     """
     complete_image_type(elements, images, _IMAGE_TYPE)
-    put_missing(elements, images, {"ConversionType": "WSD"})
-    # Type 2C: where no ImageOrientationPatient is.
-    if key_of("ImageOrientationPatient") not in elements:
-        put_missing(elements, images, {"PatientOrientation": ""})
+    # PatientOrientation is Type 2C: where the IOD does not ask for ImageOrientationPatient.
+    put_missing(elements, images, {"ConversionType": "WSD", "PatientOrientation": ""})
