@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -370,6 +371,16 @@ def carry_out(database: Database, file: StagingFile, plan: SavePlan, new: Layer,
     finally:
         staging.reload()
         database._look_again()
+    _tidy(f"{database.path_on_disk}/{STAGED_FOLDER}")
+
+
+def _tidy(folder: str) -> None:
+    """Remove folders of written images that have gone to their places."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                with suppress(OSError):  # there is something in it
+                    os.rmdir(entry.path)
 
 
 def restore(record: Any) -> None:
