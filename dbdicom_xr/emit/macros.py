@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.elements import Elements, key_of
+from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.table import Values
 from dbdicom_xr.index.values import Kind
@@ -29,6 +30,7 @@ __all__ = [
 Codes = npt.NDArray[np.intp]
 
 _FIRST_BLOCK: Final = 0x10
+_PADDED_WITH_NUL: Final = ("OB", "UI", "UN")  # PS3.5 6.2
 
 
 class Part(NamedTuple):
@@ -142,7 +144,10 @@ class Frames:
         ):
             return copied(column)
         values = self.known(member, original)
-        return None if values is None else made(member.keyword, values)
+        try:
+            return None if values is None else made(member.keyword, values)
+        except InvalidValue:  # what classic images may say, or say wrongly, and a frame cannot
+            return None
 
     def macro(
         self, keyword: str, members: Iterable[Member | Part], original: bool = True
@@ -163,8 +168,8 @@ class Frames:
         Part or None
             None where it would be empty in all frames, or lacks in some what it must know.
         """
-        parts = []
-        used = set()
+        parts: list[Part] = []
+        used: set[Key] = set()
         for member in members:
             if isinstance(member, Part):
                 parts.append(member)
@@ -209,7 +214,10 @@ def _tidied(tag: int, raws: Sequence[bytes], codes: npt.NDArray[Any]) -> Part:
 
 
 def _element(tag: int, encoded: Encoded) -> bytes:
-    return items.element(tag, encoded.kind.vr, encoded.value, False, False).raw
+    vr, value = encoded.kind.vr, encoded.value
+    if len(value) % 2:  # as some scanners write, and many programs stumble over in an item
+        value += b"\0" if vr in _PADDED_WITH_NUL else b" "
+    return items.element(tag, vr, value, False, False).raw
 
 
 def copied(column: Column, tag: int | None = None) -> Part:
@@ -261,20 +269,28 @@ def in_all_frames(part: Part) -> Part:
 
 
 def private_parts(columns: Iterable[Column]) -> list[Part]:
-    """Return private elements with the blocks of their creators (PS3.5 7.8.1)."""
+    """Return private elements with the blocks of their creators (PS3.5 7.8.1).
+
+    Those without a creator stay where they are.
+    """
+    ordered = sorted(columns, key=lambda column: column.key)
+    parts = [copied(column) for column in ordered if not column.key.creator]
+    taken = {(part.tag >> 16, part.tag >> 8 & 0xFF) for part in parts}
     blocks: dict[tuple[int, str], int] = {}
-    parts = []
-    for column in sorted(columns, key=lambda column: column.key):
+    for column in ordered:
         group, creator = column.key.tag >> 16, column.key.creator
-        block = blocks.get((group, creator))
-        if block is None:
-            block = _FIRST_BLOCK + sum(1 for other, _ in blocks if other == group)
+        if not creator:
+            continue
+        if (group, creator) not in blocks:
+            block = _FIRST_BLOCK
+            while (group, block) in taken:
+                block += 1
+            taken.add((group, block))
             blocks[group, creator] = block
-            name = creator.encode("utf-8")
-            kind = Kind("LO", charset=b"" if name.isascii() else UTF8)
-            raw = _element(group << 16 | block, Encoded(kind, name + b" " * (len(name) % 2)))
+            raw = _element(group << 16 | block, Encoded(Kind("LO"), creator.encode("utf-8")))
             parts.append(Part(group << 16 | block, [raw], np.zeros(column.rows, np.intp)))
-        parts.append(copied(column, group << 16 | block << 8 | column.key.tag & 0xFF))
+        tag = group << 16 | blocks[group, creator] << 8 | column.key.tag & 0xFF
+        parts.append(copied(column, tag))
     return parts
 
 

@@ -313,7 +313,10 @@ def _diffusion(frames: Frames) -> Part | None:
 
 _ALWAYS: Final[dict[str, tuple[Member, ...]]] = {
     "PixelMeasuresSequence": (
-        Member("PixelSpacing"), Member("SliceThickness"), Member("SpacingBetweenSlices"),
+        Member("PixelSpacing"), Member("SpacingBetweenSlices"),
+        # Demanded of a volume; slices without a thickness are as thick as they are apart.
+        Member("SliceThickness", translate=lambda step: abs(step) if step else None,
+               of=("SpacingBetweenSlices",)),
     ),
     "PlanePositionSequence": (Member("ImagePositionPatient"),),
     "PlaneOrientationSequence": (Member("ImageOrientationPatient"),),
@@ -460,7 +463,7 @@ def mr_macros(frames: Frames, types: Values, original: bool) -> list[Part]:
     frames.used.update(key_of(keyword) for keyword in ("ImageType", "FrameType"))
     parts = [_as_it_is(frames, keyword) for keyword in _AS_THEY_ARE]
     parts += [frames.macro(keyword, members) for keyword, members in _ALWAYS.items()]
-    frame_type = [made("FrameType", types), *FRAME_TYPE]
+    frame_type: list[Member | Part] = [made("FrameType", types), *FRAME_TYPE]
     parts += [
         frames.macro("MRImageFrameTypeSequence", frame_type),
         _diffusion(frames),

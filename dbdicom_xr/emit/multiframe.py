@@ -71,6 +71,11 @@ _OF_THE_SERIES: Final = frozenset(
         "ContributingEquipmentSequence", "AcquisitionContextSequence", "BodyPartExamined",
     )
 )  # fmt: skip
+_SYNCHRONIZED: Final = (
+    "SynchronizationFrameOfReferenceUID", "SynchronizationTrigger", "AcquisitionTimeSynchronized",
+    "TriggerSourceOrType", "SynchronizationChannel", "TimeSource", "TimeDistributionProtocol",
+    "NTPSourceAddress",
+)  # fmt: skip
 _UNKNOWN: Final = "unknown"
 # Type 1 in an enhanced object and often missing in classic ones (PS3.3 C.7.5.2, C.8.13.1).
 _OBJECT: Final = {
@@ -231,28 +236,34 @@ def _described(frames: Frames, types: list[list[str]], original: bool) -> dict[s
 
 def _content_time(frames: Frames) -> dict[str, Any]:
     """Return ContentDate and ContentTime, which are demanded."""
-    dates = frames.values("ContentDate", "SeriesDate", "StudyDate")
-    times = frames.values("ContentTime", "SeriesTime", "StudyTime")
-    return {
-        "ContentDate": "19000101" if dates is None else max(dates.occurring()),
-        "ContentTime": "000000" if times is None else max(times.occurring()),
-    }
+    found = {}
+    for keyword, others, pattern, nothing in (
+        ("ContentDate", ("SeriesDate", "StudyDate"), _DAY, "19000101"),
+        ("ContentTime", ("SeriesTime", "StudyTime"), _TIME, "000000"),
+    ):
+        values = frames.values(keyword, *others)
+        texts = [] if values is None else [str(value) for value in values.occurring()]
+        found[keyword] = max((text for text in texts if pattern.fullmatch(text)), default=nothing)
+    return found
 
 
 def _left_over(frames: Frames, original: bool) -> tuple[list[Part], dict[Key, Encoded]]:
     """Return what found no place in a macro: as macros of their own, and as elements."""
     gone = frames.used | MACROS | {key_of(keyword) for keyword in _OF_A_FILE}
-    # Of a derived object the MR Pulse Sequence module tells nothing (PS3.3 A.36.2.3).
+    # A derived object has no MR Pulse Sequence module (PS3.3 A.36.2.3), and a few attributes alone
+    # are no Synchronization module (C.7.4.2).
     hidden = set() if original else {key_of(member.keyword) for member in PULSE_SEQUENCE}
+    if not all(key_of(keyword) in frames.elements for keyword in _SYNCHRONIZED[:3]):
+        hidden.update(map(key_of, _SYNCHRONIZED))
     constant: list[Column] = []
     varying: list[Column] = []
     result: dict[Key, Encoded] = {}
     for key, column in frames.elements.items():
         group, element = key.tag >> 16, key.tag & 0xFFFF
-        if key in gone or key.tag in _PIXELS or group == 2:
+        if key in gone or key.tag in _PIXELS or group == 2 or element == 0:
             continue
-        if group & 1 and not key.creator and (column.codes is not None or element < 0x1000):
-            continue  # a creator, or what has none
+        if group & 1 and not key.creator and element < 0x1000:
+            continue  # private creators are put in where they are needed
         if key in _OF_THE_SERIES or group == 0x0010:
             result[key] = _first(column)
         elif column.codes is not None:
@@ -267,8 +278,8 @@ def _left_over(frames: Frames, original: bool) -> tuple[list[Part], dict[Key, En
         ("UnassignedPerFrameConvertedAttributesSequence", varying),
     ):
         if columns:
-            standard = [copied(column) for column in columns if not column.key.creator]
-            private = private_parts(column for column in columns if column.key.creator)
+            standard = [copied(column) for column in columns if not column.key.tag >> 16 & 1]
+            private = private_parts(column for column in columns if column.key.tag >> 16 & 1)
             tag = key_of(keyword).tag
             parts.append(item_of(tag, [*standard, *private], empty=True))
     return parts, result
@@ -285,6 +296,8 @@ def _first(column: Column) -> Encoded:
 
 # -- the frames ----------------------------------------------------------------------------------
 
+_DAY: Final = re.compile(r"(19|20)\d\d[01]\d[0-3]\d")
+_TIME: Final = re.compile(r"[0-2]\d([0-5]\d([0-6]\d(\.\d{1,6})?)?)?")
 _MOMENT: Final = (
     "AcquisitionDate", "AcquisitionTime", "FrameAcquisitionDateTime", "AcquisitionDateTime",
     "SeriesDate", "StudyDate",
@@ -295,13 +308,13 @@ def _moment(
     date: Any, time: Any, of_frame: Any, date_time: Any, series: Any, study: Any
 ) -> str | None:
     """Return when a frame was acquired, a DT; the classic attributes count most."""
-    whole = of_frame or date_time
+    whole = str(of_frame or date_time or "")
     if time is None:
-        return None if whole is None else str(whole)
-    day = date or (str(whole)[:8] if whole else None) or series or study
-    if day is None:
-        return None
-    return re.sub(r"[.:-]", "", str(day)) + str(time).replace(":", "")
+        return whole if _DAY.match(whole) else None
+    days = (str(day).replace(".", "") for day in (date, whole[:8], series, study) if day)
+    day = next((day for day in days if _DAY.fullmatch(day)), None)
+    time = str(time).replace(":", "")
+    return day + time if day and _TIME.fullmatch(time) else None
 
 
 def _ordinal(value: Any) -> int | None:
