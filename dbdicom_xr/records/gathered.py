@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dbdicom_xr.errors import DatabaseChanged
 from dbdicom_xr.index.columns import Column, Key, tidy
 from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.index.table import Table
@@ -141,8 +142,12 @@ class Sources:
         nodes = self.database._tree().series_node
         for number, table in enumerate(self.tables):
             mine = np.flatnonzero(self.table_of == number)
-            key = nodes[table.series.id].key
-            records = frame_records(self.database, key, table, self.rows[mine])
+            node = nodes.get(table.series.id)
+            if node is None:
+                raise DatabaseChanged(
+                    f"{table.root} was changed after the frames were looked up; repeat the call."
+                )
+            records = frame_records(self.database, node.key, table, self.rows[mine])
             for place, record in zip(mine.tolist(), records, strict=True):
                 result[place] = record
         return result

@@ -14,7 +14,7 @@ from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.common import Common
 from dbdicom_xr.records.gathered import Ints, Sources
 from dbdicom_xr.records.header import Header
-from dbdicom_xr.records.instance import Frame, Instance
+from dbdicom_xr.records.instance import Instance
 from dbdicom_xr.records.provenance import (
     FRAME_COORDS,
     INTERPOLATED,
@@ -331,9 +331,9 @@ def _same(name: str, own: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> npt.NDA
 def _of_record(record: Instance | Common, dims: tuple[str, ...], shape: tuple[int, ...]) -> Sources:
     """Return one record as the source of all images; its frames where they count as many."""
     cells = int(np.prod(shape, dtype=np.intp))
-    if isinstance(record, Instance) and not isinstance(record, Frame):
-        if dims == ("frame",) and len(record.children) == cells > 1:
-            return _required(record.children(), dims, shape)
+    as_frames = isinstance(record, Instance) and dims == ("frame",)
+    if as_frames and len(record.children) == cells > 1:
+        return _required(record.children(), dims, shape)
     one = _required([record], (), ())
     return one.take(np.zeros((cells, 1), np.intp), dims, shape)
 
@@ -345,10 +345,8 @@ def _of_list(
     if hasattr(header, "_own_table"):
         return _of_series(array, header, dims, shape)
     try:
-        records = np.empty(len(header), object) if not isinstance(header, np.ndarray) else header
-        if records is not header:
-            records[:] = list(header)
-    except TypeError:
+        records = np.asarray(header, dtype=object)
+    except ValueError:  # lists of several lengths
         raise _no_header(header) from None
     flat = records.ravel().tolist()
     for one in flat:

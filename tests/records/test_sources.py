@@ -321,6 +321,7 @@ def test_headers_by_position(made: Any, grid: Any) -> None:
     for given_ in (fancy.tolist(), np.array(fancy.tolist(), object), fancy):
         check(sources_of(array, given_), wanted)
     check(sources_of(array, [three[2], None, three[1]]), [wanted[0], [], wanted[2]])
+    check(sources_of(array, [[one] for one in fancy.tolist()]), wanted)
     check(sources_of(array, three[2]), [wanted[0]] * 3)
     check(sources_of(plain(), [three[2]]), [wanted[0]])
     common = grid[0].isel(FlipAngle=1).mean("n").dicom.header
@@ -364,6 +365,7 @@ WRONG: dict[str, Any] = {
     "flat": (lambda a, h: (a, h.ravel().tolist()), "isel or sel"),
     "no names": (lambda a, h: (plain(dim_0=3), h), "dim_0 of the array has no name"),
     "only gaps": (lambda a, h: (plain(n=2), [None, None]), "only gaps"),
+    "uneven": (lambda a, h: (a, [[h[0, 0, 0]], []]), "is no header"),
     "number": (lambda a, h: (a, 3), "3 is no header"),
     "text": (lambda a, h: (a, ["header"]), "'header' is no header"),
     "study": (lambda a, h: (a, h[0, 0, 0].series().parent), "is no header"),
