@@ -377,8 +377,9 @@ def _encode(values: Array, scale: Scale, codes: Array) -> float:
 def _is_restored(values: Array, scale: Scale, codes: Array, error: float) -> bool:
     """Return whether all values come back in their own type, though they do not in float64."""
     kind = values.dtype.type
-    largest = kind(max(-float(values.min()), float(values.max())))
-    if error > float(np.spacing(largest)):
+    # Half the distance to the next number is what rounding to the type can bring back.
+    largest = max(-float(values.min()), float(values.max()))
+    if error > largest * float(np.finfo(kind).eps) + float(np.finfo(kind).smallest_subnormal):
         return False
     room = np.empty(min(values.size, _STRIP))
     own = np.empty(room.size, kind)

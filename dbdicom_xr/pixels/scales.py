@@ -221,7 +221,7 @@ def _spread(low: float, high: float, target: Target, reserved: bool, name: str) 
         )
     codes = 1 << target.bits[-1]
     if not target.intercept:
-        if low >= 0 and not reserved:
+        if low >= 0 and not target.reserve:
             return Scale(_step(high / (codes - 2)), 0.0)
         if not target.signed:
             return None if low < 0 else Scale(_step(high / (codes - 2)), 0.0)
