@@ -368,12 +368,14 @@ def matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
         places = np.array([number_of.get(value, -1) for value in values.tolist()], np.intp)
         return np.where(key.present, places, -1)
     order = np.argsort(labels)
+    if not labels.size:
+        return np.full(len(key.values), -1, np.intp)
     after = np.searchsorted(labels[order], key.values)
-    found = np.full(len(key.values), -1, np.intp)
-    for beside in (after - 1, after):
-        number = order[np.clip(beside, 0, len(labels) - 1)]
-        found = np.where(_equal(key, labels[number]) & key.present, number, found)
-    return found
+    below = order[np.clip(after - 1, 0, len(labels) - 1)]
+    above = order[np.clip(after, 0, len(labels) - 1)]
+    is_below = np.abs(key.values - labels[below]) < np.abs(key.values - labels[above])
+    nearest = np.where(is_below, below, above)
+    return np.where(_equal(key, labels[nearest]) & key.present, nearest, -1)
 
 
 def series_of_attributes(array: xr.DataArray) -> Table:

@@ -219,8 +219,8 @@ def _numbered(
             f"the array are not those that were read. {_WAY_OUT}"
         )
     group = every
-    if labels.dtype.kind in "iuf" and labels.size:
-        # Labels that a frame may have alike, as positions aligned by order are, are one.
+    if labels.dtype.kind in "iuf" and labels.size and coord.ndim > 1:
+        # Aligned by order, each place has a label of its own, and some may be one value.
         decimals = keys[chosen].decimals
         slack = keys[chosen].tolerance + (0.0 if decimals is None else 10.0**-decimals)
         group = np.concatenate([[0], np.cumsum(np.diff(labels) > slack)])

@@ -216,6 +216,14 @@ def test_jitter_is_one_label(tmp_path: Path) -> None:
     check(sources_of(array), truth(made, *wanted))
 
 
+def test_labels_closer_than_what_is_one_value(tmp_path: Path) -> None:
+    near = {"SliceLocation": [0.0, 5e-4, 1.1e-3], "FlipAngle": [10.0, 10.0004]}
+    made = make_series(tmp_path, keys=near, n=2, shape=(2, 2), shuffle=2)
+    array, _ = series_of(tmp_path).array(list(near), tolerance=0)
+    wanted = [[(s, f, 0), (s, f, 1)] for s in range(3) for f in range(2)]
+    check(sources_of(array.mean("n")), truth(made, *wanted))
+
+
 @settings(max_examples=40)
 @given(st.data())
 def test_any_reduction_of_any_selection(grid: Any, data: st.DataObject) -> None:
