@@ -130,6 +130,10 @@ def _kept(sources: Sources) -> Elements:
             column = overlay(key, sources.first(key), column)
         if column is not None and is_of_a_mosaic(key) and tiles.any():
             column = _without(column, tiles)
+        if column is not None and _is_sequence_of_frames(sources, key):
+            # Empty ones stand in functional groups only (PS3.3 C.7.6.16.2.8 against 10.5).
+            empty = np.array([not raw for raw in column.values] + [False])
+            column = _without(column, empty[column.codes_of()])
         if column is not None:
             result[key] = column
     return result
@@ -137,17 +141,21 @@ def _kept(sources: Sources) -> Elements:
 
 def _stays(sources: Sources, key: Key) -> bool:
     """Return whether an attribute stands in a classic image as it does in the sources."""
-    for table in sources.tables:
-        column = table.column(key, FRAME)
-        of_frames = column is not None
-        if column is None and _is_enhanced(table):
-            column = table.column(key, INSTANCE)
-        if column is None:
-            continue
-        is_sequence = of_frames and any(kind.vr == "SQ" for kind in column.kinds)
-        if not stays(key, is_sequence):
-            return False
-    return True
+    if _is_sequence_of_frames(sources, key):
+        return stays(key, True)
+    of_enhanced = any(
+        table.column(key, FRAME) is not None
+        or (_is_enhanced(table) and table.column(key, INSTANCE) is not None)
+        for table in sources.tables
+    )
+    return not of_enhanced or stays(key, False)
+
+
+def _is_sequence_of_frames(sources: Sources, key: Key) -> bool:
+    columns = [table.column(key, FRAME) for table in sources.tables]
+    return any(
+        encoding.vr == "SQ" for column in columns if column is not None for encoding in column.kinds
+    )
 
 
 def _is_enhanced(table: Table) -> bool:

@@ -410,6 +410,18 @@ def test_frames_of_enhanced_objects_speak_as_classic_images(tmp_path: Path) -> N
     assert numbers == set(range(1, 13))
 
 
+def test_empty_sequences_of_frames_go(tmp_path: Path) -> None:
+    def header(dataset: Dataset, index: tuple[int, ...]) -> None:
+        anatomy = dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence[0]
+        anatomy.AnatomicRegionSequence = Sequence([])
+        dataset.ProcedureCodeSequence = Sequence([])
+
+    make_enhanced(tmp_path, header=header)
+    elements = derived(of_series(opened(tmp_path)), MR, now=NOW)
+    assert key_of("AnatomicRegionSequence") not in elements
+    assert key_of("ProcedureCodeSequence") in elements
+
+
 def test_a_reduction_of_an_enhanced_object(tmp_path: Path) -> None:
     make_enhanced(tmp_path, keys=KEYS)
     array, _ = opened(tmp_path).array(list(KEYS))
