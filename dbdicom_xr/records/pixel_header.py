@@ -16,6 +16,7 @@ from dbdicom_xr.pixels.layout import PixelLayout
 from dbdicom_xr.pixels.palette import Palette, make_palette
 from dbdicom_xr.pixels.rescale import rescaled_dtype
 from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.padding import MARK, PADDING, has_marks, is_marked, padding_limits
 from dbdicom_xr.records.tiles import image_sizes, refuse_mosaics
 
 __all__ = ["PixelHeader", "layouts_of", "pixel_header"]
@@ -28,12 +29,6 @@ _LAYOUT: Final = (
 )  # fmt: skip
 _KEYWORDS: Final = {0x10: "PixelData", 0x08: "FloatPixelData", 0x09: "DoubleFloatPixelData"}
 _SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-# PixelPaddingRangeLimit and so on are the other end of a range of values.
-_PADDING: Final = (
-    "PixelPaddingValue", "PixelPaddingRangeLimit",
-    "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit",
-    "DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit",
-)  # fmt: skip
 _COLOURS: Final = ("Red", "Green", "Blue")
 _PALETTE: Final = (
     *(f"{colour}PaletteColorLookupTableDescriptor" for colour in _COLOURS),
@@ -333,8 +328,11 @@ def _scalings(
         "RescaleSlope", "RescaleIntercept", "DoseGridScaling", "ModalityLUTSequence", "SOPClassUID",
         "PixelRepresentation", "TransferSyntaxUID",
     )  # fmt: skip
-    if padding is not None:
-        names += _PADDING
+    marked = padding is None and bool(rescale) and has_marks(table)
+    if marked:
+        names += (MARK,)
+    if padding is not None or marked:
+        names += PADDING
     if isinstance(rescale, str):
         names += ("RealWorldValueMappingSequence",)
     combinations, codes = _columns(table, rows, names)
@@ -342,15 +340,17 @@ def _scalings(
     for number, values in enumerate(combinations):
         named = dict(zip(names, values, strict=True))
         try:
-            scalings.append(_scaling(named, rescale, padding))
+            is_nan = is_marked(named[MARK]) if marked else padding is not None
+            scalings.append(_scaling(named, rescale, padding_limits(named) if is_nan else None))
         except PixelError as error:
             row = int(rows[np.flatnonzero(codes == number)[0]])
             raise PixelError(f"{describe(row)}: {error}") from error
     return scalings, codes
 
 
-def _scaling(named: dict[str, Any], rescale: bool | str, padding: str | None) -> Scaling:
-    limits = None if padding is None else _padding(named)
+def _scaling(
+    named: dict[str, Any], rescale: bool | str, limits: tuple[float, float] | None
+) -> Scaling:
     if isinstance(rescale, str):
         slope, intercept = _real_world(named["RealWorldValueMappingSequence"], rescale)
         return Scaling(slope, intercept, None, limits)
@@ -374,22 +374,6 @@ def _scaling(named: dict[str, Any], rescale: bool | str, padding: str | None) ->
         None,
         limits,
     )
-
-
-def _padding(named: dict[str, Any]) -> tuple[float, float] | None:
-    """Return the lowest and highest stored value that stand for no pixel (PS3.3 C.7.5.1.1.2)."""
-    ends: list[float] = []
-    for name in _PADDING:
-        value = named[name]
-        if not isinstance(value, (int, float)) or np.isnan(value):
-            continue
-        if isinstance(value, int):
-            # Written as US beside signed pixels, -2000 reads as 63536; and the other way round.
-            signed = named["PixelRepresentation"] == 1
-            value += (-(1 << 16) if value >= 1 << 15 else 0) if signed else (value < 0) << 16
-        if ends or not name.endswith("Limit"):
-            ends.append(value)
-    return (min(ends), max(ends)) if ends else None
 
 
 def _lut(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
