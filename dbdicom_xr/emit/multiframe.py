@@ -11,9 +11,9 @@ from math import nan
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from dbdicom_xr.emit.elements import Elements, key_of
+from dbdicom_xr.emit.frame_order import Stacks, dimensions_of, spacing_of, stacks_of
 from dbdicom_xr.emit.frame_references import evidence
 from dbdicom_xr.emit.macros import (
     Frames,
@@ -28,8 +28,6 @@ from dbdicom_xr.emit.macros import (
 )
 from dbdicom_xr.emit.mr_macros import FRAME_TYPE, MACROS, PULSE_SEQUENCE, image_types, mr_macros
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.geometry.planes import positions_along_normal
-from dbdicom_xr.geometry.stacks import SAME_PLACE, split_by_orientation
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.functional import PER_FRAME, SHARED
 from dbdicom_xr.index.table import Values
@@ -99,19 +97,6 @@ _OF_AN_ACQUISITION: Final = (
            of=("ImagedNucleus",), default="1H"),
     Member("KSpaceFiltering", default="NONE"),
 )  # fmt: skip
-# Attributes by which frames are counted, the macro they stand in, and the classic keyword.
-_DIMENSIONS: Final = (
-    ("TemporalPositionIndex", "FrameContentSequence", "TemporalPositionIdentifier"),
-    ("EffectiveEchoTime", "MREchoSequence", "EchoTime"),
-    ("InversionTimes", "MRModifierSequence", "InversionTime"),
-    ("FlipAngle", "MRTimingAndRelatedParametersSequence", "FlipAngle"),
-    ("RepetitionTime", "MRTimingAndRelatedParametersSequence", "RepetitionTime"),
-    ("NominalCardiacTriggerDelayTime", "CardiacSynchronizationSequence", "TriggerTime"),
-    ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
-    ("DiffusionGradientOrientation", "MRDiffusionSequence", "DiffusionGradientOrientation"),
-    ("ComplexImageComponent", "MRImageFrameTypeSequence", "ComplexImageComponent"),
-    ("FrameAcquisitionDateTime", "FrameContentSequence", "AcquisitionTime"),
-)  # fmt: skip
 
 
 def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
@@ -159,11 +144,14 @@ def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
     """
     _require_one_object(elements)
     frames = Frames(elements, images)
+    planes = stacks_of(frames)
+    if frames.values("SliceThickness", "SpacingBetweenSlices") is None:
+        frames.elements = {**elements, **spacing_of(planes)}
     types = image_types(frames)
     words = types.occurring()
     original = any(value[0] != "DERIVED" for value in words)
     parts = mr_macros(frames, types, original)
-    content, dimensions = _frame_content(frames, original)
+    content, dimensions = _frame_content(frames, planes, original)
     sources = evidence(frames)
     left, result = _left_over(frames, original)
     parts += left
@@ -260,7 +248,7 @@ def _left_over(frames: Frames, original: bool) -> tuple[list[Part], dict[Key, En
     result: dict[Key, Encoded] = {}
     for key, column in frames.elements.items():
         group, element = key.tag >> 16, key.tag & 0xFFFF
-        if key in gone or key.tag in _PIXELS or group == 2 or element == 0:
+        if key in gone or key.tag in _PIXELS or group in (2, 0xFFFE) or element == 0:
             continue
         if group & 1 and not key.creator and element < 0x1000:
             continue  # private creators are put in where they are needed
@@ -322,7 +310,9 @@ def _ordinal(value: Any) -> int | None:
     return int(value) if isinstance(value, (int, float)) and value >= 1 else None
 
 
-def _frame_content(frames: Frames, original: bool) -> tuple[Part, list[tuple[str, Any]]]:
+def _frame_content(
+    frames: Frames, planes: Stacks, original: bool
+) -> tuple[Part, list[tuple[str, Any]]]:
     """Return the Frame Content macro, and the dimensions (PS3.3 C.7.6.16.2.2, C.7.6.17)."""
     moments = frames.translated(_moment, *_MOMENT)
     times = frames.values("AcquisitionTime", "FrameAcquisitionDateTime")
@@ -336,14 +326,14 @@ def _frame_content(frames: Frames, original: bool) -> tuple[Part, list[tuple[str
         frames.used.add(key_of("TemporalPositionIdentifier"))
     else:
         temporal = frames.values("TemporalPositionIndex") or Values([], temporal.codes * 0 - 1)
-    stacks, places = _stacks(frames)
+    stacks, places = planes.stacks, planes.places
     sorted_by = {
         "StackID": Values(list(map(str, range(1, int(stacks.max()) + 1))), stacks - 1),
         "InStackPositionNumber": Values(list(range(1, int(places.max()) + 1)), places - 1),
         "TemporalPositionIndex": temporal,
         "FrameAcquisitionDateTime": moments,
     }
-    indices, dimensions = _dimensions(frames, sorted_by)
+    indices, dimensions = dimensions_of(frames, sorted_by)
     numbers, of = np.unique(indices, axis=0, return_inverse=True)
     index_values = Values(numbers.tolist(), of.reshape(-1).astype(np.int32))
     known = [*sorted_by.items(), ("DimensionIndexValues", index_values)]
@@ -367,107 +357,3 @@ def _frame_content(frames: Frames, original: bool) -> tuple[Part, list[tuple[str
 
 def _is_known(values: Values) -> bool:
     return bool((values.codes >= 0).any())
-
-
-def _stacks(frames: Frames) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return the stack of parallel planes that each frame is in, and its place there, from 1."""
-    count = frames.count
-    planes = []
-    for keyword, size in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)):
-        values = frames.values(keyword)
-        rows = np.full((count, size), np.nan)
-        if values is not None:
-            table = [v if isinstance(v, list) and len(v) == size else [np.nan] * size
-                     for v in (*values.distinct, None)]  # fmt: skip
-            rows = np.array(table, np.float64)[values.codes]
-        planes.append(rows)
-    position, orientation = planes
-    stacks = np.ones(count, np.int32)
-    places = np.arange(1, count + 1, dtype=np.int32)
-    if not (np.isfinite(position).all() and np.isfinite(orientation).all()):
-        return stacks, places
-    for number, stack in enumerate(split_by_orientation(orientation), 1):
-        typical = np.median(orientation[stack], axis=0)
-        location = positions_along_normal(position[stack], np.tile(typical, (len(stack), 1)))
-        if location is None:
-            return np.ones(count, np.int32), places
-        order = np.argsort(location, kind="stable")
-        steps = np.diff(location[order], prepend=location[order[0]]) > SAME_PLACE
-        places[stack[order]] = 1 + np.cumsum(steps)
-        stacks[stack] = number
-    return stacks, places
-
-
-def _dimensions(
-    frames: Frames, known: dict[str, Values]
-) -> tuple[npt.NDArray[np.int64], list[tuple[str, Any]]]:
-    """Return DimensionIndexValues of each frame, and the elements that say what they count.
-
-    Stack and place in it, and of what else differs as much as tells the frames apart.
-    """
-    chosen = [
-        ("StackID", "FrameContentSequence"),
-        ("InStackPositionNumber", "FrameContentSequence"),
-    ]
-    columns = [known[keyword].codes.astype(np.int64) + 1 for keyword, _ in chosen]
-    points = _distinct(columns)
-    for keyword, macro, classic in _DIMENSIONS:
-        if points == frames.count:
-            break
-        values = known.get(keyword) or frames.values(classic, keyword)
-        if values is None or bool((values.codes < 0).any()):
-            continue
-        ranks = _ranks(values)
-        if keyword == "FrameAcquisitionDateTime":
-            ranks = _ranks_within(columns, ranks)
-        if (more := _distinct([*columns, ranks])) > points:
-            points = more
-            columns.append(ranks)
-            chosen.append((keyword, macro))
-    uid = new_uid()
-    items = [
-        {
-            "DimensionOrganizationUID": uid,
-            "DimensionIndexPointer": key_of(keyword).tag,
-            "FunctionalGroupPointer": key_of(macro).tag,
-            "DimensionDescriptionLabel": keyword,
-        }
-        for keyword, macro in chosen
-    ]
-    return np.stack(columns, axis=1), [
-        ("DimensionOrganizationSequence", [{"DimensionOrganizationUID": uid}]),
-        ("DimensionIndexSequence", items),
-    ]
-
-
-def _distinct(columns: list[npt.NDArray[np.int64]]) -> int:
-    return len(np.unique(np.stack(columns, axis=1), axis=0))
-
-
-def _ranks(values: Values) -> npt.NDArray[np.int64]:
-    """Return for each frame the rank of its value, from 1; those without come last."""
-    occurring = list(dict.fromkeys(map(_hashable, values.occurring())))
-    if all(isinstance(value, (int, float)) for value in occurring) or all(
-        isinstance(value, str) for value in occurring
-    ):
-        occurring.sort()
-    rank = {value: number for number, value in enumerate(occurring, 1)}
-    of = [rank.get(_hashable(value), len(rank) + 1) for value in (*values.distinct, None)]
-    return np.array(of, np.int64)[values.codes]
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _ranks_within(
-    columns: list[npt.NDArray[np.int64]], ranks: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Return ranks that count anew at each point of the dimensions before.
-
-    Each slice has times of its own, and the first of each is time 1.
-    """
-    _, point = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    pairs, of = np.unique(np.stack([point.reshape(-1), ranks], axis=1), axis=0, return_inverse=True)
-    starts = np.searchsorted(pairs[:, 0], pairs[:, 0])
-    return np.asarray((np.arange(len(pairs)) - starts + 1)[of.reshape(-1)])
