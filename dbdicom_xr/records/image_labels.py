@@ -125,8 +125,9 @@ def _column(
         )
     convert = _converter(attribute, key, is_utc)
     pool, codes = _distinct(labels)
+    used = set(codes[kept].tolist())
     try:
-        values = [convert(label) if kept[codes == n].any() else None for n, label in pool]
+        values = [convert(label) if number in used else None for number, label in enumerate(pool)]
         return per_image(
             key, [values[code] if use else None for code, use in zip(codes, kept, strict=True)]
         )
@@ -137,17 +138,17 @@ def _column(
         ) from error
 
 
-def _distinct(labels: npt.NDArray[Any]) -> tuple[list[tuple[int, Any]], npt.NDArray[np.intp]]:
-    """Return the labels that occur, numbered, and which each image has."""
+def _distinct(labels: npt.NDArray[Any]) -> tuple[list[Any], npt.NDArray[np.intp]]:
+    """Return the labels that occur, and which of them each image has."""
     if labels.dtype != object:
         unique, codes = np.unique(labels, return_inverse=True)
-        return list(enumerate(unique)), codes.reshape(-1)
+        return list(unique), codes.reshape(-1)
     numbers: dict[Any, int] = {}
     codes = np.empty(len(labels), np.intp)
     for image, label in enumerate(labels.tolist()):
         known = tuple(label) if isinstance(label, list) else label
         codes[image] = numbers.setdefault(known, len(numbers))
-    return [(number, label) for label, number in numbers.items()], codes
+    return list(numbers), codes
 
 
 # -- what the frames say ---------------------------------------------------------------------------

@@ -6,6 +6,7 @@ between slices do to the plane of an image. What is as in the frames is left out
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ import xarray as xr
 
 from dbdicom_xr.emit.elements import Elements, key_of, per_image
 from dbdicom_xr.errors import GridError, InvalidValue
-from dbdicom_xr.geometry.planes import Planes, sub_planes
+from dbdicom_xr.geometry.planes import Floats, Planes, sub_planes
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.cells import pixel_steps, places_along, vector_column
@@ -154,12 +155,29 @@ def _scale(
     size = np.abs([step[1], step[0]])
     if (size == 1).all():
         return
+    in_mm = np.zeros(len(frames.filled), np.bool_)
     for keyword in _SPACINGS:
         spacing = changed.get(keyword)
         if spacing is None:
             spacing = frames.numbers(keyword, 2)[frames.starts]
+        in_mm |= np.isfinite(spacing).all(axis=1)
         if np.isfinite(spacing).any():
             changed[keyword] = spacing * size
+    if size[0] != size[1]:
+        # Wanted where there is no spacing, and pixels are no squares (PS3.3 C.7.6.3.1.7).
+        ratio = frames.numbers("PixelAspectRatio", 2)[frames.starts]
+        ratio[~in_mm & np.isnan(ratio).any(axis=1)] = 1
+        changed["PixelAspectRatio"] = _whole(ratio * size)
+
+
+def _whole(ratios: Floats) -> Floats:
+    """Return the same ratios in small whole numbers."""
+    result = np.full(ratios.shape, np.nan)
+    for image, (high, wide) in enumerate(ratios.tolist()):
+        if high > 0 and wide > 0:
+            fraction = Fraction(high / wide).limit_denominator(1000)
+            result[image] = fraction.numerator, fraction.denominator
+    return result
 
 
 def _turn_letters(

@@ -6,6 +6,7 @@ images between slices, which stand where their SliceLocation says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from dbdicom_xr.arrays.align import SortKey
 from dbdicom_xr.errors import GridError
 from dbdicom_xr.geometry.planes import (
     Floats,
@@ -37,6 +37,10 @@ _SAME_DIRECTION: Final = 1e-3
 _SAME_LABEL: Final = SAME_PLACE + 1e-4
 # Slices of a slab may be off a straight line by this part of its thickness.
 _STRAIGHT: Final = 0.01
+# Of the step of slices: labels of frames that were taken for one are no further from them.
+_NEAR: Final = 0.25
+# Of SpacingBetweenSlices: slices that move from one time to the next are no others.
+_STILL_TRUE: Final = 0.05
 _WAY_OUT: Final = "Give the geometry of the result: affine=."
 
 Bools = npt.NDArray[np.bool_]
@@ -84,7 +88,6 @@ def along_slices(
     halfway = None
     if key is not None:
         halfway = (key.values[slab.lowest] + key.values[slab.highest]) / 2
-        halfway = np.where(key.present[slab.lowest] & key.present[slab.highest], halfway, np.nan)
     position = first.position.copy()
     is_mean = slab.is_slab
     if labels is not None and halfway is not None:
@@ -158,40 +161,75 @@ def _slab(frames: SourceFrames) -> _Slab:
     )
 
 
-def _location_keys(frames: SourceFrames) -> list[SortKey]:
-    """Return SliceLocation of the frames, as the headers say and as worked out from the planes."""
-    attribute = parse_name("SliceLocation")
-    keys = []
+@dataclass(frozen=True)
+class _Locations:
+    """SliceLocation of the frames, NaN where they have none, and how it is read."""
 
-    def read(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        key = sort_key(attribute, table, rows)
-        if key.values.dtype.kind not in "iuf" or key.values.ndim > 1:
-            return np.full(len(rows), np.nan)
-        return np.where(key.present, key.values.astype(np.float64), np.nan)
-
-    def worked_out(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        found = slice_locations(table, rows)
-        return np.full(len(rows), np.nan) if found is None else found
-
-    for values in (frames.of_tables(read), frames.of_tables(worked_out)):
-        if np.isfinite(values).any():
-            keys.append(SortKey("SliceLocation", values, np.isfinite(values), SAME_PLACE, 4))
-    return keys
+    read: Callable[[Table, npt.NDArray[Any]], Floats]
+    values: Floats
 
 
-def _labelled(frames: SourceFrames, labels: Floats | None) -> tuple[SortKey | None, Bools]:
+def _written(table: Table, rows: npt.NDArray[Any]) -> Floats:
+    """Return SliceLocation as the headers say it."""
+    key = sort_key(parse_name("SliceLocation"), table, rows)
+    if key.values.dtype.kind not in "iuf" or key.values.ndim > 1:
+        return np.full(len(rows), np.nan)
+    return np.where(key.present, key.values.astype(np.float64), np.nan)
+
+
+def _worked_out(table: Table, rows: npt.NDArray[Any]) -> Floats:
+    """Return SliceLocation from the planes, as where one number stands for several slices."""
+    found = slice_locations(table, rows)
+    return np.full(len(rows), np.nan) if found is None else found
+
+
+def _labelled(frames: SourceFrames, labels: Floats | None) -> tuple[_Locations | None, Bools]:
     """Return the values that labels stand for, and the images whose label is not theirs."""
-    keys = _location_keys(frames)
-    none = np.zeros(len(frames.filled), np.bool_)
-    if labels is None or not keys:
-        return (keys[0] if keys else None), none
-    found = []
-    for key in keys:
-        with np.errstate(invalid="ignore"):
-            same = np.abs(key.values - labels[frames.cell_of]) <= _SAME_LABEL
-        found.append(~frames.low(same))
-    best = min(range(len(keys)), key=lambda number: int(found[number].sum()))
-    return keys[best], found[best]
+    known = [_Locations(read, frames.of_tables(read)) for read in (_written, _worked_out)]
+    known = [one for one in known if np.isfinite(one.values).any()]
+    if labels is None or not known:
+        return (known[0] if known else None), np.zeros(len(frames.filled), np.bool_)
+    found = [~_are_near(frames, one, labels, _SAME_LABEL) for one in known]
+    best = min(range(len(known)), key=lambda number: int(found[number].sum()))
+    return known[best], found[best] & ~_are_merged(frames, known[best], labels, found[best])
+
+
+def _are_near(frames: SourceFrames, locations: _Locations, labels: Floats, within: float) -> Bools:
+    """Return the images of which all frames are near their label."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(
+            frames.low(np.abs(locations.values - labels[frames.cell_of]) <= within), np.bool_
+        )
+
+
+def _are_merged(frames: SourceFrames, locations: _Locations, labels: Floats, off: Bools) -> Bools:
+    """Return the images whose label stands for frames that are nearly at one place.
+
+    With a larger ``tolerance`` than the usual one, ``series.array`` takes slices that are a little
+    apart for one, and gives them the label of one of them.
+    """
+    if not off.any():
+        return off
+    steps = frames.planes.step[frames.starts]
+    step = float(np.nanmin(steps)) if np.isfinite(steps).any() else np.inf
+    apart = np.diff(np.unique(labels))
+    step = min(step, float(np.median(apart)) if len(apart) else np.inf)
+    near = _are_near(frames, locations, labels, _NEAR * step if np.isfinite(step) else _SAME_LABEL)
+    if not (near & off).any():
+        return np.zeros(len(off), np.bool_)
+    there = np.sort(np.concatenate([locations.read(t, _with_pixels(t)) for t in _tables(frames)]))
+    at = np.searchsorted(there, labels - _SAME_LABEL)
+    is_one = np.abs(there[np.minimum(at, len(there) - 1)] - labels) <= _SAME_LABEL
+    return np.asarray(near & is_one, np.bool_)
+
+
+def _tables(frames: SourceFrames) -> list[Table]:
+    sources = frames.sources
+    return [sources.tables[number] for number in np.unique(sources.table_of).tolist()]
+
+
+def _with_pixels(table: Table) -> npt.NDArray[np.intp]:
+    return np.flatnonzero(table.places["offset"][table.instance_of] >= 0)
 
 
 def _require_mm(array: xr.DataArray, labels: Any, off: Bools) -> None:
@@ -206,7 +244,7 @@ def _require_mm(array: xr.DataArray, labels: Any, off: Bools) -> None:
     )
 
 
-def _between(frames: SourceFrames, key: SortKey, labels: Floats, first: Planes) -> Floats:
+def _between(frames: SourceFrames, key: _Locations, labels: Floats, first: Planes) -> Floats:
     """Return the positions at labels between those of slices."""
     if not are_parallel(first.orientation) or not np.isfinite(first.orientation).all():
         raise GridError(
@@ -248,27 +286,21 @@ def _is_within(labels: Floats, values: Floats) -> bool:
     return bool(high - low > SAME_PLACE and not beyond.any())
 
 
-def _whole_stack(frames: SourceFrames, key: SortKey, first: Planes) -> tuple[Floats, Floats]:
-    """Return the values and places of all slices of the series that are parallel to images."""
-    values, position = [key.values], [frames.planes.position]
-    for number in np.unique(frames.sources.table_of).tolist():
-        table = frames.sources.tables[number]
+def _whole_stack(
+    frames: SourceFrames, locations: _Locations, first: Planes
+) -> tuple[Floats, Floats]:
+    """Return the labels and places of all slices of the series that are parallel to images."""
+    values, position = [locations.values], [frames.planes.position]
+    for table in _tables(frames):
         rows = _parallel(table, first)
-        own = sort_key(parse_name("SliceLocation"), table, rows)
-        for found in (own.values if own.values.dtype.kind in "iuf" else None,
-                      slice_locations(table, rows)):  # fmt: skip
-            mine = frames.sources.table_of == number
-            at = np.searchsorted(rows, frames.sources.rows[mine])
-            if found is not None and np.allclose(found[at], key.values[mine], atol=_SAME_LABEL):
-                values.append(np.asarray(found, np.float64))
-                position.append(planes_of(table, rows).position)
-                break
+        values.append(locations.read(table, rows))
+        position.append(planes_of(table, rows).position)
     return np.concatenate(values), np.concatenate(position)
 
 
 def _parallel(table: Table, planes: Planes) -> npt.NDArray[np.intp]:
     """Return the frames of a table that have pixels and the orientation of planes."""
-    rows = np.flatnonzero(table.places["offset"][table.instance_of] >= 0)
+    rows = _with_pixels(table)
     off = np.abs(planes_of(table, rows).orientation - planes.orientation[0]).max(axis=1)
     return np.asarray(rows[off <= _SAME_DIRECTION])
 
@@ -278,20 +310,18 @@ def _neighbours(
 ) -> None:
     """Set SpacingBetweenSlices where the next slice is not that of the series any more."""
     keyword = "SpacingBetweenSlices"
-    own = frames.numbers(keyword, 1)[frames.starts, 0]
+    own = np.abs(frames.numbers(keyword, 1)[frames.starts, 0])  # some write it with a sign
     found = positions_along_normal(placed.position, placed.orientation)
-    if not np.isfinite(own).any() or found is None:
+    if not (own > 0).any() or found is None:
         return
     locations = _distinct(found)
     if len(locations) < 2:
         return
-    there = [
-        places
-        for number in np.unique(frames.sources.table_of).tolist()
-        for table in [frames.sources.tables[number]]
-        if (places := slice_locations(table, _parallel(table, first))) is not None
-    ]
-    series = _distinct(np.concatenate(there)) if there else np.empty(0)
+    apart = np.diff(locations)
+    if abs(float(np.median(apart)) / float(np.median(own[own > 0])) - 1) <= _STILL_TRUE:
+        return
+    there = [_worked_out(table, _parallel(table, first)) for table in _tables(frames)]
+    series = _distinct(np.concatenate(there))
     at = np.searchsorted(series, locations - 2 * SAME_PLACE)
     if (
         at[-1] < len(series)
@@ -299,7 +329,6 @@ def _neighbours(
         and float(np.abs(series[at] - locations).max()) <= 2 * SAME_PLACE
     ):
         return
-    apart = np.diff(locations)
     even = float(np.ptp(apart)) <= max(2 * SAME_PLACE, _STRAIGHT * float(apart.min()))
     changed[keyword] = np.where(np.isfinite(own), apart.mean() if even else np.nan, np.nan)
 

@@ -239,9 +239,22 @@ def test_interpolated_slices_lie_at_their_labels(read: Any, labels: list[float])
         for one, other in zip(found[POSITION], wanted, strict=True):
             assert one == pytest.approx(other, abs=1e-5)
         assert found["SliceLocation"] == [label for label in labels for _ in range(3)]
-        assert found[BETWEEN] == [labels[1] - labels[0]] * len(labels) * 3
+        steps = said(array, BETWEEN, found, header)
+        assert steps == [labels[1] - labels[0]] * len(labels) * 3
         assert ORIENTATION not in found
         assert THICKNESS not in found
+
+
+def test_slices_that_were_taken_for_one_stay_where_they_are(tmp_path: Path) -> None:
+    make_series(
+        tmp_path,
+        keys={"SliceLocation": [0, 5, 10], "EchoTime": [2, 4, 6, 8]},
+        jitter={"SliceLocation": 0.04},
+        header={BETWEEN: 5.0},
+    )
+    array, _ = series_of(tmp_path).array(["SliceLocation", "EchoTime"], tolerance=0.2)
+    for part in (array, array.isel(EchoTime=[1]), array.isel(SliceLocation=1)):
+        assert planes(part) == {}
 
 
 def test_frames_at_nearly_one_place_are_at_that_of_the_first(tmp_path: Path) -> None:
@@ -340,13 +353,34 @@ def test_images_without_a_place_keep_their_spacing(tmp_path: Path) -> None:
     assert planes(array[..., ::-1]) == {"PatientOrientation": [["L", "HA"]]}
 
 
+@pytest.mark.parametrize(
+    ("ratio", "steps", "expected"),
+    [
+        (None, (2, 1), [[1, 2]]),
+        (None, (-1, 3), [[3, 1]]),
+        (None, (2, -2), None),
+        ([4, 3], (2, 1), [[2, 3]]),
+        ([4, 3], (1, 1), None),
+    ],
+)
+def test_pixels_that_are_no_squares(
+    tmp_path: Path, ratio: Any, steps: tuple[int, int], expected: Any
+) -> None:
+    bare = {POSITION: None, ORIENTATION: None, "PixelSpacing": None, "PixelAspectRatio": ratio}
+    make_series(tmp_path, keys={"InstanceNumber": [1]}, header=bare)
+    array, _ = series_of(tmp_path).array()
+    x, y = steps
+    found = planes(array.isel(x=slice(None, None, x), y=slice(None, None, y)))
+    assert found == ({} if expected is None else {"PixelAspectRatio": expected})
+
+
 def test_pixels_that_are_counted(tmp_path: Path) -> None:
     make_series(
         tmp_path, keys={"InstanceNumber": [1]}, header={POSITION: None, "PixelSpacing": None}
     )
     array, _ = series_of(tmp_path).array()
     assert array.x.attrs["units"] == "pixel"
-    assert planes(array.isel(x=slice(2, None, 2), y=slice(3))) == {}
+    assert planes(array.isel(x=slice(2, None, 2), y=slice(0, 6, 2))) == {}
     flipped = planes(array.isel(x=slice(None, None, -1)))
     assert flipped == {ORIENTATION: [[-1, 0, 0, 0, 1, 0]]}
 
