@@ -12,7 +12,9 @@ import pytest
 from pydicom import dcmread
 
 import dbdicom_xr as db
+from dbdicom_xr.emit.assemble import FileMaker, pixel_data_head
 from dbdicom_xr.emit.elements import Elements, constant, key_of, lookup, per_image, put
+from dbdicom_xr.emit.image import OF_PIXELS, pixel_bytes, pixel_elements
 from dbdicom_xr.emit.kinds import (
     KINDS,
     Kind,
@@ -23,16 +25,16 @@ from dbdicom_xr.emit.kinds import (
     template,
 )
 from dbdicom_xr.emit.kinds.common import _ONE_OF_EACH
-from dbdicom_xr.emit.tracing import derived_image_type
-from dbdicom_xr.errors import DicomWarning, InvalidValue
+from dbdicom_xr.errors import DbdicomError, DicomWarning, InvalidValue
 from dbdicom_xr.index.columns import Key
-from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.index.values import Kind as Encoding
-from dbdicom_xr.records.attributes import alternatives
-from dbdicom_xr.staging.encode import Encoded, encode
-from dbdicom_xr.staging.splice import create
+from dbdicom_xr.pixels.quantise import quantise
+from dbdicom_xr.records.deriving import derived
+from dbdicom_xr.records.image_planes import image_planes
+from dbdicom_xr.records.sources import sources_of
+from dbdicom_xr.staging.encode import Encoded
 from dbdicom_xr.staging.uids import new_uid
-from tests.emit.judges import dcmdump_ok, errors_of, gdcm_pixels, new_errors, sitk_pixels
+from tests.emit.judges import dcmdump_ok, errors_of, gdcm_pixels, sitk_pixels
 
 COLOUR = kind_for("1.2.840.10008.5.1.4.1.1.7", "OT", colour=True)
 CR = kind_for("1.2.840.10008.5.1.4.1.1.1", "CR", colour=False)
@@ -44,46 +46,17 @@ ENHANCED_PET = "1.2.840.10008.5.1.4.1.1.130"
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 
 
-def row(elements: Elements, image: int = 0) -> dict[Key, Encoded | None]:
-    """Return the elements of one image, as they are given to a file."""
-    result: dict[Key, Encoded | None] = {}
-    for key, column in elements.items():
-        code = column.code(image)
-        if code >= 0:
-            value = column.values[code]
-            assert isinstance(value, bytes)
-            result[key] = Encoded(column.kinds[column.kind_of[code]], value)
-    return result
-
-
-def with_pixels(
-    elements: Elements, kind: Kind, values: np.ndarray[Any, Any], image: int = 0
-) -> dict[Key, Encoded | None]:
-    """Return the elements of one image, with all that is said of its pixels."""
-    bits = 8 * values.dtype.itemsize
-    said: dict[str, Any] = {
-        "SamplesPerPixel": 3 if values.ndim == 3 else 1,
-        "PhotometricInterpretation": "RGB" if values.ndim == 3 else "MONOCHROME2",
-        "Rows": values.shape[0],
-        "Columns": values.shape[1],
-        "BitsAllocated": bits,
-        "BitsStored": bits,
-        "HighBit": bits - 1,
-        "PixelRepresentation": int(values.dtype.kind == "i"),
-    }
-    if values.ndim == 3:
-        said["PlanarConfiguration"] = 0
-    if kind.rescales:
-        said |= {"RescaleSlope": 0.5, "RescaleIntercept": -3.0 if kind.target.intercept else 0.0}
-    if name := rescale_type(kind, elements):
-        said["RescaleType"] = name
-    result = row(elements, image)
-    for keyword, value in said.items():
-        result[key_of(keyword)] = encode(key_of(keyword).tag, value)
-    data = values.astype(values.dtype.newbyteorder("<")).tobytes()
-    vr = "OB" if bits == 8 else "OW"
-    result[key_of("PixelData")] = Encoded(Encoding(vr), data + bytes(len(data) % 2))
-    return result
+def write(
+    path: Path, elements: Elements, kind: Kind, values: np.ndarray[Any, Any], image: int = 0
+) -> Path:
+    """Write one image, with its pixels and all that is said of them."""
+    stored = quantise(values, kind.target)
+    said = pixel_elements(stored, rescales=kind.rescales, rescale_type=rescale_type(kind, elements))
+    raw = pixel_bytes(stored.values)
+    header = FileMaker(elements, OF_PIXELS).header(image, said)
+    head = pixel_data_head(len(raw), "OB" if stored.values.dtype.itemsize == 1 else "OW")
+    path.write_bytes(header + head + raw)
+    return path
 
 
 def identified(elements: Elements, images: int = 1) -> Elements:
@@ -96,6 +69,11 @@ def identified(elements: Elements, images: int = 1) -> Elements:
 MADE = [
     pytest.param(KINDS["mri"], np.uint16, id="mri"),
     pytest.param(KINDS["mri"], np.int16, id="mri-signed"),
+    pytest.param(KINDS["mri"], np.float32, id="mri-float"),
+    pytest.param(KINDS["ct"], np.float32, id="ct-float"),
+    pytest.param(KINDS["pet"], np.float32, id="pet-float"),
+    pytest.param(KINDS["sc"], np.float32, id="sc-float"),
+    pytest.param(CR, np.float32, id="cr-float"),
     pytest.param(KINDS["ct"], np.uint16, id="ct"),
     pytest.param(KINDS["ct"], np.int16, id="ct-signed"),
     pytest.param(KINDS["pet"], np.uint16, id="pet"),
@@ -110,6 +88,10 @@ MADE = [
 
 def values_of(kind: Kind, dtype: Any) -> np.ndarray[Any, Any]:
     shape = (5, 7, 3) if kind.colour else (5, 7)
+    if np.dtype(dtype).kind == "f":
+        values = np.linspace(-0.3, 0.7, 35, dtype=dtype).reshape(shape)
+        values[1, 2] = np.nan
+        return values
     lowest = np.iinfo(dtype).min
     return (np.arange(np.prod(shape)).reshape(shape) * 2 + max(lowest, -20)).astype(dtype)
 
@@ -120,20 +102,22 @@ def values_of(kind: Kind, dtype: Any) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize(("kind", "dtype"), MADE)
 def test_made_from_nothing(kind: Kind, dtype: Any, tmp_path: Path) -> None:
     values = values_of(kind, dtype)
-    assert 8 * values.dtype.itemsize in kind.target.bits
+    stored = quantise(values, kind.target)
     elements = identified(template(kind, 1))
     complete(kind, elements, 1)
     path = tmp_path / "made.dcm"
-    create(str(path), with_pixels(elements, kind, values))
+    write(path, elements, kind, values)
     assert errors_of(path) == set()
     assert dcmdump_ok(path)
-    np.testing.assert_array_equal(gdcm_pixels(path), values)
-    real = values * 0.5 - (3 if kind.target.intercept else 0) if kind.rescales else values
-    np.testing.assert_array_equal(sitk_pixels(path).reshape(values.shape), real)
     read = dcmread(path)
     assert read.SOPClassUID == kind.sop_class
     assert read.Modality == kind.modality
-    np.testing.assert_array_equal(read.pixel_array, values)
+    assert ("RescaleSlope" in read) >= kind.rescales
+    np.testing.assert_array_equal(read.pixel_array, stored.values)
+    np.testing.assert_array_equal(gdcm_pixels(path), stored.values)
+    known = ~np.isnan(values)
+    real = sitk_pixels(path).reshape(values.shape)
+    np.testing.assert_allclose(real[known], values[known], rtol=0, atol=stored.error * 1.01)
 
 
 @pytest.mark.parametrize("kind", [*KINDS.values(), COLOUR, CR], ids=lambda kind: kind.name)
@@ -190,7 +174,7 @@ def test_laterality_where_there_may_be_two(
     put(elements, 1, said)
     complete(kind, elements, 1)
     assert (key_of("Laterality") in elements) == wanted
-    create(str(tmp_path / "mr.dcm"), with_pixels(elements, kind, values_of(kind, np.uint16)))
+    write(tmp_path / "mr.dcm", elements, kind, values_of(kind, np.uint16))
     assert errors_of(tmp_path / "mr.dcm") == set()
 
 
@@ -367,7 +351,7 @@ def test_conditions_of_pet(said: dict[str, Any], wanted: dict[str, Any], tmp_pat
     complete(kind, elements, 1)
     for keyword, value in wanted.items():
         assert lookup(elements, keyword) == [value]
-    create(str(tmp_path / "pet.dcm"), with_pixels(elements, kind, values_of(kind, np.uint16)))
+    write(tmp_path / "pet.dcm", elements, kind, values_of(kind, np.uint16))
     assert errors_of(tmp_path / "pet.dcm") == set()
 
 
@@ -379,7 +363,7 @@ def test_how_the_patient_lies_in_pet(tmp_path: Path) -> None:
     complete(kind, identified(elements, 2), 2)
     for image in range(2):
         path = tmp_path / f"{image}.dcm"
-        create(str(path), with_pixels(elements, kind, values_of(kind, np.uint16), image))
+        write(path, elements, kind, values_of(kind, np.uint16), image)
         assert errors_of(path) == set()
         assert "PatientPosition" not in dcmread(path)
     read = dcmread(tmp_path / "0.dcm")
@@ -459,47 +443,6 @@ def test_rescale_type_of_ct(types: list[str] | None, wanted: str) -> None:
 # -- from real scanners ----------------------------------------------------------------------------
 
 
-def encoded(key: Key, kind: Encoding, raw: bytes) -> Encoded | None:
-    """Return a value of a file in explicit VR; None where only its own file can hold it."""
-    if kind.vr == "SQ" or kind.implicit or kind.big_endian:
-        column = type(constant("Rows", 1, 1))(key, [kind], [raw], [0], None, 1)
-        try:
-            return encode(key.dictionary_tag, column.decoded()[0], creator=key.creator)
-        except InvalidValue:
-            return None
-    return Encoded(Encoding(kind.vr, charset=kind.charset), even(raw))
-
-
-def even(raw: bytes) -> bytes:
-    return raw + b" " * (len(raw) % 2)
-
-
-def source_elements(series: Any) -> Elements:
-    """Return all that a series says of its first frame, pixels apart."""
-    table = series._own_table
-    elements: Elements = {}
-    for key in table.keys:
-        if key.tag >> 16 in (0x0002, 0x7FE0) or not key.tag & 0xFFFF:
-            continue
-        if key.tag >> 16 & 1 and not key.creator:
-            continue
-        for name, scope in ((key, FRAME), (key, INSTANCE)):
-            column = table.column(name, scope)
-            code = -1 if column is None else column.code(0)
-            if code < 0 or not isinstance(column.values[code], bytes):
-                continue
-            value = encoded(key, column.kinds[column.kind_of[code]], column.values[code])
-            if value is not None:
-                elements[key] = constant(key, value, 1)
-                break
-    for keyword in ("EchoTime", "ImageType", "AcquisitionNumber"):
-        for other in alternatives(keyword):
-            if other in elements and table.column(other, FRAME) is not None:
-                said = elements[other]
-                elements[key_of(keyword)] = constant(keyword, said.decoded()[0], 1)
-    return elements
-
-
 @pytest.fixture(scope="module")
 def database(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with warnings.catch_warnings():
@@ -516,24 +459,29 @@ def test_derived_from_real_series(database: Any, tmp_path: Path) -> None:
     wrong: dict[str, set[str]] = {}
     for number, series in enumerate(database.series()):
         first = series.instances()[0]
-        if not len(series._own_table.places) or first.Rows is None:
-            continue
         if first.SOPClassUID in (None, RT_DOSE):
             continue  # dciodvfy knows nothing of the source, or breaks down over it
-        elements = source_elements(series)
-        colour = (first.SamplesPerPixel or 1) > 1
-        kind = kind_for(first.SOPClassUID or "", first.Modality or "", colour=colour)
-        words = "\\".join(derived_image_type(first.ImageType or [], kind.name))
-        put(elements, 1, {"ImageType": Encoded(Encoding("CS"), even(words.encode()))})
+        try:
+            array = first.array()
+        except DbdicomError:
+            continue  # no pixels, or none that can be read
+        array = array[dict.fromkeys(set(array.dims) - {"x", "y", "channel"}, 0)]
+        colour = "channel" in array.dims
+        kind = kind_for(first.SOPClassUID, first.Modality or "", colour=colour)
+        elements = derived(sources_of(array, None), kind)
+        elements.update(image_planes(array, sources_of(array, None)))
         complete(kind, identified(elements), 1)
         path = tmp_path / f"{number}.dcm"
-        values = values_of(kind, np.uint8 if colour else np.uint16)
-        create(str(path), with_pixels(elements, kind, values))
-        found = new_errors(path, first.file)
-        if found:
+        values = array.transpose("y", "x", ...).values
+        values = values.astype(np.uint8) if colour else values
+        write(path, elements, kind, values)
+        said = errors_of(first.file)
+        found = errors_of(path) - said
+        if found and "Information Object Not found" not in said:  # which is not judged at all
             wrong[str(first.file)] = {kind.name, *found}
         kinds[kind.name] = kinds.get(kind.name, 0) + 1
     assert wrong == {}
+    print(kinds)
     assert kinds["mri"] > 60
     assert kinds["ct"] > 20
     assert kinds["sc"] > 20

@@ -7,7 +7,7 @@ Common). Image Pixel (C.7.6.3) follows from the pixels, when they are written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,7 +38,6 @@ __all__ = [
     "complete_shared",
     "first_of",
     "put_per_image",
-    "reword",
     "set_class",
 ]
 
@@ -138,6 +137,11 @@ _OF_REFERENCES: Final = (
     "ReferencedSeriesSequence",
     "StudiesContainingOtherReferencedInstancesSequence",
 )
+# What tells of which part of the body an image is; a specimen has no sides.
+_BODY_PARTS: Final = (
+    "BodyPartExamined", "AnatomicRegionSequence", "ImageLaterality", "SegmentSequence",
+    "ContainerIdentifier",
+)  # fmt: skip
 # Parts of the body that have no left and right one (PS3.16 annex L).
 _ONE_OF_EACH: Final = frozenset(
     (
@@ -170,10 +174,6 @@ def complete_shared(kind: Kind, elements: Elements, images: int, other_class: bo
     """
     if other_class:
         without(elements, _OF_REFERENCES)
-        sides = lookup(elements, "FrameLaterality")
-        if sides is not None:
-            put_per_image(elements, images, "ImageLaterality", sides)
-            without(elements, ["FrameLaterality"])
     without(elements, (*_OF_MANY_FRAMES, *_OF_ENHANCED, *_OF_OTHER_PIXELS))
     without(elements, _OF_GREY if kind.colour else _OF_COLOUR)
     # Frames of one object may differ in this, one image cannot (PS3.3 C.8.13.3.1.1); else it stays:
@@ -183,15 +183,18 @@ def complete_shared(kind: Kind, elements: Elements, images: int, other_class: bo
         without(elements, ["ComplexImageComponent"])
     _take_out_overlays(elements)
     put_missing(elements, images, {"Modality": kind.modality, **dict.fromkeys(_EMPTY, "")})
-    _leave_side_to_the_body_part(elements, images)
+    _complete_laterality(elements, images, other_class)
 
 
-def _leave_side_to_the_body_part(elements: Elements, images: int) -> None:
-    """Take out an empty Laterality (Type 2C, PS3.3 C.7.3.1) where it may not stand.
+def _complete_laterality(elements: Elements, images: int, other_class: bool) -> None:
+    """Fill in Laterality, or take out an empty one, by what is known of the body part.
 
-    Whether one is needed that is not there was for the source to decide: the module is the same in
-    all kinds. Templates, which know no part of the body, have it.
+    It is Type 2C, for parts of which there are two (PS3.3 C.7.3.1). Templates have it empty; where
+    the class stays, the source has decided.
     """
+    unknown = all(absent(elements, images, keyword).all() for keyword in _BODY_PARTS)
+    if other_class and unknown:
+        put_missing(elements, images, {"Laterality": ""})
     if not absent(elements, images, "Laterality").all():
         return
     parts = set(lookup(elements, "BodyPartExamined") or [None])
@@ -249,22 +252,6 @@ def put_per_image(elements: Elements, images: int, keyword: str, values: Sequenc
     combined = overlay(new.key, new, over)
     assert combined is not None
     elements[new.key] = combined
-
-
-def reword(elements: Elements, keyword: str, words: Mapping[str, str | None]) -> None:
-    """Replace words that the IOD does not know by those that it has for the same; None: by none."""
-    column = elements.get(key_of(keyword))
-    if column is None or not any(value in words for value in column.decoded() if value):
-        return
-    values = column.decoded()
-    new = [words.get(value, value) if isinstance(value, str) else value for value in values]
-    put(elements, column.rows, {keyword: None})
-    put_per_image(
-        elements,
-        column.rows,
-        keyword,
-        [None if code < 0 else new[code] for code in column.codes_of().tolist()],
-    )
 
 
 def complete_image_type(

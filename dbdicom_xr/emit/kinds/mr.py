@@ -13,7 +13,6 @@ from dbdicom_xr.emit.kinds.common import (
     complete_patient_position,
     complete_plane,
     put_per_image,
-    reword,
 )
 from dbdicom_xr.pixels.quantise import Target
 
@@ -90,7 +89,6 @@ def _from_enhanced(elements: Elements, images: int) -> None:
     PS3.3 C.8.13.4 (MR Pulse Sequence), C.8.13.5.2 (MR Timing), C.8.13.5.6 (MR Modifier), beside
     C.8.3.1.1.2 on.
     """
-    reword(elements, "InPlanePhaseEncodingDirection", {"COLUMN": "COL", "OTHER": None})
     if absent(elements, images, "ScanningSequence").any():
         said = _columns(
             elements, images, "EchoPulseSequence", "InversionRecovery", "EchoPlanarPulseSequence"
