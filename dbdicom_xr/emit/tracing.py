@@ -95,7 +95,7 @@ def source_images(origins: Origins) -> tuple[Column | None, npt.NDArray[np.bool_
     """Return SourceImageSequence of each image, and which images have too many sources for it.
 
     One item for each instance, with ReferencedFrameNumber where only some of its frames were used
-    (PS3.3 table 10-3). 100,000 images with one source each take 0.7 s.
+    (PS3.3 table 10-3). 100,000 images with one source each take 1 s.
 
     Parameters
     ----------
