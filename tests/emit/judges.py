@@ -18,6 +18,7 @@ AnyPath: TypeAlias = "str | PathLike[str]"
 
 # "Error - </SharedFunctionalGroupsSequence(5200,9229)[1]/Rows(0028,0010)[1]> - Bad = <7> - ..."
 _MESSAGE = re.compile(r"Error - </(?:.*/)?([^/>]*?)(?:\[\d+\])?> - (.*)")
+_NOT_JUDGED = "Information Object Not found"
 _VALUE = re.compile(r"= <[^>]*>")
 
 
@@ -54,8 +55,19 @@ def errors_of(path: AnyPath) -> set[str]:
 
 
 def new_errors(path: AnyPath, source: AnyPath) -> set[str]:
-    """Return the errors that a derived file has and its source has not."""
-    return errors_of(path) - errors_of(source)
+    """Return the errors that a derived file has and its source has not.
+
+    A wrong UID of the source stands in the reference to it, too. None where dciodvfy does not know
+    the class of the source, and so did not judge it.
+    """
+    known = errors_of(source)
+    if _NOT_JUDGED in known:
+        return set()
+    own = "SOPInstanceUID(0008,0018)"
+    known |= {
+        "Referenced" + e.replace("0008,0018", "0008,1155") for e in known if e.startswith(own)
+    }
+    return errors_of(path) - known
 
 
 def dcmdump_ok(path: AnyPath) -> bool:

@@ -81,7 +81,7 @@ _EMPTY: Final = (
 )  # fmt: skip
 
 # How several frames stand in one object, which this is not any more (PS3.3 C.7.6.5, C.7.6.6,
-# C.7.6.16, C.7.6.17, C.8.4.8, C.8.6.3, C.8.8.3.2).
+# C.7.6.16, C.7.6.17, C.8.4.8, C.8.6.4, C.8.8.3.2).
 _OF_MANY_FRAMES: Final = (
     "NumberOfFrames", "FrameIncrementPointer", "FrameDimensionPointer", "RepresentativeFrameNumber",
     "FrameNumbersOfInterest", "FrameOfInterestDescription", "FrameOfInterestType",
@@ -174,6 +174,9 @@ def complete_shared(kind: Kind, elements: Elements, images: int, other_class: bo
     """
     if other_class:
         without(elements, _OF_REFERENCES)
+        region = elements.get(key_of("AnatomicRegionSequence"))
+        if region is not None and not any(region.values):  # in projections only, PS3.3 C.8.11.2
+            del elements[region.key]
     without(elements, (*_OF_MANY_FRAMES, *_OF_ENHANCED, *_OF_OTHER_PIXELS))
     without(elements, _OF_GREY if kind.colour else _OF_COLOUR)
     # Frames of one object may differ in this, one image cannot (PS3.3 C.8.13.3.1.1); else it stays:

@@ -86,7 +86,7 @@ def complete(elements: Elements, images: int, other_class: bool) -> None:
 def _from_enhanced(elements: Elements, images: int) -> None:
     """Say in the words of classic images what enhanced ones say of their sequence.
 
-    PS3.3 C.8.13.4 (MR Pulse Sequence), C.8.13.5.2 (MR Timing), C.8.13.5.6 (MR Modifier), beside
+    PS3.3 C.8.13.4 (MR Pulse Sequence), C.8.13.5 (macros of MR Timing, MR Modifier), beside
     C.8.3.1.1.2 on.
     """
     if absent(elements, images, "ScanningSequence").any():
