@@ -15,7 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 from pydicom.datadict import tag_for_keyword
 
-from dbdicom_xr.emit.elements import Elements, constant, key_of, per_image
+from dbdicom_xr.emit.elements import Elements, constant, key_of, lookup, per_image, without
 from dbdicom_xr.errors import GridError, InvalidValue
 from dbdicom_xr.geometry.affine import frame_affine, planes_of_affine
 from dbdicom_xr.geometry.planes import Floats, Planes, are_parallel, normal_of, sub_planes
@@ -107,7 +107,8 @@ def image_planes(
             affine = _with_spacing(spacing)
         name = _slice_dim(array, sources)
         elements = _elements(*_of_affine(array, np.asarray(affine), name))
-        _forget(elements, sources)
+        if sources is not None:
+            _forget(elements, sources)
         return elements
     if sources is not None:
         return source_planes(array, sources)
@@ -190,15 +191,20 @@ def _of_affine(
     return planes.take(at), None
 
 
-def _forget(elements: Elements, sources: Sources | None) -> None:
-    """Take out what the frames say of their geometry in other words."""
-    if sources is None:
-        return
+def _forget(elements: Elements, sources: Sources) -> None:
+    """Take out what frames say of their geometry in other words, and leave what stays true."""
     images = len(sources.starts) - 1
     for keyword in _OTHER_WORDS:
         key = key_of(keyword)
         if any(table.values(key) is not None for table in sources.tables):
             elements[key] = per_image(key, [None] * images)
+    planes = SourceFrames(sources).planes
+    apart = _apart(planes) if are_parallel(planes.orientation) else np.empty(0)
+    steps = [*planes.step[:1], *([np.median(apart)] if len(apart) else [])]
+    thickness = lookup(elements, "SliceThickness")
+    if thickness and any(abs(step / thickness[0] - 1) <= _EVEN for step in steps):
+        # As far apart as before, so as thick as before: an affine tells distances alone.
+        without(elements, ["SliceThickness"])
 
 
 # -- from the coordinates of an array from nothing -----------------------------------------------

@@ -110,6 +110,9 @@ def along_slices(
         changed["SliceThickness"] = np.where(is_mean, slab.extent + thickness, thickness)
     placed = replace(first, position=position)
     _neighbours(frames, first, placed, changed)
+    if is_mean.any() and len(placed) == int(is_mean.sum()) and _is_one_place(placed):
+        # A slab without a neighbour is as thick as it is, and nothing is the old distance away.
+        changed["SpacingBetweenSlices"] = np.full(len(placed), np.nan)
     return placed
 
 
@@ -331,6 +334,10 @@ def _neighbours(
         return
     even = float(np.ptp(apart)) <= max(2 * SAME_PLACE, _STRAIGHT * float(apart.min()))
     changed[keyword] = np.where(np.isfinite(own), apart.mean() if even else np.nan, np.nan)
+
+
+def _is_one_place(planes: Planes) -> bool:
+    return float(np.ptp(planes.position, axis=0).max()) <= SAME_PLACE
 
 
 def _distinct(locations: Floats) -> Floats:

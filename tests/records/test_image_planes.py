@@ -157,6 +157,32 @@ def test_a_flip_by_hand(read: Any) -> None:
     }
 
 
+def test_a_single_image(read: Any) -> None:
+    array = read[0].isel(SliceLocation=2, EchoTime=0, n=0)
+    assert planes(array) == {}
+    found = planes(array.isel(y=slice(1, None)))
+    assert found == {POSITION: [pytest.approx(GEOMETRY.position(8) + np.array([0, 0, -1.25]))]}
+
+
+def test_the_frames_of_one_object(tmp_path: Path) -> None:
+    make_enhanced(tmp_path, keys={"SliceLocation": SLICES}, geometry=GEOMETRY)
+    array = series_of(tmp_path).instances()[0].array()
+    assert array.dims == ("frame", "x", "y")
+    part = array.isel(x=slice(None, None, -1), frame=slice(1, None))
+    require_same_place(part, planes(part))
+
+
+def test_gaps_say_nothing(tmp_path: Path) -> None:
+    made = make_series(tmp_path, keys={"SliceLocation": [0, 5], "EchoTime": [2, 4]}, drop=[1])
+    array, _ = series_of(tmp_path).array(["SliceLocation", "EchoTime"])
+    assert planes(array) == {}
+    found = planes(array.isel(x=slice(1, None)))
+    corner = made.affine @ [1, 0, 0, 1]
+    assert found[POSITION][1] is None
+    assert found[POSITION][0] == pytest.approx(corner[:3])
+    assert found[POSITION][3] == pytest.approx(corner[:3] + [0, 0, 5])
+
+
 def slices(size: int) -> Any:
     return st.slices(size).filter(lambda part: len(range(size)[part]) > 1)
 
@@ -198,7 +224,8 @@ def test_a_projection_stands_in_the_middle_of_its_slab(read: Any) -> None:
     assert found[POSITION] == [pytest.approx(np.array([-20, -30, 40]) + 8 * normal)] * 3
     assert found["SliceLocation"] == [8.0] * 3
     assert found[THICKNESS] == [8.0 + 5.0] * 3  # from 4 to 12 mm, and slices of 5 mm
-    assert set(found) == {POSITION, "SliceLocation", THICKNESS}
+    assert found[BETWEEN] == [None] * 3
+    assert set(found) == {POSITION, "SliceLocation", THICKNESS, BETWEEN}
 
 
 def test_slabs_are_as_far_apart_as_they_are(read: Any) -> None:
@@ -411,6 +438,9 @@ def test_an_affine_wins(read: Any) -> None:
     (uid,) = set(found["FrameOfReferenceUID"])
     assert uid.startswith("2.25.")
     assert found["PositionReferenceIndicator"] == [None] * 12
+    same = planes(array, affine=GEOMETRY.affine(100))  # 4 mm apart as before, and 5 mm thick
+    assert THICKNESS not in same
+    assert same[BETWEEN] == [4.0] * 12
     # SliceLocation is where slices are along the normal.
     assert np.diff(found["SliceLocation"][::3]) == pytest.approx([-6] * 3)
 
