@@ -348,7 +348,7 @@ def _voxels(table: Table, volumes: Ints, options: NiftiOptions) -> NiftiImage:
 def _one_line(pixels: PixelHeader) -> tuple[float, float] | None:
     """Return slope and intercept, where those of all frames fit the header of a file."""
     scalings = pixels.scalings
-    if any(one.lut is not None or one.palette is not None for one in scalings):
+    if any(one.lut or one.palette or one.padding for one in scalings):
         return None
     lines = {(one.slope, one.intercept) for one in scalings}
     if len(lines) > 1 or any(layout.dtype.kind == "f" for layout in pixels.layouts):

@@ -172,3 +172,14 @@ def test_what_is_quantised_is_read_again(tmp_path):
     np.testing.assert_array_equal(np.isnan(array[:, 0]), np.isnan(real))
     error = max(frame.error for frame in frames)
     assert float(np.nanmax(np.abs(array.values[:, 0] - real))) <= error * 1.02 < 0.01
+
+
+def test_marked_padding_is_nan_in_nifti(tmp_path):
+    import nibabel
+
+    for file in made(tmp_path / "in", dtype="uint16", slope=1, intercept=0).files:
+        mark(file, 5)
+    (path,) = series_of(tmp_path / "in").export_as_nifti(tmp_path / "out")
+    values = np.asanyarray(nibabel.load(path).dataobj)
+    assert np.isnan(values).sum() == (STORED == 5).sum() > 0
+    assert np.nanmax(values) == STORED.max()
