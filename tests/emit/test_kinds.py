@@ -387,6 +387,27 @@ def test_how_the_patient_lies_in_pet(tmp_path: Path) -> None:
     assert len(dcmread(path).PatientOrientationCodeSequence) == 0
 
 
+def test_more_images_than_their_number_can_say() -> None:
+    elements = template(KINDS["pet"], 70_000)
+    complete(KINDS["pet"], elements, 70_000)
+    indices = lookup(elements, "ImageIndex")
+    assert indices is not None
+    assert (indices[0], indices[65_534], indices[65_535]) == (1, 65_535, 1)
+    assert lookup(elements, "NumberOfSlices") == [65_535] * 70_000
+
+
+def test_what_cannot_be_read_is_not_guessed() -> None:
+    elements: Elements = {}
+    put(elements, 1, {"SOPClassUID": ENHANCED_MR})
+    for keyword in ("EchoPulseSequence", "Spoiling", "SteadyStatePulseSequence"):
+        elements[key_of(keyword)] = constant(keyword, Encoded(Encoding("CS"), b"SPIN\\RF "), 1)
+    complete(KINDS["mri"], elements, 1)
+    assert lookup(elements, "ScanningSequence") == ["RM"]
+    assert lookup(elements, "SequenceVariant") == ["NONE"]
+    types = constant("RescaleType", Encoded(Encoding("LO"), b"HU\\US "), 1)
+    assert rescale_type(KINDS["ct"], {types.key: types}) == "US"
+
+
 def test_slices_of_pet_are_counted() -> None:
     elements = template(KINDS["pet"], 3)
     put(elements, 3, {"AcquisitionTime": "101500", "StudyDate": "20210203"})

@@ -77,5 +77,6 @@ def rescale_type_of(elements: Elements) -> str:
     Their own, where they agree; US, which is unspecified, where they do not. A CT image without
     RescaleType is in Hounsfield units (PS3.3 C.8.2.1).
     """
-    types = {str(value) if value else "HU" for value in lookup(elements, "RescaleType") or ["HU"]}
+    values = lookup(elements, "RescaleType") or ["HU"]
+    types = {value or "HU" for value in values if not isinstance(value, list)}
     return types.pop() if len(types) == 1 else "US"

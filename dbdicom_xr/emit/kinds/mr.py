@@ -111,8 +111,11 @@ def _from_enhanced(elements: Elements, images: int) -> None:
 
 
 def _columns(elements: Elements, images: int, *keywords: str) -> list[tuple[Any, ...]]:
-    nothing = [None] * images
-    columns = [lookup(elements, keyword) or nothing for keyword in keywords]
+    """Return for each image what it says, None where it says several things at once."""
+    columns = []
+    for keyword in keywords:
+        values = lookup(elements, keyword) or [None] * images
+        columns.append([None if isinstance(value, list) else value for value in values])
     return list(zip(*columns, strict=True))
 
 

@@ -54,6 +54,7 @@ _LYING: Final = {
     "DR": ("102535000", "right lateral decubitus"), "DL": ("102536004", "left lateral decubitus"),
 }  # fmt: skip
 _GANTRY: Final = {"HF": ("102540008", "headfirst"), "FF": ("102541007", "feet-first")}
+_MOST: Final = 0xFFFF  # that US holds
 _RECUMBENT: Final = ("102538003", "recumbent")
 # Type 1C, by the first value of SeriesType (PS3.3 C.8.9.1, C.8.9.4).
 _BY_TYPE: Final[dict[str, dict[str, Any]]] = {
@@ -98,15 +99,18 @@ def complete(elements: Elements, images: int, other_class: bool) -> None:
     put_missing(elements, images, {"RadiopharmaceuticalInformationSequence": []})
     _orient(elements, images, other_class)
     _date_series(elements, images)
-    put_missing(elements, images, {"FrameReferenceTime": 0.0, "NumberOfSlices": images})
+    places = len(elements[key_of("ImagePositionPatient")].values)
+    number = min(places, _MOST)
+    put_missing(elements, images, {"FrameReferenceTime": 0.0, "NumberOfSlices": number})
     if absent(elements, images, "ImageIndex").any():
-        put_per_image(elements, images, "ImageIndex", list(range(1, images + 1)))
+        indices = [image % _MOST + 1 for image in range(images)]
+        put_per_image(elements, images, "ImageIndex", indices)
     _complete_conditional(elements, images)
 
 
 def _orient(elements: Elements, images: int, other_class: bool) -> None:
     """Say with codes how the patient lies, since PatientPosition may not stand beside them."""
-    positions = lookup(elements, "PatientPosition") or [None] * images
+    positions = [str(one or "") for one in lookup(elements, "PatientPosition") or [""] * images]
     if not other_class and any(positions):
         return  # as its scanner wrote it
     if key_of(_ORIENTATION[0]) not in elements:
@@ -119,10 +123,9 @@ def _orient(elements: Elements, images: int, other_class: bool) -> None:
     without(elements, ["PatientPosition"])
 
 
-def _oriented(position: Any) -> tuple[list[Any], list[Any]]:
+def _oriented(position: str) -> tuple[list[Any], list[Any]]:
     """Return the items of the two sequences; none for what is not known."""
-    text = str(position or "")
-    gantry, lying = _GANTRY.get(text[:2]), _LYING.get(text[2:])
+    gantry, lying = _GANTRY.get(position[:2]), _LYING.get(position[2:])
     if gantry is None or lying is None:
         return [], []
     modifier = {"PatientOrientationModifierCodeSequence": [_code(*lying)]}
