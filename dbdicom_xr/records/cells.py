@@ -6,7 +6,7 @@ A cell is an index along the dimensions other than ``x``, ``y`` and ``channel``,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,9 @@ from dbdicom_xr.errors import GridError
 from dbdicom_xr.geometry.affine import even_steps
 from dbdicom_xr.geometry.planes import Floats
 from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.records.provenance import PIXEL_DIMS
 
-__all__ = ["PIXEL_DIMS", "cell_dims", "per_cell", "pixel_steps", "places_along", "vector_column"]
-
-PIXEL_DIMS: Final = ("x", "y", "channel")
+__all__ = ["cell_dims", "per_cell", "pixel_steps", "places_along", "vector_column"]
 
 
 def cell_dims(array: xr.DataArray) -> dict[str, int]:

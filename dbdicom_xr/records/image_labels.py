@@ -179,9 +179,11 @@ def _equal(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return whether values are those of labels, within what is one value in an array."""
     values = key.values
     if values.ndim > 1:
-        return np.array(
-            [_same_numbers(own, label) for own, label in zip(values, labels, strict=True)]
-        )
+        pool, codes = _distinct(labels)
+        numbers = np.array([_numbers(label, values.shape[1]) for label in pool])[codes]
+        # Labels have 10 digits, and stand for values that are within the tolerance.
+        slack = key.tolerance + _ROUNDING + 1e-9 * np.abs(numbers)
+        return np.asarray((np.abs(values - numbers) <= slack).all(axis=1))
     if values.dtype.kind in "iuf" and labels.dtype.kind in "iuf":
         slack = key.tolerance + (_ROUNDING if key.decimals is not None else 0.0)
         return np.asarray(np.abs(values - labels) <= slack + 1e-9 * np.abs(labels))
@@ -190,15 +192,13 @@ def _equal(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.array([own == label for own, label in zip(values, labels, strict=True)], np.bool_)
 
 
-def _same_numbers(values: npt.NDArray[Any], label: Any) -> bool:
+def _numbers(label: Any, width: int) -> list[float]:
+    """Return the numbers of a label, NaN where it has not so many."""
     try:
         numbers = [float(part) for part in _parts(label)]
     except (TypeError, ValueError):
-        return False
-    # Labels have 10 digits.
-    return len(numbers) == len(values) and bool(
-        np.allclose(values, numbers, rtol=1e-9, atol=_ROUNDING + 1e-3)
-    )
+        numbers = []
+    return numbers if len(numbers) == width else [np.nan] * width
 
 
 def _agree(attribute: Attribute, sources: Sources, cell_of: npt.NDArray[np.intp]) -> bool:
