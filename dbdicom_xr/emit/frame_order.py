@@ -5,6 +5,7 @@ PS3.3 C.7.6.16.2.2 (StackID, InStackPositionNumber) and C.7.6.17 (Multi-frame Di
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,9 +20,10 @@ from dbdicom_xr.staging.uids import new_uid
 
 __all__ = ["Stacks", "dimensions_of", "spacing_of", "stacks_of"]
 
+_CONTENT: Final = "FrameContentSequence"
 # Attributes by which frames are counted, the macro they stand in, and the classic keyword.
 _DIMENSIONS: Final = (
-    ("TemporalPositionIndex", "FrameContentSequence", "TemporalPositionIdentifier"),
+    ("TemporalPositionIndex", _CONTENT, "TemporalPositionIdentifier"),
     ("EffectiveEchoTime", "MREchoSequence", "EchoTime"),
     ("InversionTimes", "MRModifierSequence", "InversionTime"),
     ("FlipAngle", "MRTimingAndRelatedParametersSequence", "FlipAngle"),
@@ -30,8 +32,11 @@ _DIMENSIONS: Final = (
     ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
     ("DiffusionGradientOrientation", "MRDiffusionSequence", "DiffusionGradientOrientation"),
     ("ComplexImageComponent", "MRImageFrameTypeSequence", "ComplexImageComponent"),
-    ("FrameAcquisitionDateTime", "FrameContentSequence", "AcquisitionTime"),
+    ("FrameAcquisitionDateTime", _CONTENT, "AcquisitionTime"),
 )  # fmt: skip
+
+# Positions are written with few digits.
+_UNEVEN: Final = 0.01
 
 
 class Stacks(NamedTuple):
@@ -42,7 +47,7 @@ class Stacks(NamedTuple):
     places: npt.NDArray[np.int32]
     """The place along its normal, from 1."""
     steps: npt.NDArray[np.float64]
-    """The distance to the next place, mm; NaN where the stack has one."""
+    """The distance to the next place, mm; NaN where there is none, or not one for all."""
 
 
 def stacks_of(frames: Frames) -> Stacks:
@@ -65,8 +70,9 @@ def stacks_of(frames: Frames) -> Stacks:
         apart = np.diff(location[order], prepend=location[order[0]])
         found.places[stack[order]] = 1 + np.cumsum(apart > SAME_PLACE)
         found.stacks[stack] = number
-        if bool((apart > SAME_PLACE).any()):
-            found.steps[stack] = np.round(np.median(apart[apart > SAME_PLACE]), 4)
+        apart = apart[apart > SAME_PLACE]
+        if len(apart) and np.ptp(apart) <= _UNEVEN * np.median(apart):
+            found.steps[stack] = np.round(np.median(apart), 4)
     return found
 
 
@@ -82,32 +88,56 @@ def _vectors(frames: Frames, keyword: str, size: int) -> npt.NDArray[np.float64]
     return np.array(rows, np.float64)[values.codes]
 
 
-def spacing_of(planes: Stacks) -> Elements:
-    """Return SpacingBetweenSlices as the positions tell it, for images that do not."""
-    steps = [None if np.isnan(step) else float(step) for step in planes.steps]
-    if None in steps:
+def spacing_of(frames: Frames, planes: Stacks) -> Elements:
+    """Return SpacingBetweenSlices as the positions of the frames tell it, where they do.
+
+    Programs that read enhanced objects (dcm2niix) believe it rather than the positions, and what
+    images say that were selected from a stack may be the spacing of that.
+    """
+    if bool(np.isnan(planes.steps).any()):
         return {}
-    column = per_image("SpacingBetweenSlices", steps)
+    values = frames.values("SpacingBetweenSlices")
+    told = np.full(frames.count, np.nan)
+    if values is not None:
+        known = [value if isinstance(value, float) else np.nan for value in values.distinct]
+        told = np.array([*known, np.nan])[values.codes]
+    agree = np.abs(np.abs(told) - planes.steps) <= _UNEVEN * planes.steps
+    if bool(agree.all()):
+        return {}
+    column = per_image("SpacingBetweenSlices", planes.steps.tolist())
     return {column.key: column}
 
 
 def dimensions_of(
-    frames: Frames, known: dict[str, Values]
+    frames: Frames, planes: Stacks, known: Mapping[str, Values | None], macros: Set[int]
 ) -> tuple[npt.NDArray[np.int64], list[tuple[str, Any]]]:
     """Return DimensionIndexValues of each frame, and the elements that say what they count.
 
     Stack and place in it, and of what else differs as much as tells the frames apart.
+
+    Parameters
+    ----------
+    frames : Frames
+    planes : Stacks
+    known : mapping
+        The attributes of the Frame Content macro, and others that are worked out.
+    macros : set of int
+        The functional groups that there are; attributes of others are not assigned to one.
     """
     chosen = [
-        ("StackID", "FrameContentSequence"),
-        ("InStackPositionNumber", "FrameContentSequence"),
+        ("StackID", _CONTENT),
+        ("InStackPositionNumber", _CONTENT),
     ]
-    columns = [known[keyword].codes.astype(np.int64) + 1 for keyword, _ in chosen]
+    columns = [planes.stacks.astype(np.int64), planes.places.astype(np.int64)]
     points = _distinct(columns)
     for keyword, macro, classic in _DIMENSIONS:
         if points == frames.count:
             break
         values = known.get(keyword) or frames.values(classic, keyword)
+        place = keyword, macro
+        if macro != _CONTENT and key_of(macro).tag not in macros:
+            own = classic if key_of(classic) in frames.elements else keyword
+            place = own, "UnassignedPerFrameConvertedAttributesSequence"
         if values is None or bool((values.codes < 0).any()):
             continue
         ranks = _ranks(values)
@@ -116,7 +146,7 @@ def dimensions_of(
         if (more := _distinct([*columns, ranks])) > points:
             points = more
             columns.append(ranks)
-            chosen.append((keyword, macro))
+            chosen.append(place)
     uid = new_uid()
     items = [
         {

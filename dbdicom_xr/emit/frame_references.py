@@ -11,6 +11,7 @@ from dbdicom_xr.emit.elements import key_of
 from dbdicom_xr.emit.macros import Frames, Member, Part, copied, in_all_frames
 from dbdicom_xr.index.columns import Column
 from dbdicom_xr.index.elements import External
+from dbdicom_xr.index.values import Kind
 from dbdicom_xr.staging import items
 from dbdicom_xr.staging.encode import Encoded, encode
 
@@ -18,6 +19,9 @@ __all__ = ["derivation", "evidence", "references"]
 
 _PURPOSE: Final = key_of("PurposeOfReferenceCodeSequence")
 _PURPOSE_BYTES: Final = b"\x40\x00\x70\xa1SQ"
+_CLASS_AND_UID: Final = (
+    key_of("ReferencedSOPClassUID").tag, key_of("ReferencedSOPInstanceUID").tag,
+)  # fmt: skip
 _SOURCE: Final = [
     {
         "CodeValue": "121322",
@@ -105,19 +109,28 @@ def evidence(frames: Frames) -> Encoded | None:
     series = _source_series(frames)
     if len(series) != 1:
         return None
-    found: dict[tuple[str, str], None] = {}
-    for value in sources.decoded():
-        for item in value or []:
-            sop_class, uid = item.get("ReferencedSOPClassUID"), item.get("ReferencedSOPInstanceUID")
-            if sop_class and uid:
-                found[str(sop_class), str(uid)] = None
+    instances: dict[bytes, None] = {}
+    for raw in sources.values:
+        assert isinstance(raw, bytes)
+        for item in items.split_items(raw, False, False)[0]:
+            elements = items.split_elements(item.content, False, False)[0]
+            named = [part.raw for part in elements if part.tag in _CLASS_AND_UID and part.value]
+            if len(named) == len(_CLASS_AND_UID):
+                instances[b"".join(named)] = None
     ((study, uid),) = series
-    instances = [
-        {"ReferencedSOPClassUID": sop_class, "ReferencedSOPInstanceUID": uid}
-        for sop_class, uid in found
-    ]
-    of_series = {"SeriesInstanceUID": uid, "ReferencedSOPSequence": instances}
-    return encode(key.tag, [{"StudyInstanceUID": study, "ReferencedSeriesSequence": [of_series]}])
+    value = items.sequence(list(instances), False)
+    for inside, keyword, text in (
+        ("ReferencedSOPSequence", "SeriesInstanceUID", uid),
+        ("ReferencedSeriesSequence", "StudyInstanceUID", study),
+    ):
+        named_by = encode(key_of(keyword).tag, text)
+        assert named_by is not None
+        content = [
+            items.element(key_of(inside).tag, "SQ", value, False, False).raw,
+            items.element(key_of(keyword).tag, "UI", named_by.value, False, False).raw,
+        ]
+        value = items.sequence([b"".join(content)], False)
+    return Encoded(Kind("SQ"), value)
 
 
 def _source_series(frames: Frames) -> set[tuple[str, str]]:

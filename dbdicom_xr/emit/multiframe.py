@@ -145,13 +145,12 @@ def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
     _require_one_object(elements)
     frames = Frames(elements, images)
     planes = stacks_of(frames)
-    if frames.values("SliceThickness", "SpacingBetweenSlices") is None:
-        frames.elements = {**elements, **spacing_of(planes)}
+    frames.elements = {**elements, **spacing_of(frames, planes)}
     types = image_types(frames)
     words = types.occurring()
     original = any(value[0] != "DERIVED" for value in words)
     parts = mr_macros(frames, types, original)
-    content, dimensions = _frame_content(frames, planes, original)
+    content, dimensions = _frame_content(frames, planes, {part.tag for part in parts}, original)
     sources = evidence(frames)
     left, result = _left_over(frames, original)
     parts += left
@@ -254,6 +253,8 @@ def _left_over(frames: Frames, original: bool) -> tuple[list[Part], dict[Key, En
             continue  # private creators are put in where they are needed
         if key in _OF_THE_SERIES or group == 0x0010:
             result[key] = _first(column)
+        elif group == 0x0018 and not bool(column.present().any()):
+            continue  # what classic images must say, if only that nothing is known
         elif column.codes is not None:
             varying.append(column)
         elif key in hidden:
@@ -311,7 +312,7 @@ def _ordinal(value: Any) -> int | None:
 
 
 def _frame_content(
-    frames: Frames, planes: Stacks, original: bool
+    frames: Frames, planes: Stacks, macros: set[int], original: bool
 ) -> tuple[Part, list[tuple[str, Any]]]:
     """Return the Frame Content macro, and the dimensions (PS3.3 C.7.6.16.2.2, C.7.6.17)."""
     moments = frames.translated(_moment, *_MOMENT)
@@ -333,7 +334,9 @@ def _frame_content(
         "TemporalPositionIndex": temporal,
         "FrameAcquisitionDateTime": moments,
     }
-    indices, dimensions = dimensions_of(frames, sorted_by)
+    component = next(one for one in FRAME_TYPE if one.keyword == "ComplexImageComponent")
+    others = {component.keyword: frames.known(component, True)}
+    indices, dimensions = dimensions_of(frames, planes, {**sorted_by, **others}, macros)
     numbers, of = np.unique(indices, axis=0, return_inverse=True)
     index_values = Values(numbers.tolist(), of.reshape(-1).astype(np.int32))
     known = [*sorted_by.items(), ("DimensionIndexValues", index_values)]
