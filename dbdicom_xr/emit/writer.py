@@ -109,6 +109,11 @@ class BlockWriter:
             frame = frames[i].swapaxes(0, 1)
             path = os.path.join(self.folder, file_name(image))
             if plan.form == "maps":
+                if np.isinf(frame).any():
+                    raise InvalidValue(
+                        f"{plan.place(int(cells[i]))} holds infinite values; write "
+                        "array.where(np.isfinite(array)), which makes them NaN."
+                    )
                 _write(path, [pixel_bytes(frame)])
                 yield i, 0.0
                 continue

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from dbdicom_xr.emit.compress import syntax_uid
 from dbdicom_xr.emit.elements import key_of
 from dbdicom_xr.emit.kinds import Kind, kind_for, kind_named, rescale_type
+from dbdicom_xr.emit.parametric import require_highdicom
 from dbdicom_xr.emit.plan import GAP, Form, WritePlan, store_plan
 from dbdicom_xr.emit.writer import BlockWriter, leave_manifest, range_of
 from dbdicom_xr.errors import DicomWarning, InvalidValue
@@ -92,6 +93,7 @@ def write_array(
     if not labelled.size:
         raise InvalidValue(f"There is nothing to write in an array of shape {labelled.shape}.")
     wanted = _kind(series, sources, "channel" in labelled.dims, kind)
+    _check_form(options, wanted)
     elements, kept = new_elements(
         series, labelled, sources, wanted, attributes or {},
         append=options.mode == "a", single=options.form == "multiframe", affine=affine,
@@ -109,11 +111,24 @@ def write_array(
         form=options.form,
         transfer_syntax=options.transfer_syntax,
         rescales=wanted.rescales,
-        rescale_type=rescale_type(wanted, elements),
+        rescale_type=_rescale_type(wanted, sources, elements),
         slopes=slopes[kept],
         intercepts=intercepts[kept],
     )  # fmt: skip
     return _carried_out(series, labelled, plan, options, compute=compute)
+
+
+def _check_form(options: _Options, kind: Kind) -> None:
+    """Refuse forms that a kind of object does not have."""
+    if options.form == "multiframe" and kind.name != "mri":
+        raise InvalidValue(
+            f"multiframe=True makes Enhanced MR, and these images are of the kind {kind.name!r}: "
+            "leave it out, for one file per image."
+        )
+    if options.form == "maps":
+        if kind.colour:
+            raise InvalidValue("A Parametric Map holds numbers, not colours: leave out dtype.")
+        require_highdicom()
 
 
 # -- what is asked for ---------------------------------------------------------------------------
@@ -261,6 +276,21 @@ def _kind(series: Series, sources: Sources | None, colour: bool, name: str | Non
             by_modality = {"MR": "mri", "CT": "ct", "PT": "pet"}.get(modality, "sc")
             sop_class = kind_named(by_modality).sop_class
     return kind_for(sop_class, modality, colour=colour)
+
+
+def _rescale_type(kind: Kind, sources: Sources | None, elements: Elements) -> str:
+    """Return the unit that RescaleType tells: that of the sources, where they agree."""
+    if kind.name != "ct" or sources is None:
+        return rescale_type(kind, elements)
+    key = key_of("RescaleType")
+    first, common = sources.first(key), sources.common(key)
+    if kind_for(_text(sources.first(_CLASS)), "", colour=False).name != "ct":
+        return "US"
+    if first is None:
+        return rescale_type(kind, {})
+    if common is None or bool((common.codes_of() != first.codes_of()).any()):
+        return "US"
+    return rescale_type(kind, {key: first})
 
 
 def _target(kind: Kind, options: _Options) -> Target:
