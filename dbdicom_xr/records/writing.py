@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.compress import syntax_uid
-from dbdicom_xr.emit.elements import key_of
+from dbdicom_xr.emit.elements import Elements, key_of
 from dbdicom_xr.emit.kinds import Kind, kind_for, kind_named, rescale_type
 from dbdicom_xr.emit.parametric import require_highdicom
 from dbdicom_xr.emit.plan import GAP, Form, WritePlan, store_plan
@@ -25,7 +25,7 @@ from dbdicom_xr.errors import DicomWarning, InvalidValue
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.pixels.quantise import Target, require_numbers
-from dbdicom_xr.records.adopting import Mode, adopt, begin_write, give_up
+from dbdicom_xr.records.adopting import Mode, adopt, begin_write, give_up, let_go
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.expected import adopt_finished, expect
 from dbdicom_xr.records.header import Header
@@ -342,16 +342,14 @@ def _carried_out(
         writing = _graph(data, plan, folder, options, _Result(series))
         if not compute:
             expect(series, folder)
-            if not database._staging.layer().unsaved:
-                database._staging.give()
+            let_go(database)
             return writing
         with _progress(series, folder, plan.count):
             writing.compute()
         adopt(database, folder, series)
     except BaseException:
         give_up(folder)
-        if not database._staging.layer().unsaved:
-            database._staging.give()
+        let_go(database)
         raise
     return series
 
@@ -389,7 +387,7 @@ def _graph(data: Any, plan: WritePlan, folder: str, options: _Options, result: _
 def _finish(folder: str, errors: Sequence[Any], result: _Result) -> Series:
     """Say that all images are there; the process that expects them takes them in."""
     leave_manifest(folder, errors)
-    adopt_finished(os.path.dirname(os.path.dirname(os.path.dirname(folder))))
+    adopt_finished(os.path.dirname(os.path.dirname(os.path.dirname(folder))), folder)
     return result.series
 
 
