@@ -7,10 +7,12 @@ into the database; a folder without one is what a write left behind that came to
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
@@ -18,13 +20,22 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.elements import Elements
-from dbdicom_xr.errors import DbdicomError
+from dbdicom_xr.errors import DbdicomError, SaveFailed
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
 from dbdicom_xr.pixels.quantise import Target
 
-__all__ = ["GAP", "MANIFEST", "PLAN", "Form", "WritePlan", "load_plan", "store_plan"]
+__all__ = [
+    "GAP",
+    "MANIFEST",
+    "PLAN",
+    "Form",
+    "WritePlan",
+    "clear_errors",
+    "load_plan",
+    "store_plan",
+]
 
 PLAN: Final = "plan"
 MANIFEST: Final = "manifest"
@@ -33,6 +44,10 @@ GAP: Final = -1
 
 _HEAD: Final = struct.Struct("<8sI")
 _MAGIC: Final = b"DBDXRW01"
+_GONE: Final = (
+    "There is no {folder} any more: this write has been computed already, or was given up. Write "
+    "the array again to get another one."
+)
 
 Form = Literal["images", "multiframe", "maps"]
 """One file per image; one for all; Parametric Maps."""
@@ -119,11 +134,28 @@ def store_plan(folder: str, plan: WritePlan) -> None:
         }
     ).encode()  # fmt: skip
     path = os.path.join(folder, PLAN)
-    with open(path + TEMPORARY_SUFFIX, "xb") as file:
-        file.write(_HEAD.pack(_MAGIC, len(head)) + head)
-        for blob in blobs:
-            file.write(blob)
-    os.replace(path + TEMPORARY_SUFFIX, path)
+    with clear_errors(folder):
+        with open(path + TEMPORARY_SUFFIX, "xb") as file:
+            file.write(_HEAD.pack(_MAGIC, len(head)) + head)
+            for blob in blobs:
+                file.write(blob)
+        os.replace(path + TEMPORARY_SUFFIX, path)
+
+
+@contextlib.contextmanager
+def clear_errors(folder: str) -> Iterator[None]:
+    """Say what a disk that is full or gone means for the user."""
+    try:
+        yield
+    except DbdicomError:
+        raise
+    except OSError as error:
+        if not os.path.isdir(folder):
+            raise DbdicomError(_GONE.format(folder=folder)) from error
+        raise SaveFailed(
+            f"The images could not be written to {folder}: {error.strerror or error}. The series "
+            "is as it was before."
+        ) from error
 
 
 @functools.lru_cache(maxsize=4)
@@ -140,9 +172,8 @@ def load_plan(folder: str) -> WritePlan:
             data = file.read()
     except OSError as error:
         raise DbdicomError(
-            f"The plan of this write cannot be read from {folder}: {error.strerror}. Either the "
-            "write was given up, or this worker does not see the folder of the database: all "
-            "workers need the same file system."
+            f"{_GONE.format(folder=folder)} Or this worker does not see the folder of the "
+            f"database: all workers need the same file system ({error.strerror})."
         ) from error
     magic, length = _HEAD.unpack_from(data)
     if magic != _MAGIC:

@@ -23,8 +23,8 @@ from dbdicom_xr.emit.compress import compressed, encapsulated
 from dbdicom_xr.emit.elements import take
 from dbdicom_xr.emit.image import OF_PIXELS, pixel_bytes, pixel_elements
 from dbdicom_xr.emit.parts import packed_part
-from dbdicom_xr.emit.plan import GAP, MANIFEST, WritePlan, load_plan
-from dbdicom_xr.errors import DbdicomError, InvalidValue, SaveFailed
+from dbdicom_xr.emit.plan import GAP, MANIFEST, WritePlan, clear_errors, load_plan
+from dbdicom_xr.errors import InvalidValue, SaveFailed
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
@@ -85,7 +85,7 @@ class BlockWriter:
         if ends is not None and np.isfinite(ends).all():
             low, high = (float(end) for end in ends)
             scale = common_scale(low, high, plan.target, integers=block.dtype.kind in "biu")
-        with _clear_errors(self.folder):
+        with clear_errors(self.folder):
             for i, error in self._written(plan, frames, cells, images, written, scale):
                 errors[i] = error
         return errors.reshape(block.shape[:depth])
@@ -184,20 +184,6 @@ def _write(path: str, parts: Sequence[bytes]) -> None:
         raise
 
 
-@contextlib.contextmanager
-def _clear_errors(folder: str) -> Iterator[None]:
-    """Say what a disk that is full or gone means for the user."""
-    try:
-        yield
-    except OSError as error:
-        if not os.path.isdir(folder):
-            raise DbdicomError("This write was given up meanwhile.") from error
-        raise SaveFailed(
-            f"The images could not be written to {folder}: {error.strerror or error}. The series "
-            "is as it was before."
-        ) from error
-
-
 def range_of(array: Any) -> Any:
     """Return smallest and largest number of an array, computed with it: float64, shape (2,)."""
     import dask.array as da
@@ -260,7 +246,7 @@ def leave_manifest(folder: str, errors: Sequence[npt.NDArray[np.float64]]) -> st
     """
     plan = load_plan(folder)
     known = [float(np.nanmax(e)) for e in errors if e.size and not np.isnan(e).all()]
-    with _clear_errors(folder):
+    with clear_errors(folder):
         if plan.form == "images":
             missing = [
                 image for image in range(plan.count)

@@ -7,6 +7,7 @@ the removal of those that they replace, by the same journal as a save.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from dbdicom_xr.emit.plan import PLAN
 from dbdicom_xr.emit.writer import Manifest, read_manifest, remove_write
 from dbdicom_xr.errors import (
     DbdicomError,
     DicomWarning,
     Locked,
     NotInDatabase,
+    SaveFailed,
     SaveRecovered,
     StagingNotWritable,
 )
@@ -45,13 +48,15 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["Goal", "Mode", "adopt", "begin_write", "give_up", "sweep"]
+__all__ = ["Goal", "Mode", "adopt", "begin_write", "give_up", "let_go", "sweep"]
 
 Mode = Literal["w", "a"]
 
 _WRITING: Final = f"{FOLDER_NAME}/writing"
 _GOAL: Final = "goal"
 _CHARSET: Final = Key(0x00080005)
+_FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+_ATTEMPTS: Final = 10
 # What a process of another machine has left behind, and nobody has touched since.
 _FORGOTTEN_SECONDS: Final = 7 * 24 * 3600
 
@@ -86,23 +91,55 @@ def begin_write(database: Database, key: SeriesKey, mode: Mode, *, whole_numbers
     Locked
         Another process is changing the database.
     StagingNotWritable
-        The folder of the database cannot be written to.
+        The folder of the database may not be written to.
+    SaveFailed
+        The disk is full, or the like.
     """
     database._staging.require_no_batch("Writing an array")
     database._take()
-    folder = os.path.join(database.path_on_disk, _WRITING, secrets.token_hex(6))
     goal = json.dumps([key, mode, whole_numbers, this_process()]).encode()
     try:
-        os.makedirs(folder)
-        with open(os.path.join(folder, _GOAL), "xb") as file:
-            file.write(goal)
+        return _new_folder(database.path_on_disk, goal)
     except OSError as error:
+        let_go(database)
+        if error.errno not in _FORBIDDEN:
+            raise SaveFailed(
+                f"The images could not be written to {database.path_on_disk}: "
+                f"{error.strerror or error}. The series is as it was before."
+            ) from error
         raise StagingNotWritable(
             f"Images that are not saved yet lie inside {database.path_on_disk}, which cannot be "
             f"written to: {error.strerror}. Write them into another database: db.database(path, "
             "create=True).new_series()."
         ) from error
-    return folder
+
+
+def _new_folder(root: str, goal: bytes) -> str:
+    """Make a folder that says whose it is."""
+    for _ in range(_ATTEMPTS):
+        folder = os.path.join(root, _WRITING, secrets.token_hex(6))
+        path = os.path.join(folder, _GOAL)
+        try:
+            os.makedirs(folder)
+            with open(path + TEMPORARY_SUFFIX, "xb") as file:
+                file.write(goal)
+            os.replace(path + TEMPORARY_SUFFIX, path)
+        except FileNotFoundError as error:  # a process that opens the database has swept it away
+            swept = error
+        except BaseException:
+            remove_write(folder)
+            raise
+        else:
+            return folder
+    raise swept
+
+
+def let_go(database: Database) -> None:
+    """Let others change the database, if nothing is staged."""
+    staging = database._staging
+    with staging.changing:
+        if not staging.in_batch and not staging.layer().unsaved:
+            staging.give()
 
 
 def _goal_of(folder: str) -> Goal | None:
@@ -215,6 +252,9 @@ def sweep(database: Database) -> None:
             remove_write(folder)
             continue
         goal = _goal_of(folder)
+        if goal is None and not os.path.exists(os.path.join(folder, PLAN)):
+            _remove_unclaimed(folder)
+            continue
         ended = None if goal is None else has_ended(goal.process)
         if ended is None:
             with suppress(OSError):
@@ -222,7 +262,7 @@ def sweep(database: Database) -> None:
         if not ended:
             continue
         manifest = None if goal is None else read_manifest(folder)
-        if manifest is None or _is_in(database, manifest):
+        if manifest is None or _is_in(database, folder, manifest):
             remove_write(folder)
             continue
         _adopt_left_behind(database, folder)
@@ -230,8 +270,19 @@ def sweep(database: Database) -> None:
         os.rmdir(place)
 
 
-def _is_in(database: Database, manifest: Manifest) -> bool:
+def _remove_unclaimed(folder: str) -> None:
+    """Remove a folder that does not say yet whose it is; that process would make another one."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if name.endswith(TEMPORARY_SUFFIX):
+                os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)  # unless it says so by now
+
+
+def _is_in(database: Database, folder: str, manifest: Manifest) -> bool:
     """Return whether images were taken in, and only their folder was left."""
+    if not all(os.path.exists(os.path.join(folder, name)) for name in manifest.files):
+        return True  # and saved or restored since
     patches = database._staging.layer().patches
     return any(
         manifest.uids[0] in patch.uids for key, patch in patches.items() if key.role == Role.STAGED

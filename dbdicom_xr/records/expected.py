@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from typing import TYPE_CHECKING
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from dbdicom_xr.emit.plan import MANIFEST
+from dbdicom_xr.errors import DbdicomError, DicomWarning, Locked
+from dbdicom_xr.records.current import levels_to_user
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.levels import Series
 
 __all__ = ["adopt_finished", "expect", "forget"]
 
-_expected: dict[str, dict[str, Series]] = {}  # by folder of the database, then of the write
+# While another process changes the database, how often to try again.
+_AGAIN_SECONDS: Final = 1.0
+
+
+@dataclass
+class _Write:
+    """A write that is not in the database yet."""
+
+    series: Series
+    refused: float = -math.inf  # when its images could not come in, last
+
+
+_expected: dict[str, dict[str, _Write]] = {}  # by folder of the database, then of the write
 _lock = threading.Lock()
 
 
 def expect(series: Series, folder: str) -> None:
     """Take the images of a write in as soon as they are all there."""
+    _keep(folder, _Write(series))
+
+
+def _keep(folder: str, write: _Write) -> None:
     with _lock:
-        _expected.setdefault(series.database.path_on_disk, {})[folder] = series
+        _expected.setdefault(write.series.database.path_on_disk, {})[folder] = write
 
 
 def forget(folder: str) -> None:
@@ -32,17 +54,67 @@ def forget(folder: str) -> None:
                 del _expected[root]
 
 
-def adopt_finished(root: str) -> None:
-    """Take in what workers have finished for a database meanwhile; cheap where nothing is."""
+def adopt_finished(root: str, finished: str | None = None) -> None:
+    """Take in what workers have finished for a database meanwhile; cheap where nothing is.
+
+    Parameters
+    ----------
+    root : str
+        Folder of the database.
+    finished : str, optional
+        Folder of the write that the caller has just finished: why it could not be taken in is an
+        error. Of others it is a warning, since the caller only looks at the database.
+    """
     waiting = _expected.get(root)
     if not waiting:
         return
-    for folder in list(waiting):
+    for folder, write in list(waiting.items()):
         if not os.path.exists(os.path.join(folder, MANIFEST)):
             continue
+        mine = folder == finished
+        if not mine and time.monotonic() - write.refused < _AGAIN_SECONDS:
+            continue
         with _lock:
-            series = waiting.pop(folder, None)
-        if series is not None:
-            from dbdicom_xr.records.adopting import adopt
+            if waiting.pop(folder, None) is None:
+                continue  # another thread is at it
+        try:
+            _adopt(folder, write)
+        except DbdicomError as error:
+            if mine:
+                raise
+            said_already = math.isfinite(write.refused)
+            write.refused = time.monotonic()
+            if not said_already:
+                warnings.warn(
+                    f"An array that was written to {root} is not in it: "
+                    + " ".join([str(error), *getattr(error, "__notes__", [])]),
+                    DicomWarning,
+                    stacklevel=levels_to_user(),
+                )
 
-            adopt(series.database, folder, series)
+
+def _adopt(folder: str, write: _Write) -> None:
+    """Take the images of a write in; those that only have to wait stay expected."""
+    from dbdicom_xr.records.adopting import adopt, give_up, let_go
+
+    database = write.series.database
+    try:
+        adopt(database, folder, write.series)
+    except BaseException as error:
+        if isinstance(error, Locked) or database._staging.in_batch:
+            error.add_note("The images that were computed come in when that has ended.")
+            _keep(folder, write)
+        else:
+            give_up(folder)
+            let_go(database)
+        raise
+
+
+def _forget_all() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _expected.clear()
+
+
+if hasattr(os, "register_at_fork"):  # what a process expects, those that it forks do not
+    os.register_at_fork(after_in_child=_forget_all)
