@@ -5,6 +5,7 @@ PS3.3 C.7.6.16.2.5 and C.7.6.16.2.6, and C.8.13.1 for the list of all of them by
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from dbdicom_xr.emit.elements import key_of
@@ -15,7 +16,7 @@ from dbdicom_xr.index.values import Kind
 from dbdicom_xr.staging import items
 from dbdicom_xr.staging.encode import Encoded, encode
 
-__all__ = ["derivation", "evidence", "references"]
+__all__ = ["derivation", "evidence", "references", "source_evidence"]
 
 _PURPOSE: Final = key_of("PurposeOfReferenceCodeSequence")
 _PURPOSE_BYTES: Final = b"\x40\x00\x70\xa1SQ"
@@ -93,9 +94,9 @@ def evidence(frames: Frames) -> Encoded | None:
     Returns
     -------
     Encoded or None
-        None where no frame names its sources. Their series is the one that RelatedSeriesSequence
-        gives as source; where it gives several, which image is of which series is not known, and
-        the elements must have the sequence themselves.
+        None where no frame names its sources, or where their series is not known: the elements
+        hold the sequence, from :func:`source_evidence`, or RelatedSeriesSequence gives one series
+        as the source.
     """
     sources = frames.elements.get(key_of("SourceImageSequence"))
     key = key_of("SourceImageEvidenceSequence")
@@ -117,20 +118,60 @@ def evidence(frames: Frames) -> Encoded | None:
             named = [part.raw for part in elements if part.tag in _CLASS_AND_UID and part.value]
             if len(named) == len(_CLASS_AND_UID):
                 instances[b"".join(named)] = None
-    ((study, uid),) = series
-    value = items.sequence(list(instances), False)
-    for inside, keyword, text in (
-        ("ReferencedSOPSequence", "SeriesInstanceUID", uid),
-        ("ReferencedSeriesSequence", "StudyInstanceUID", study),
-    ):
-        named_by = encode(key_of(keyword).tag, text)
-        assert named_by is not None
-        content = [
-            items.element(key_of(inside).tag, "SQ", value, False, False).raw,
-            items.element(key_of(keyword).tag, "UI", named_by.value, False, False).raw,
-        ]
-        value = items.sequence([b"".join(content)], False)
-    return Encoded(Kind("SQ"), value)
+    return _by_study_and_series({next(iter(series)): instances})
+
+
+def source_evidence(instances: Iterable[tuple[str, str, str, str]]) -> Encoded | None:
+    """Return SourceImageEvidenceSequence (PS3.3 C.8.13.1): instances by study and series.
+
+    Parameters
+    ----------
+    instances : iterable of (str, str, str, str)
+        StudyInstanceUID, SeriesInstanceUID, SOPClassUID and SOPInstanceUID of all instances that
+        any frame names as its source. One that lacks a UID is left out, as it cannot be named.
+
+    Returns
+    -------
+    Encoded or None
+        None where there is none.
+
+    Examples
+    --------
+    >>> source_evidence([("1.2", "1.2.3", "1.2.840.10008.5.1.4.1.1.4", "1.2.3.4")]).kind.vr
+    'SQ'
+    """
+    by_series: dict[tuple[str, str], dict[bytes, None]] = {}
+    for study, series, *named in instances:
+        if study and series and all(named):
+            content = b"".join(map(_uid, _CLASS_AND_UID, named))
+            by_series.setdefault((study, series), {})[content] = None
+    return _by_study_and_series(by_series) if by_series else None
+
+
+def _by_study_and_series(
+    instances: Mapping[tuple[str, str], Mapping[bytes, None]],
+) -> Encoded:
+    studies: dict[str, list[bytes]] = {}
+    for (study, series), named in instances.items():
+        content = _sequence("ReferencedSOPSequence", list(named))
+        content += _uid(key_of("SeriesInstanceUID").tag, series)
+        studies.setdefault(study, []).append(content)
+    contents = [
+        _sequence("ReferencedSeriesSequence", of_study)
+        + _uid(key_of("StudyInstanceUID").tag, study)
+        for study, of_study in studies.items()
+    ]
+    return Encoded(Kind("SQ"), items.sequence(contents, False))
+
+
+def _sequence(keyword: str, contents: list[bytes]) -> bytes:
+    value = items.sequence(contents, False)
+    return items.element(key_of(keyword).tag, "SQ", value, False, False).raw
+
+
+def _uid(tag: int, uid: str) -> bytes:
+    raw = uid.encode("ascii", "replace")
+    return items.element(tag, "UI", raw + b"\0" * (len(raw) % 2), False, False).raw
 
 
 def _source_series(frames: Frames) -> set[tuple[str, str]]:

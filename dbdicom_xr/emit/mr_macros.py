@@ -443,6 +443,13 @@ def _as_it_is(frames: Frames, keyword: str) -> Part | None:
     return part
 
 
+def _lacks_coils(frames: Frames) -> bool:
+    """Return whether the coils of a receive coil of several are not known."""
+    types = frames.values("ReceiveCoilType")
+    several = types is not None and "MULTICOIL" in types.occurring()
+    return several and frames.values("MultiCoilDefinitionSequence") is None
+
+
 def mr_macros(frames: Frames, types: Values, original: bool) -> list[Part]:
     """Return the functional groups of MR images but the Frame Content macro.
 
@@ -470,7 +477,11 @@ def mr_macros(frames: Frames, types: Values, original: bool) -> list[Part]:
         derivation(frames),
         references(frames),
     ]
-    parts += [frames.macro(keyword, members, original) for keyword, members in _ACQUISITION.items()]
+    parts += [
+        frames.macro(keyword, members, original)
+        for keyword, members in _ACQUISITION.items()
+        if original or keyword != "MRReceiveCoilSequence" or not _lacks_coils(frames)
+    ]
     parts += [frames.macro(keyword, members, False) for keyword, members in _OPTIONAL.items()]
     return [part for part in parts if part is not None]
 

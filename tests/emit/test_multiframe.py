@@ -17,6 +17,7 @@ from pydicom import Dataset, dcmread
 
 import dbdicom_xr as db
 from dbdicom_xr.emit.elements import Elements, constant, key_of, lookup, per_image, put, without
+from dbdicom_xr.emit.frame_references import source_evidence
 from dbdicom_xr.emit.kinds import complete, kind_named, template
 from dbdicom_xr.emit.multiframe import ENHANCED_MR, enhanced_mr
 from dbdicom_xr.errors import InvalidValue
@@ -347,13 +348,40 @@ def test_sources_of_each_frame_and_of_all(tmp_path: Path) -> None:
     assert [each.ReferencedSOPInstanceUID for each in series.ReferencedSOPSequence] == named
 
 
-def test_of_several_series_nothing_is_guessed() -> None:
+def test_of_several_series_nothing_is_guessed(tmp_path: Path) -> None:
     elements = from_nothing(2, SourceImageSequence=sources(2))
     put(elements, 2, {"RelatedSeriesSequence": related("2.25.98", "2.25.99")})
     assert key_of("SourceImageEvidenceSequence") not in enhanced_mr(elements, 2)
-    given = [{"StudyInstanceUID": "2.25.1", "ReferencedSeriesSequence": []}]
-    put(elements, 2, {"SourceImageEvidenceSequence": given})
-    assert key_of("SourceImageEvidenceSequence") in enhanced_mr(elements, 2)
+    sop_class = "1.2.840.10008.5.1.4.1.1.4"
+    known = source_evidence(
+        [
+            ("2.25.1", "2.25.98", sop_class, "2.25.100"),
+            ("2.25.1", "2.25.99", sop_class, "2.25.101"),
+            ("2.25.1", "2.25.99", sop_class, "2.25.101"),
+            ("2.25.1", "2.25.99", sop_class, ""),
+        ]
+    )
+    put(elements, 2, {"SourceImageEvidenceSequence": known})
+    path = written(tmp_path / "new.dcm", elements, np.zeros((2, 4, 5), np.uint16))
+    assert errors_of(path) == set()
+    (study,) = dcmread(path).SourceImageEvidenceSequence
+    assert [
+        (
+            each.SeriesInstanceUID,
+            [one.ReferencedSOPInstanceUID for one in each.ReferencedSOPSequence],
+        )
+        for each in study.ReferencedSeriesSequence
+    ] == [("2.25.98", ["2.25.100"]), ("2.25.99", ["2.25.101"])]
+
+
+def test_a_coil_of_unknown_coils_has_no_macro(tmp_path: Path) -> None:
+    elements = from_nothing(1, ReceiveCoilName=["HNS"], ReceiveCoilType=["MULTICOIL"])
+    put(elements, 1, {"QuadratureReceiveCoil": "NO"})
+    path = written(tmp_path / "new.dcm", elements, np.zeros((1, 4, 5), np.uint16))
+    assert errors_of(path) == set()
+    dataset, shared, _ = per_frame_items(path)
+    assert "MRReceiveCoilSequence" not in shared
+    assert dataset.ReceiveCoilName == "HNS"
 
 
 # -- frames ----------------------------------------------------------------------------------------
