@@ -137,6 +137,10 @@ def _column(key: Key, values: Sequence[Encoded | None]) -> Column:
 
 
 def _maps(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
+    from pydicom.uid import UID
+
+    from pydicom.uid import UID
+
     from dbdicom_xr.emit.parametric import parametric_map, volumes
 
     paths = _parts_of(folder, plan)
@@ -149,7 +153,8 @@ def _maps(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
         )
         dataset = parametric_map(take(plan.elements, images), values)
         uid = new_uid()
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        dataset.SOPInstanceUID = uid
+        dataset.file_meta.MediaStorageSOPInstanceUID = UID(uid)
         dataset.InstanceNumber = first + number
         name = f"map{number + 1:07d}.dcm"
         temporary = os.path.join(folder, f"{name}{TEMPORARY_SUFFIX}")
