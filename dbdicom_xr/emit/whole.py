@@ -139,8 +139,6 @@ def _column(key: Key, values: Sequence[Encoded | None]) -> Column:
 def _maps(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
     from pydicom.uid import UID
 
-    from pydicom.uid import UID
-
     from dbdicom_xr.emit.parametric import parametric_map, volumes
 
     paths = _parts_of(folder, plan)
