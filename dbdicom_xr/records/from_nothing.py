@@ -341,7 +341,9 @@ def _stage_constant(
     elements, kept = new_elements(made, array, None, kind, {}, affine=affine, spacing=spacing)
     count = len(kept)
     stored = quantise(frame, kind.target, name="The value")
-    said = pixel_elements(stored, rescales=kind.rescales, rescale_type=rescale_type(kind, elements))
+    said = dict(
+        pixel_elements(stored, rescales=kind.rescales, rescale_type=rescale_type(kind, elements))
+    )
     said[_ROWS], said[_COLUMNS] = (
         Encoded(Encoding("US"), array.sizes[dim].to_bytes(2, "little")) for dim in ("y", "x")
     )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from dbdicom_xr.errors import InvalidValue, SaveFailed
+from dbdicom_xr.errors import DbdicomError, InvalidValue, SaveFailed
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.connection import SqliteFile
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.index.table import Table
@@ -22,14 +24,16 @@ from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.names import safe_name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.layouts import require_fitting_layout
+from dbdicom_xr.staging import plan as plans
 from dbdicom_xr.staging.constant import with_pixels
+from dbdicom_xr.staging.durable import look, remove
 from dbdicom_xr.staging.encode import Encoded
 from dbdicom_xr.staging.file import Layer, StagingFile
 from dbdicom_xr.staging.journal import Step, save_files
 from dbdicom_xr.staging.names import NewPaths
 from dbdicom_xr.staging.splice import create, splice
 
-__all__ = ["save_to"]
+__all__ = ["save_to", "take_back"]
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 
@@ -75,10 +79,25 @@ def save_to(record: Any, path: str | os.PathLike[str]) -> list[str]:
     database._staging.require_no_batch("save(path)")
     root = _folder(database.path_on_disk, path)
     copies = _copies(record, root)
-    with (
-        tempfile.TemporaryDirectory(prefix="dbdicom_xr-") as folder,
-        progress_bar(len(copies.paths), f"Saving into {root}", "file", database._own_voice) as bar,
-    ):
+    with progress_bar(len(copies.paths), f"Saving into {root}", "file", database._own_voice) as bar:
+        try:
+            _write_all(copies, lambda count: bar.update(1))
+        except OSError as error:
+            if isinstance(error, DbdicomError):
+                raise
+            raise SaveFailed(
+                f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}. Nothing "
+                "was written."
+            ) from error
+    if database._scratch is not None:
+        for key in copies.whole:
+            database._scratch.note_exported(key, copies.layer)
+    return copies.paths
+
+
+def _write_all(copies: _Copies, progress: Callable[[int], None]) -> None:
+    """Write all files or none."""
+    with tempfile.TemporaryDirectory(prefix="dbdicom_xr-", ignore_cleanup_errors=True) as folder:
         journal = StagingFile(Path(folder) / "staging.sqlite")
         try:
             save_files(
@@ -86,15 +105,35 @@ def save_to(record: Any, path: str | os.PathLike[str]) -> list[str]:
                 [Step("create", path) for path in copies.paths],
                 copies.write,
                 lambda connection, payload: None,
-                root=root,
-                progress=lambda count: bar.update(1),
+                root=copies.root,
+                progress=progress,
             )
+        except BaseException:
+            take_back(journal, copies.root)
+            raise
         finally:
             journal.close()
-    if database._scratch is not None:
-        for key in copies.whole:
-            database._scratch.note_exported(key, copies.layer)
-    return copies.paths
+
+
+def take_back(journal: SqliteFile, root: str) -> None:
+    """Remove what a save that failed could not put back, as on a disk that is full.
+
+    Only for one that made new files: what it was to delete is a copy.
+    """
+    folders: list[str] = []
+    with suppress(DbdicomError):
+        for plan in plans.load(journal, root, None):
+            if plan.state in ("done", "saved"):
+                continue
+            for entry in plan.entries:
+                if entry.action in ("create", "move"):
+                    for path in (entry.path, entry.hidden):
+                        if entry.new is not None and look(path) == entry.new:
+                            remove(path)
+            folders += plan.folders
+    for folder in reversed(folders):
+        with suppress(OSError):
+            os.rmdir(folder)
 
 
 def _folder(own: str, path: str | os.PathLike[str]) -> str:

@@ -33,6 +33,7 @@ from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.database import Database, scratch_databases
 from dbdicom_xr.records.location import INDEX_NAME, STAGING_NAME
 from dbdicom_xr.records.saving import save
+from dbdicom_xr.records.saving_to import take_back
 from dbdicom_xr.staging.file import Layer
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
 from dbdicom_xr.staging.patch import Patch, Role
@@ -212,7 +213,7 @@ def save_scratch(database: Database, path: str | os.PathLike[str]) -> list[str]:
     with staging.changing, database._lock:
         there = os.path.isdir(path)
         root = _target(path)
-        before = set(_files_in(root)) if there else set()
+        before = _found(root)
         source = _Home.of(database)
         copied: list[str] = []
         try:
@@ -226,12 +227,11 @@ def save_scratch(database: Database, path: str | os.PathLike[str]) -> list[str]:
                 )
             save(database)
         except BaseException as error:
-            own = database._staging
-            undone = own is staging or not own.saving()
+            if database._staging is not staging and (file := database._staging.file) is not None:
+                take_back(file, root)
             source.move_in(database)
             database._scratch = scratch
-            if undone:
-                _take_away(root, copied, there)
+            _take_away(root, copied, before, there=there)
             if isinstance(error, OSError) and not isinstance(error, DbdicomError):
                 raise SaveFailed(
                     f"{root} cannot be written: {error.strerror or error}. The database is as it "
@@ -241,10 +241,11 @@ def save_scratch(database: Database, path: str | os.PathLike[str]) -> list[str]:
         moved(source.root, root)
         moved(str(source.index), str(database._index))
         scratch.discard()
-    written = sorted(set(_files_in(root, FOLDER_NAME)) - before)
+    written = sorted(_found(root) - before)
+    written = [path for path in written if os.path.isfile(path)]
     if before:
         database._refresh()
-    return [f"{root}/{name.replace(os.sep, '/')}" for name in written]
+    return [path.replace(os.sep, "/") for path in written]
 
 
 def _target(path: str | os.PathLike[str]) -> str:
@@ -315,13 +316,28 @@ def _copy(source: str, target: str, copied: list[str]) -> None:
         shutil.copy2(old, new)  # with its time, by which the index knows it
 
 
-def _take_away(root: str, copied: list[str], there: bool) -> None:
-    """Remove what was copied, and the folders that were made for it."""
-    for path in copied:
+def _found(root: str) -> set[str]:
+    """Return the files and folders in a folder, but for those of a database."""
+    return {
+        os.path.join(folder, name)
+        for folder, folders, names in os.walk(root)
+        for name in (*folders, *names)
+        if name != FOLDER_NAME and FOLDER_NAME not in Path(folder).relative_to(root).parts[:1]
+    }
+
+
+def _take_away(root: str, copied: list[str], before: set[str], *, there: bool) -> None:
+    """Remove what was copied, unless there are files of the save still to be taken back.
+
+    Then the next opening of the folder does that, with what is noted in it.
+    """
+    new = _found(root) - before
+    if any(os.path.isfile(path) for path in new.difference(copied)):
+        return
+    for path in new.intersection(copied):
         with suppress(OSError):
             os.unlink(path)
     shutil.rmtree(os.path.join(root, FOLDER_NAME), ignore_errors=True)
-    folders = {os.path.dirname(path) for path in copied} - {root}
-    for folder in [*sorted(folders, reverse=True), *([] if there else [root])]:
+    for folder in [*sorted(new.difference(copied), reverse=True), *([] if there else [root])]:
         with suppress(OSError):
             os.rmdir(folder)
