@@ -18,7 +18,7 @@ from dbdicom_xr.geometry.stacks import SAME_PLACE, split_by_orientation
 from dbdicom_xr.index.table import Values
 from dbdicom_xr.staging.uids import new_uid
 
-__all__ = ["Stacks", "dimensions_of", "spacing_of", "stacks_of"]
+__all__ = ["Stacks", "dimensions_of", "repeats_of", "spacing_of", "stacks_of"]
 
 _CONTENT: Final = "FrameContentSequence"
 # Attributes by which frames are counted, the macro they stand in, and the classic keyword.
@@ -161,6 +161,23 @@ def dimensions_of(
         ("DimensionOrganizationSequence", [{"DimensionOrganizationUID": uid}]),
         ("DimensionIndexSequence", items),
     ]
+
+
+def repeats_of(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Return for each frame how many before it have the same indices, and itself.
+
+    Examples
+    --------
+    >>> repeats_of(np.array([[1, 1], [1, 2], [1, 1]]))
+    array([1, 1, 2], dtype=int32)
+    """
+    _, point = np.unique(indices, axis=0, return_inverse=True)
+    point = point.reshape(-1)
+    order = np.argsort(point, kind="stable")
+    starts = np.searchsorted(point[order], point[order])
+    result = np.empty(len(point), np.int32)
+    result[order] = np.arange(len(point)) - starts + 1
+    return result
 
 
 def _distinct(columns: list[npt.NDArray[np.int64]]) -> int:

@@ -13,7 +13,13 @@ from typing import Any, Final
 import numpy as np
 
 from dbdicom_xr.emit.elements import Elements, key_of
-from dbdicom_xr.emit.frame_order import Stacks, dimensions_of, spacing_of, stacks_of
+from dbdicom_xr.emit.frame_order import (
+    Stacks,
+    dimensions_of,
+    repeats_of,
+    spacing_of,
+    stacks_of,
+)
 from dbdicom_xr.emit.frame_references import evidence
 from dbdicom_xr.emit.macros import (
     Frames,
@@ -127,7 +133,8 @@ def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
     others stand, frame by frame, in the Unassigned Per-Frame Converted Attributes Sequence
     (PS3.3 C.7.6.16.2.25.2), private ones too. What describes one file (InstanceNumber,
     SliceLocation, the smallest pixel value...) follows from the frame, or is left out. What of the
-    patient, the study and the series differs is taken from the first image.
+    patient, the study and the series differs is taken from the first image. Where nothing but
+    their order tells frames of one place apart, TemporalPositionIndex counts them.
 
     10,000 images take about 2 s.
 
@@ -337,6 +344,12 @@ def _frame_content(
     component = next(one for one in FRAME_TYPE if one.keyword == "ComplexImageComponent")
     others = {component.keyword: frames.known(component, True)}
     indices, dimensions = dimensions_of(frames, planes, {**sorted_by, **others}, macros)
+    repeats = repeats_of(indices)
+    if not _is_known(temporal) and int(repeats.max()) > 1:
+        # Programs sort frames by their indices (dcm2niix), so that these must tell them apart.
+        counts = list(range(1, int(repeats.max()) + 1))
+        sorted_by["TemporalPositionIndex"] = Values(counts, repeats - 1)
+        indices, dimensions = dimensions_of(frames, planes, {**sorted_by, **others}, macros)
     numbers, of = np.unique(indices, axis=0, return_inverse=True)
     index_values = Values(numbers.tolist(), of.reshape(-1).astype(np.int32))
     known = [*sorted_by.items(), ("DimensionIndexValues", index_values)]
