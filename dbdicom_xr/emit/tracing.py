@@ -52,10 +52,11 @@ _LONGEST_TEXT: Final = 1024  # ST, PS3.5 6.2
 _LONGEST_NUMBERS: Final = 65534  # bytes of IS in explicit VR
 _MOSAICS: Final = frozenset(("MOSAIC", "VFRAME"))
 # Values of ImageType that an IOD wants and the source lacks (PS3.3 C.7.6.1.1.2, C.8.2.1.1.1,
-# C.8.3.1.1.1). AXIAL is what CT calls all that is no localizer.
+# C.8.3.1.1.1, C.8.9.4). AXIAL is what CT calls all that is no localizer.
 _IMAGE_TYPES: Final = {
     "mri": ("DERIVED", "SECONDARY", "OTHER"),
     "ct": ("DERIVED", "SECONDARY", "AXIAL"),
+    "pet": ("DERIVED", "PRIMARY"),
 }
 _PURPOSE: Final = encode(
     0x0040A170,

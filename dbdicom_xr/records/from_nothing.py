@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["full", "make_series", "ones", "series", "shape_of", "zeros"]
 
 _ROWS, _COLUMNS = Key(0x00280010), Key(0x00280011)
+_CHARSET: Final = Key(0x00080005)
 _PIXELS: Final = ("x", "y")
 # Of dimensions without coordinates: those whose values follow from the place of the images, or do
 # not stand in them; and times, which count seconds. Others count from 0.
@@ -350,6 +351,8 @@ def _stage_constant(
     number = int(stored.values[0, 0])
     said[CONSTANT] = Encoded(Encoding("SL"), number.to_bytes(4, "little", signed=True))
     elements.update({key: constant(key, value, count) for key, value in said.items()})
+    if any(one.charset for column in elements.values() for one in column.kinds):
+        elements[_CHARSET] = constant(_CHARSET, "ISO_IR 192", count)
     uids = [str(uid) for uid in _uids(elements)]
     database = made.database
     node = made._node

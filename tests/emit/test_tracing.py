@@ -180,7 +180,7 @@ def test_related_series_keep_other_relations_and_replace_their_own() -> None:
         (["ORIGINAL"], "mri", ["DERIVED", "SECONDARY", "OTHER"]),
         ([], "ct", ["DERIVED", "SECONDARY", "AXIAL"]),
         (["ORIGINAL", "PRIMARY", "LOCALIZER"], "ct", ["DERIVED", "PRIMARY", "LOCALIZER"]),
-        ([], "pet", ["DERIVED", "SECONDARY"]),
+        ([], "pet", ["DERIVED", "PRIMARY"]),
         ([], "sc", ["DERIVED", "SECONDARY"]),
         (["MIXED", "PRIMARY", "ORIGINAL"], "sc", ["DERIVED", "PRIMARY"]),
     ],
