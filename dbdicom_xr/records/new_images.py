@@ -12,7 +12,7 @@ from dbdicom_xr.emit.elements import Elements, constant, key_of, per_image, take
 from dbdicom_xr.emit.kinds import Kind, complete, template
 from dbdicom_xr.emit.tracing import untraced
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.merge import instance_numbers
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.deriving import derived
@@ -125,20 +125,32 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
     """Give images what describes the patient, the study and the series that they come into."""
     database, node = series.database, series._node
     said = said_at(database, node)
-    strict = [*keys_of("patient"), *keys_of("study")]
-    same_patient = sources is not None and all(
-        (table.series.key.patient_id, table.series.key.patient_name) == node.patient
-        for table in sources.tables
+    keys = [table.series.key for table in sources.tables] if sources is not None else []
+    same_patient = bool(keys) and all(
+        (key.patient_id, key.patient_name) == node.patient for key in keys
     )
+    study = key_of_node(node).study_uid
+    same_study = same_patient and all(key.study_uid == study for key in keys)
+    strict = {*keys_of("patient"), *keys_of("study")}
     if not same_patient:
-        strict += keys_of("patient study")
-        if sources is not None and _FRAME_OF_REFERENCE in elements:
+        strict.update(keys_of("patient study"))
+        if keys and _FRAME_OF_REFERENCE in elements:
             elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
-    for key in strict:
+    # Files of one patient or study may differ in what they say of it. Then what the sources say
+    # counts, not what the first series says.
+    own = {*keys_of("patient")} if same_patient else set()
+    if same_study:
+        own.update(keys_of("study"), keys_of("patient study"))
+    kept = {key for key in own & elements.keys() if _is_constant(elements[key])}
+    for key in strict - kept:
         elements.pop(key, None)
     for key, encoded in said.items():
-        if encoded is not None and key != _MODALITY:
+        if encoded is not None and key != _MODALITY and key not in kept:
             elements[key] = constant(key, encoded, count)
+
+
+def _is_constant(column: Column) -> bool:
+    return len(column.values) == 1 and bool((column.codes_of() >= 0).all())
 
 
 def _identify(

@@ -194,10 +194,7 @@ def _judge_identity(series: Any, new: Any, datasets: list[Dataset], result: Judg
     if set(new.SeriesInstanceUID) == set(series.SeriesInstanceUID):
         result.wrong.append("the same SeriesInstanceUID")
     taken = {
-        number
-        for other in series.parent.series()
-        if other != new
-        for number in other.SeriesNumber
+        number for other in series.parent.series() if other != new for number in other.SeriesNumber
     }
     if any(one.SeriesNumber in taken for one in datasets):
         result.wrong.append(f"SeriesNumber {datasets[0].SeriesNumber} is taken")
@@ -450,4 +447,6 @@ def _judge_header(
         if other is None:
             result.missing.add(name)
         elif other.value != element.value and str(other.value) != str(element.value):
-            result.differing.add(name)
+            result.differing.add(
+                f"{name}: {str(element.value)[:40]!r}, now {str(other.value)[:40]!r}"
+            )
