@@ -1,4 +1,4 @@
-"""From a folder of DICOM to a map of perfusion: real scanner files and a series with known truth.
+"""From a folder of DICOM to a map of perfusion, and back to DICOM: real files, and known truth.
 
 Run it with ``make demo``, or ``python docs/examples/demo.py [folder]``. It writes to that
 folder only, by default ``demo_output``.
@@ -54,10 +54,36 @@ with db.database(folder) as database:
     baseline = signal.isel(AcquisitionTime=slice(truth.n_baseline)).mean("AcquisitionTime")
     concentration = (signal / baseline - 1) / truth.relaxivity
     fit = xr.dot(weights, concentration, dim="AcquisitionTime")
-    ktrans = fit.isel(parameter=0).compute()  # pixels are read now, chunk by chunk
+    ktrans = fit.isel(parameter=0)
+
+    # Back to DICOM, beside the series that it was made from. Pixels are read now, chunk by chunk.
+    result = ktrans.dicom.write(
+        series.new_sibling(SeriesDescription="Ktrans (1/min)"),
+        header,  # all times of a slice are the sources of its map
+        ImageType=["DERIVED", "SECONDARY", "KTRANS"],
+    )
+    result.save()  # until here no DICOM file was written, and result.restore() would undo it
+    ktrans = ktrans.compute()
+
+# Opened again, as another program would.
+with db.database(folder) as database:
+    series = database.series(SeriesDescription="Ktrans*")[0]
+    written, header = series.array("SliceLocation")
+    image = header[0, 0]
+    print(f"Read again: {series}")
+    print("   ", image.file)
+    print("   ", "\\".join(image.ImageType), "|", image.DerivationDescription)
+    print("    made from", len(image.SourceImageSequence), "images of", image.PatientID)
+    ktrans_read = written.isel(n=0, drop=True).compute()
+
+rounding = float(abs(ktrans_read - ktrans).max())
+step = float((ktrans.max(["x", "y"]) - ktrans.min(["x", "y"])).max()) / 65534
+print(f"    rounded to 16 bits: off by {rounding:.2g} 1/min at most, {rounding / step:.2f} steps")
+if rounding > 0.51 * step:
+    sys.exit("The map that was read is not the one that was written.")
 
 tissue = truth.s0 > 100
-error = np.abs(ktrans.values - truth.ktrans)[tissue]
+error = np.abs(ktrans_read.values - truth.ktrans)[tissue]
 print(
     f"Ktrans against the truth: median error {np.median(error):.4f}, 95% below "
     f"{np.quantile(error, 0.95):.4f} 1/min; true values up to {truth.ktrans.max():.2f}"
@@ -65,7 +91,7 @@ print(
 
 figure = Figure(figsize=(9, 5), layout="constrained")
 rows = figure.subplots(2, len(truth.ktrans))
-maps = {"true": truth.ktrans, "fitted": np.where(tissue, ktrans.values, 0)}
+maps = {"true": truth.ktrans, "fitted, from DICOM": np.where(tissue, ktrans_read.values, 0)}
 for row, (title, volume) in zip(rows, maps.items(), strict=True):
     for z, axis in enumerate(row):
         shown = axis.imshow(volume[z].T, vmin=0, vmax=0.3, cmap="viridis")
