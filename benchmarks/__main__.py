@@ -19,7 +19,9 @@ from benchmarks.folders import QUICK, Folders, Sizes
 from benchmarks.harness import Care, Report, Unequal, free_processors
 from dbdicom_xr import __version__
 
-SUBJECTS = ["opening", "reopening", "arrays", "computing", "compressed", "everyday", "editing"]
+SUBJECTS = [
+    "opening", "reopening", "arrays", "computing", "compressed", "everyday", "editing", "writing",
+]  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

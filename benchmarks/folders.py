@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+# A header of 17 kB, of an EPI series of GE.
+SCANNED = Path(__file__).parents[2] / "shared/data/nih/In/20180918GE/mr_0006"
+
+
 @dataclass(frozen=True)
 class Sizes:
     """How much is measured, and how often."""
@@ -24,12 +28,13 @@ class Sizes:
     many: int = 100_000  # frames of the series of which arrays are only built
     million: int = 1_000_000
     series: int = 10_000
+    written: float = 10.0  # GiB of pixels in files that are written
     turns: int = 5
 
 
 QUICK = Sizes(
     study=40, private_bytes=7_000, dynamic=24, slices=4, shape=(32, 32), many=60, million=2_000,
-    series=20, turns=1,
+    series=20, written=0.01, turns=1,
 )  # fmt: skip
 
 
@@ -62,6 +67,31 @@ class Folders:
         """1,000 images of 256 x 256, all at different slices."""
         s = self.sizes
         return self._made(f"volume-{s.dynamic}", s.dynamic, shape=s.shape)
+
+    def scanned(self) -> str:
+        """1,000 images of 256 x 256 with the header of a scanner, where shared data are there."""
+        n, shape = self.sizes.dynamic, self.sizes.shape
+
+        def make(folder: Path) -> None:
+            import numpy as np
+            from pydicom import dcmread
+
+            dataset = dcmread(next(SCANNED.glob("*.dcm")))
+            dataset.Rows, dataset.Columns = shape
+            for keyword in ("SmallestImagePixelValue", "LargestImagePixelValue"):
+                dataset.pop(keyword, None)
+            folder.mkdir(parents=True)
+            rng = np.random.default_rng(0)
+            for number in range(n):
+                dataset.SOPInstanceUID = f"2.25.{number + 1}"
+                dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+                dataset.InstanceNumber = number + 1
+                dataset.ImagePositionPatient = [0.0, 0.0, 2.0 * number]
+                dataset.SliceLocation = 2.0 * number
+                dataset.PixelData = rng.integers(0, 4096, shape).astype("<i2").tobytes()
+                dataset.save_as(folder / f"{number:06d}.dcm")
+
+        return self._indexed(f"scanned-{n}", make) if SCANNED.is_dir() else self.volume()
 
     def small(self) -> str:
         """A series to warm up with."""

@@ -10,7 +10,7 @@ the macro that PS3.3 C.7.6.16.2.25.2 has for attributes of classic images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -70,6 +70,7 @@ _NO_SERIAL_NUMBER: Final = "0"  # of Type 1 (PS3.3 C.7.5.2), and programs have n
 
 _SOURCE_IMAGE: Final = ("121322", "DCM", "Source image for image processing operation")
 _MR: Final = "1.2.840.10008.5.1.4.1.1.4"
+_EVIDENCE: Final = key_of("SourceImageEvidenceSequence")
 _PLACE: Final = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -229,7 +230,7 @@ def parametric_map(
     pydicom.Dataset
         With file meta information. Frames are in the order of their places, not of the images.
         SourceImageSequence of each image stands in its frame; the series of the sources is named
-        where RelatedSeriesSequence tells of one.
+        where SourceImageEvidenceSequence tells.
 
     Raises
     ------
@@ -397,13 +398,13 @@ def _finish(dataset: Dataset, elements: Elements, order: Sequence[int]) -> None:
     for keyword in ("SourceImageSequence", "ReferencedSeriesSequence"):
         if keyword in dataset:
             delattr(dataset, keyword)
-    kept = [key for key in elements if _is_kept(key)]
+    told = [_EVIDENCE] if _EVIDENCE in elements else []
+    evidence = _dataset(elements, 0, told).get("SourceImageEvidenceSequence")
+    kept = [key for key in elements if _is_kept(key) and key != _EVIDENCE]
     shared = [key for key in kept if _is_shared(elements[key])]
     for element in _dataset(elements, 0, shared):
         if element.tag not in dataset or element.keyword in _OF_THE_SERIES:
             dataset[element.tag] = element
-    if "Laterality" not in dataset:
-        dataset.Laterality = ""
     # One of them tells how the patient lies (PS3.3 C.7.3.1.1.2).
     if "PatientOrientationCodeSequence" in dataset and "PatientPosition" in dataset:
         coded = bool(dataset.PatientOrientationCodeSequence)
@@ -411,53 +412,50 @@ def _finish(dataset: Dataset, elements: Elements, order: Sequence[int]) -> None:
     _add_equipment(dataset)
     differing = [key for key in kept if key not in shared]
     sources = key_of("SourceImageSequence")
-    referred: dict[str, str] = {}
+    referred: set[str] = set()
     for frame, image in zip(dataset.PerFrameFunctionalGroupsSequence, order, strict=True):
         derivation = frame.pop("DerivationImageSequence", None)
         if sources in elements and elements[sources].code(image) >= 0:
             (item,) = derivation.value if derivation is not None else [Dataset()]
             item.SourceImageSequence = _dataset(elements, image, [sources]).SourceImageSequence
             for source in item.SourceImageSequence:
-                referred.setdefault(source.ReferencedSOPInstanceUID, source.ReferencedSOPClassUID)
+                referred.add(source.ReferencedSOPInstanceUID)
                 if "PurposeOfReferenceCodeSequence" not in source:
                     source.PurposeOfReferenceCodeSequence = [_coded(*_SOURCE_IMAGE)]
             frame.DerivationImageSequence = Items([item])
         own = _dataset(elements, image, differing)
         if len(own):
             frame.UnassignedPerFrameConvertedAttributesSequence = Items([own])
-    if referred:
-        _refer(dataset, referred)
+    if referred and evidence is not None:
+        _refer(dataset, evidence, referred)
 
 
-def _refer(dataset: Dataset, referred: Mapping[str, str]) -> None:
-    """Name the series that the sources are in, where it is known (PS3.3 C.12.2)."""
+def _refer(dataset: Dataset, evidence: Iterable[Dataset], referred: Iterable[str]) -> None:
+    """Name the studies and series that the sources are in (PS3.3 C.12.2)."""
     from pydicom import Dataset
 
-    related = [
-        one
-        for one in dataset.get("RelatedSeriesSequence") or ()
-        if any(
-            code.get("CodeValue") == _SOURCE_IMAGE[0]
-            for code in one.get("PurposeOfReferenceCodeSequence") or ()
-        )
-    ]
-    # Of several series, nothing says which instance is in which.
-    if len(related) != 1:
-        return
-    series = Dataset()
-    series.SeriesInstanceUID = related[0].SeriesInstanceUID
-    series.ReferencedInstanceSequence = []
-    for uid, sop_class in referred.items():
-        instance = Dataset()
-        instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = sop_class, uid
-        series.ReferencedInstanceSequence.append(instance)
-    if related[0].StudyInstanceUID == dataset.StudyInstanceUID:
-        dataset.ReferencedSeriesSequence = [series]
-        return
-    study = Dataset()
-    study.StudyInstanceUID = related[0].StudyInstanceUID
-    study.ReferencedSeriesSequence = [series]
-    dataset.StudiesContainingOtherReferencedInstancesSequence = [study]
+    wanted = set(referred)
+    for study in evidence:
+        found = []
+        for series in study.ReferencedSeriesSequence:
+            named = [
+                instance
+                for instance in series.ReferencedSOPSequence
+                if instance.ReferencedSOPInstanceUID in wanted
+            ]
+            if named:
+                one = Dataset()
+                one.SeriesInstanceUID = series.SeriesInstanceUID
+                one.ReferencedInstanceSequence = named
+                found.append(one)
+        if found and study.StudyInstanceUID == dataset.StudyInstanceUID:
+            dataset.ReferencedSeriesSequence = found
+        elif found:
+            other = Dataset()
+            other.StudyInstanceUID = study.StudyInstanceUID
+            other.ReferencedSeriesSequence = found
+            others = dataset.get("StudiesContainingOtherReferencedInstancesSequence") or []
+            dataset.StudiesContainingOtherReferencedInstancesSequence = [*others, other]
 
 
 def _coded(value: str, scheme: str, meaning: str) -> Dataset:

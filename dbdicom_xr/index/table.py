@@ -130,6 +130,7 @@ class Table:
         self.series = series
         self.generation = generation
         self._columns: dict[tuple[int, Key], Column | None] = {}
+        self._loaded = False
         self._lock = threading.Lock()
 
     def _checked(self, value: T) -> T:
@@ -201,6 +202,8 @@ class Table:
     def column(self, key: Key, scope: int = INSTANCE) -> Column | None:
         """Return a column as the index has it; None where the series lacks the attribute."""
         with self._lock:
+            if (scope, key) not in self._columns and self._loaded:
+                return None
             if (scope, key) not in self._columns:
                 column = self.store.column(self.series.id, key, scope)
                 self._columns[scope, key] = self._checked(column)
@@ -213,6 +216,7 @@ class Table:
             with self._lock:
                 for key, column in columns.items():
                     self._columns.setdefault((scope, key), column)
+        self._loaded = True
 
     @cached_property
     def keys(self) -> list[Key]:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.compress import syntax_uid
-from dbdicom_xr.emit.elements import Elements, key_of
+from dbdicom_xr.emit.elements import Elements, constant, key_of
+from dbdicom_xr.emit.frame_references import source_evidence
 from dbdicom_xr.emit.kinds import Kind, kind_for, kind_named, rescale_type
 from dbdicom_xr.emit.parametric import require_highdicom
 from dbdicom_xr.emit.plan import GAP, Form, WritePlan, store_plan
@@ -42,6 +43,7 @@ __all__ = ["write_array"]
 
 _PIXEL_DIMS: Final = ("x", "y", "channel")
 _MODALITY: Final = Key(0x00080060)
+_EVIDENCE: Final = key_of("SourceImageEvidenceSequence")
 _CLASS: Final = Key(0x00080016)
 # A block of one task holds several copies of its images for a moment.
 _BLOCK_BYTES: Final = 64 << 20
@@ -100,6 +102,10 @@ def write_array(
         spacing=spacing,
     )  # fmt: skip
     count = len(kept)
+    if sources is not None and options.form != "images":
+        evidence = source_evidence(_instances_of(sources))
+        if evidence is not None:
+            elements[_EVIDENCE] = constant(_EVIDENCE, evidence, count)
     slopes, intercepts = _source_scales(sources, cells)
     images = np.full(cells, GAP, np.int64)
     images[kept] = np.arange(count)
@@ -276,6 +282,18 @@ def _kind(series: Series, sources: Sources | None, colour: bool, name: str | Non
             by_modality = {"MR": "mri", "CT": "ct", "PT": "pet"}.get(modality, "sc")
             sop_class = kind_named(by_modality).sop_class
     return kind_for(sop_class, modality, colour=colour)
+
+
+def _instances_of(sources: Sources) -> Iterator[tuple[str, str, str, str]]:
+    """Yield UIDs of study and series, class and UID of each instance that was a source."""
+    for number, table in enumerate(sources.tables):
+        rows = sources.rows[sources.table_of == number]
+        column, key = table.column(_CLASS), table.series.key
+        for instance in np.unique(table.instance_of[rows]).tolist():
+            uid = table.uids[instance]
+            sop_class = "" if column is None else str(column.value(instance) or "")
+            named = "" if uid.startswith("file:") else uid
+            yield key.study_uid, key.series_uid, sop_class, named
 
 
 def _rescale_type(kind: Kind, sources: Sources | None, elements: Elements) -> str:

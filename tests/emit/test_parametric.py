@@ -124,19 +124,31 @@ def test_every_bit_comes_back(tmp_path: Path, dtype: str, orientation: list[floa
         np.testing.assert_array_equal(got, bits_of(values[along]))
 
 
+def evidence(study: str, series: dict[str, list[str]]) -> list[dict]:
+    return [
+        {
+            "StudyInstanceUID": study,
+            "ReferencedSeriesSequence": [
+                {
+                    "SeriesInstanceUID": uid,
+                    "ReferencedSOPSequence": [
+                        {"ReferencedSOPClassUID": MR, "ReferencedSOPInstanceUID": one}
+                        for one in instances
+                    ],
+                }
+                for uid, instances in series.items()
+            ],
+        }
+    ]
+
+
 @pytest.mark.parametrize("kind", ["mri", "ct", "pet", "sc"])
 def test_every_kind_is_valid(tmp_path: Path, kind: str) -> None:
     sources = new_uids(3)
     elements = images_of(
         kind,
         3,
-        {
-            "RelatedSeriesSequence": {
-                "StudyInstanceUID": "1.2.3",
-                "SeriesInstanceUID": "1.2.3.4",
-                "PurposeOfReferenceCodeSequence": PROCESSING,
-            }
-        },
+        {"SourceImageEvidenceSequence": evidence("1.2.3", {"1.2.3.4": sources})},
         ImagePositionPatient=places([0, 5, 10]),
         SourceImageSequence=[
             [{"ReferencedSOPClassUID": MR, "ReferencedSOPInstanceUID": uid}] for uid in sources
@@ -158,21 +170,26 @@ def test_every_kind_is_valid(tmp_path: Path, kind: str) -> None:
         assert source.ReferencedSOPInstanceUID == sources[image]
 
 
-def test_sources_of_the_same_study_and_of_unknown_series(tmp_path: Path) -> None:
-    sequence = [[{"ReferencedSOPClassUID": MR, "ReferencedSOPInstanceUID": "1.2.9"}]]
-    related = {
-        "StudyInstanceUID": "1.2.3",
-        "SeriesInstanceUID": "1.2.3.4",
-        "PurposeOfReferenceCodeSequence": PROCESSING,
-    }
-    shared = {"StudyInstanceUID": "1.2.3", "RelatedSeriesSequence": related}
+def test_sources_of_the_same_study_of_another_and_of_none(tmp_path: Path) -> None:
+    sequence = [
+        [
+            {"ReferencedSOPClassUID": MR, "ReferencedSOPInstanceUID": uid}
+            for uid in ("1.2.8", "1.2.9")
+        ]
+    ]
+    here = evidence("1.2.3", {"1.2.3.4": ["1.2.8"], "1.2.3.5": ["1.2.7"]})
+    there = evidence("1.2.4", {"1.2.4.1": ["1.2.9"]})
+    shared = {"StudyInstanceUID": "1.2.3", "SourceImageEvidenceSequence": [*here, *there]}
     values = floats((2, 8, 8), "float32")[:1]
-    elements = images_of("mri", 1, shared, SourceImageSequence=sequence)
-    dataset = parametric_map(elements, values)
-    assert dataset.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.4"
-    shared["RelatedSeriesSequence"] = [related, related | {"SeriesInstanceUID": "1.2.3.5"}]
-    elements = images_of("mri", 1, shared, SourceImageSequence=sequence)
-    dataset = parametric_map(elements, values)
+    dataset = parametric_map(images_of("mri", 1, shared, SourceImageSequence=sequence), values)
+    (series,) = dataset.ReferencedSeriesSequence  # not that of an image that is no source
+    assert series.SeriesInstanceUID == "1.2.3.4"
+    (other,) = dataset.StudiesContainingOtherReferencedInstancesSequence
+    assert other.StudyInstanceUID == "1.2.4"
+    assert other.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.4.1"
+    assert "SourceImageEvidenceSequence" not in dataset
+    del shared["SourceImageEvidenceSequence"]
+    dataset = parametric_map(images_of("mri", 1, shared, SourceImageSequence=sequence), values)
     assert "ReferencedSeriesSequence" not in dataset
     assert "SourceImageSequence" in dataset.PerFrameFunctionalGroupsSequence[0][0x00089124][0]
     dataset = parametric_map(images_of("mri", 1, {}), values)
