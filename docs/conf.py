@@ -40,7 +40,9 @@ exclude_patterns = ["_build", "examples", "**/.ipynb_checkpoints"]
 # Named, since a build over an older one would look only into the pages that it had.
 autosummary_generate = sorted(f"api/{page.name}" for page in (HERE / "api").glob("*.md"))
 # A function and a class that differ in case only share a file on Windows and macOS.
-autosummary_filename_map = {"dbdicom_xr.database": "dbdicom_xr.database-function"}
+autosummary_filename_map = {
+    f"dbdicom_xr.{name}": f"dbdicom_xr.{name}-function" for name in ("database", "series")
+}
 autodoc_typehints = "none"  # numpydoc says the types
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
