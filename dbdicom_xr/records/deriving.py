@@ -43,6 +43,7 @@ from dbdicom_xr.index.values import Kind as Encoding
 from dbdicom_xr.records.attributes import Attribute, Custom, parse_name
 from dbdicom_xr.records.classic import SPELLINGS, Spelling, stays
 from dbdicom_xr.records.gathered import Sources
+from dbdicom_xr.records.long_values import long_values
 from dbdicom_xr.records.modules import IDENTITY
 from dbdicom_xr.staging.encode import Encoded, encode
 from dbdicom_xr.staging.patch import delta, overlay, settled
@@ -121,11 +122,15 @@ def derived(sources: Sources, kind: Kind, *, now: datetime | None = None) -> Ele
 def _kept(sources: Sources) -> Elements:
     """Return what the frames of each image say alike, and what it cannot be without."""
     tiles = _cells_where(sources, lambda table: _has_tiles(table)[table.instance_of])
+    keys = [
+        key
+        for key in sources.keys()  # noqa: SIM118 - not a mapping
+        if not (key in _told_elsewhere() or is_obsolete(key)) and _stays(sources, key)
+    ]
+    long = long_values(sources, keys)
     result: Elements = {}
-    for key in sources.keys():  # noqa: SIM118 - not a mapping
-        if key in _told_elsewhere() or is_obsolete(key) or not _stays(sources, key):
-            continue
-        column = sources.common(key)
+    for key in keys:
+        column = overlay(key, long.get(key), sources.common(key))
         if key in _mandatory() and (column is None or bool((column.codes_of() < 0).any())):
             column = overlay(key, sources.first(key), column)
         if column is not None and is_of_a_mosaic(key) and tiles.any():
