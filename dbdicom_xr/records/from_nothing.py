@@ -145,7 +145,7 @@ def full(
     --------
     >>> import dbdicom_xr as db
     >>> series = db.full((10, 128, 192), 3.7, spacing=(1.5, 1.5, 5))
-    >>> float(series.array()[0].mean()), series.SliceLocation[:3]
+    >>> float(series.array()[0].max()), series.SliceLocation[:3]
     (3.7, [0.0, 5.0, 10.0])
     >>> series.database.close(save=False)
     """

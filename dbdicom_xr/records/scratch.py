@@ -34,6 +34,7 @@ from dbdicom_xr.records.database import Database, scratch_databases
 from dbdicom_xr.records.location import INDEX_NAME, STAGING_NAME
 from dbdicom_xr.records.saving import save
 from dbdicom_xr.records.saving_to import take_back
+from dbdicom_xr.staging.durable import temporary_beside
 from dbdicom_xr.staging.file import Layer
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
 from dbdicom_xr.staging.patch import Patch, Role
@@ -300,8 +301,11 @@ class _Home:
 
 
 def _copy(source: str, target: str, copied: list[str]) -> None:
-    """Copy the files of a database; those with pixels become one with the old where they can."""
-    for name in _files_in(source):
+    """Copy the files of a database; those with pixels become one with the old where they can.
+
+    What is staged comes last: a process that is killed leaves all of it, or nothing.
+    """
+    for name in sorted(_files_in(source), key=lambda name: (name in _CHANGED, name)):
         old, new = os.path.join(source, name), os.path.join(target, name)
         os.makedirs(os.path.dirname(new), exist_ok=True)
         if os.path.lexists(new):
@@ -313,7 +317,10 @@ def _copy(source: str, target: str, copied: list[str]) -> None:
                 continue
             except OSError:  # not on one disk, or not on this one
                 pass
-        shutil.copy2(old, new)  # with its time, by which the index knows it
+        temporary = temporary_beside(new)
+        copied.append(temporary)
+        shutil.copy2(old, temporary)  # with its time, by which the index knows it
+        os.replace(temporary, new)
 
 
 def _found(root: str) -> set[str]:
