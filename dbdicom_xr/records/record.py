@@ -26,8 +26,8 @@ from dbdicom_xr.records.attributes import (
 )
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.editable import Editable
-from dbdicom_xr.records.exporting_methods import Exporting
 from dbdicom_xr.records.filters import Filter, parse_filters
+from dbdicom_xr.records.importing_methods import Exchanging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ class Children(Mapping[str, R]):
         return f"<children of {self._record!r}: {shown or 'none'}>"
 
 
-class Record(Editable, Exporting, Talk, Mapping[str, "Record"]):
+class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
     """A handle on a database, patient, study, series or instance."""
 
     __slots__ = ("__weakref__",)
