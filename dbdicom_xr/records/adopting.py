@@ -15,13 +15,14 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from dbdicom_xr.emit.plan import PLAN
 from dbdicom_xr.emit.writer import Manifest, read_manifest, remove_write
 from dbdicom_xr.errors import (
+    DatabaseChanged,
     DbdicomError,
     DicomWarning,
     Locked,
@@ -37,9 +38,11 @@ from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.expected import forget
 from dbdicom_xr.records.placing import constant, identity_of, key_of_node
+from dbdicom_xr.records.recovering import catch_up
 from dbdicom_xr.records.saving import STAGED_FOLDER, Job, SavePlan, carry_out
 from dbdicom_xr.staging.changing import Change, Selection
 from dbdicom_xr.staging.encode import encode
+from dbdicom_xr.staging.file import Layer
 from dbdicom_xr.staging.journal import Step
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
 from dbdicom_xr.staging.patch import Patch, PatchKey, Role
@@ -138,7 +141,9 @@ def let_go(database: Database) -> None:
     """Let others change the database, if nothing is staged."""
     staging = database._staging
     with staging.changing:
-        if not staging.in_batch and not staging.layer().unsaved:
+        if database._behind:
+            catch_up(database)
+        if not (database._behind or staging.in_batch or staging.layer().unsaved):
             staging.give()
 
 
@@ -188,10 +193,7 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
         file = staging.take()
         staging.flush()
         with database._lock:
-            database._look_again()
-            target = goal.key if series is None else key_of_node(series._node)
-            plan = SavePlan(database, database._view())
-            new = _changed(database, plan, goal, manifest, target)
+            plan, new = _planned(database, goal, manifest, series)
             name = os.path.basename(folder)
             plan.jobs = [
                 Job(Step("move", f"{plan.root}/{STAGED_FOLDER}/{name}/{one}",
@@ -209,9 +211,29 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
         )
 
 
+def _planned(
+    database: Database, goal: Goal, manifest: Manifest, series: Series | None
+) -> tuple[SavePlan, Layer]:
+    """Return what is to be done, and what is staged then.
+
+    Other processes may bring the index up to date while it is read: what took hours to compute is
+    not given up for that.
+    """
+    for left in reversed(range(_ATTEMPTS)):
+        database._look_again()
+        try:
+            target = goal.key if series is None else key_of_node(series._node)
+            plan = SavePlan(database, database._view())
+            return plan, _changed(database, plan, goal, manifest, target)
+        except DatabaseChanged:
+            if not left:
+                raise
+    raise AssertionError
+
+
 def _changed(
     database: Database, plan: SavePlan, goal: Goal, manifest: Manifest, target: SeriesKey
-) -> Any:
+) -> Layer:
     """Return what is staged once the images are in."""
     node = database._tree().at("series", target)
     if node is None:

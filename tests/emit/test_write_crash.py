@@ -19,6 +19,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ import pydicom
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DbdicomError, Locked, SaveFailed, SaveRecovered, StagingNotWritable
+from dbdicom_xr.errors import DbdicomError, Locked, SaveRecovered
+from dbdicom_xr.index.files import TEMPORARY_SUFFIX
 from dbdicom_xr.interact import ScriptedFrontEnd, use_front_end
 from dbdicom_xr.testing import make_series
 from tests.records.faults import Refusing, in_child, killing, watched
@@ -38,6 +40,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="os.fork, chmod")
 
 LONG = bool(os.environ.get("DBDICOM_XR_CRASH"))
 SHAPE = (4, 3)  # x, y
+UNDONE_LATER = "Opening the database again"  # where nothing can be put back either
 Constants = list[int]  # of each image of a series, in the order of InstanceNumber
 
 
@@ -65,9 +68,10 @@ def shown(series: Any) -> Constants:
     """The number of each image, in order; each must be the same in all of its pixels."""
     found = []
     for instance in sorted(series.instances(), key=lambda i: i.InstanceNumber):
-        values = np.unique(instance.array().values)
-        assert len(values) == 1, "half an image"
-        found.append(int(values[0]))
+        frames = instance.array().transpose(..., "x", "y").values.reshape(-1, *SHAPE)
+        for values in map(np.unique, frames):
+            assert len(values) == 1, "half an image"
+            found.append(int(values[0]))
     return found
 
 
@@ -104,9 +108,8 @@ def left_over(root: Path, database: Any) -> list[str]:
     for path in inside.rglob("*"):
         if path.is_dir() or path.name.startswith(("index.sqlite", "staging.sqlite")):
             continue
-        if path.parts[len(inside.parts)] != "staged":
-            found.append(str(path))
-        elif pydicom.dcmread(path).SOPInstanceUID not in known:
+        staged = path.parts[len(inside.parts)] == "staged"
+        if not staged or pydicom.dcmread(path).SOPInstanceUID not in known:
             found.append(str(path))
     found += map(str, (inside / "writing").glob("*"))
     return found
@@ -190,7 +193,7 @@ def as_one_file(database: Any) -> None:
     import dask.array as da
 
     array, header = one_of(database).array("SliceLocation")
-    doubled = array.copy(data=da.from_array(array.values * 2, chunks=(*SHAPE, 1)))
+    doubled = array.copy(data=da.from_array(array.values * 2, chunks=(1, 1, *SHAPE)))
     one_of(database).set_array(doubled, header, multiframe=True)
 
 
@@ -314,7 +317,7 @@ def test_killed_before_each_call_that_writes(fast: Path, name: str) -> None:
     ends: Counter[str] = Counter()
     for number in range(1, 1000, 1 if LONG else 4):
         stage.fresh()
-        code, error = in_child(lambda: stage.run(stage.act), killing(number))  # noqa: B023
+        code, error = in_child(lambda: stage.run(stage.act), killing(number))
         assert code in (0, 9), error
         end = stage.end(f"killed at call {number}")
         ends[end] += 1
@@ -324,3 +327,461 @@ def test_killed_before_each_call_that_writes(fast: Path, name: str) -> None:
     print(name, dict(ends))
     assert ends["before"] > 3
     assert ends["after"] > 1, "the end of the process itself is after the commit"
+
+
+class Model:
+    """What a series holds: a number per image."""
+
+    def __init__(self, saved: Constants, now: Constants) -> None:
+        self.saved, self.now = saved, now
+
+    def after(self, what: str, numbers: Constants) -> Model:
+        now = {"w": numbers, "a": self.now + numbers, "restore": self.saved}.get(what, self.now)
+        return Model(self.now if what == "save" else self.saved, now)
+
+
+def keep_writing(root: Path, seed: int, say: Callable[[Any], None]) -> None:
+    """Write, save and restore at random until killed, saying before each act what it will make."""
+    chance = random.Random(seed)
+    warnings.simplefilter("ignore")
+    pool = ThreadPoolExecutor(2)
+    options: list[dict[str, Any]] = [{}, {}, {"scale": "series"}, {"transfer_syntax": "RLE"}]
+    with dask.config.set(scheduler="threads", pool=pool):
+        database = db.database(root)
+        model = Model(saved_constants(root), shown(one_of(database)))
+        say([model.saved, model.now])
+        while True:
+            what = chance.choice(["w", "w", "a", "save", "restore"] if len(model.now) < 9 else "w")
+            numbers = [chance.randrange(1, 60000) for _ in range(chance.randrange(1, 5))]
+            model = model.after(what, numbers)
+            say([model.saved, model.now])
+            if what in ("w", "a"):
+                write(database, numbers, mode=what, **chance.choice(options))
+            else:
+                getattr(database, what)()
+            say([model.saved, model.now])
+
+
+def killed_after(root: Path, seed: int, seconds: float) -> list[list[Constants]]:
+    """Return the last two things that a process said before it was killed."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            keep_writing(root, seed, lambda said: os.write(writing, f"{said}\n".encode()))
+        except BaseException as error:
+            os.write(writing, (json.dumps(repr(error)) + "\n").encode())
+        os._exit(1)
+    os.close(writing)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    with os.fdopen(reading) as pipe:
+        said = [json.loads(line) for line in pipe.read().splitlines()]
+    os.waitpid(child, 0)
+    assert all(isinstance(one, list) for one in said), (seed, said)
+    return said[-2:]
+
+
+def test_killed_at_any_moment(root: Path) -> None:
+    chance = random.Random(os.environ.get("DBDICOM_XR_CRASH", "0"))
+    until = time.monotonic() + (400 if LONG else 10)
+    kills = within = recovered = saves = 0
+    while time.monotonic() < until and kills < 1000:
+        if kills % 25 == 0:
+            shutil.rmtree(root)
+            make_folder(root)
+        before, seed = originals(root), chance.randrange(10**9)
+        said = killed_after(root, seed, chance.uniform(0.02, 0.5))
+        code, found = in_child(lambda: state_of(root))
+        assert code == 0, (seed, said, found)
+        if said:
+            state = [found["saved"], found["shown"]["one"]]
+            assert state in said, (seed, said, found)
+            assert found["shown"]["two"] == [9]
+            if said[0][0] == said[-1][0] and found["saved"] == said[0][0]:
+                pass
+            saves += originals(root) != before
+            within += said[0] != said[-1]
+        kills += 1
+        recovered += bool(found["said"])
+    print(f"{kills} kills, {within} within an act, {saves} after a save, {recovered} recovered")
+    assert kills >= (100 if LONG else 4)
+
+
+# -- refused -------------------------------------------------------------------------------------
+
+
+def refused(stage: Stage, number: int, code: int, until: int | None) -> tuple[int, str, str]:
+    """Do the act with calls refused, then what a user would do next; return what was said."""
+    with warnings.catch_warnings(), dask.config.set(scheduler="synchronous"):
+        warnings.simplefilter("ignore")
+        database = db.database(stage.root)
+        before, files = shown(one_of(database)), originals(stage.root)
+        database._close()  # to open its files again under watch
+        faults = Refusing(number, code, until)
+        name, text = "", ""
+        try:
+            with watched(faults):
+                stage.act(database)
+        except DbdicomError as error:
+            name, text = (
+                type(error).__name__,
+                " ".join([str(error), *getattr(error, "__notes__", [])]),
+            )
+            assert isinstance(error, OSError), (name, text)  # noqa: PT017
+        faults.over = True
+        if name:
+            if UNDONE_LATER not in text:
+                # The object that met the error shows what is there, and goes on.
+                assert shown(one_of(database)) == before, text
+                assert originals(stage.root) == files, text
+            if stage.act is not later and UNDONE_LATER not in text:
+                # What is computed later can be computed again, till the process ends.
+                assert not left_over(stage.root, database), text
+            if not stage.before["staged"]:
+                assert database.changes().empty
+                # A full disk may keep the row of the lease, too.
+                assert until is None or faults.refused == "COMMIT" or not lease_of(stage.root)
+            if number % 2:
+                stage.act(database)
+        database._close()
+        return faults.calls, name, text
+
+
+@pytest.mark.parametrize(
+    ("act", "code", "for_ever"),
+    [
+        ("write", errno.ENOSPC, True),
+        ("over what is not saved", errno.ENOSPC, False),
+        ("one file", errno.ENOSPC, False),
+        ("maps", errno.EDQUOT, False),
+        ("later", errno.EIO, False),
+        ("add", errno.EACCES, False),
+        ("save", errno.ENOSPC, True),
+    ],
+)
+def test_each_call_that_writes_is_refused(fast: Path, act: str, code: int, for_ever: bool) -> None:
+    stage = Stage(fast, *ACTS[act])
+    ends: Counter[str] = Counter()
+    names: Counter[str] = Counter()
+    for number in range(1, 1000, 1 if LONG else 5):
+        stage.fresh()
+        exit_code, found = in_child(
+            lambda: refused(stage, number, code, None if for_ever else number)  # noqa: B023
+        )
+        assert exit_code == 0, (number, found)
+        calls, name, text = found
+        if name:
+            words = (os.strerror(code).lower(), "disk is full", "readonly", "i/o error")
+            assert any(word in text.lower() for word in words), (number, name, text)
+            assert str(stage.root) in text, (number, name, text)
+        end = stage.end(f"refused at call {number}: {name} {text}")
+        names[name] += 1
+        wanted = {"before"} if name and number % 2 == 0 else {"after"}
+        if UNDONE_LATER in text:
+            wanted.add("after")
+        assert end in wanted, (number, name, text)
+        ends[end] += 1
+        if calls < number:
+            assert not name
+            break
+    print(act, dict(ends), dict(names))
+    assert ends["before"], ends
+
+
+# -- what else can go wrong ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["write", "maps", "one file"])
+def test_limit_on_the_size_of_files(root: Path, act: str) -> None:
+    # SQLite's own writes are refused too, as on a full disk.
+    def limited() -> str:
+        with dask.config.set(scheduler="synchronous"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            database = db.database(root)
+            before, files = shown(one_of(database)), originals(root)
+            one_of(database).SeriesDescription = "one"  # so that the staging file is there
+            unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, unlimited[1]))
+            try:
+                with pytest.raises(DbdicomError) as failed:
+                    ACTS[act][1](database)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+            assert isinstance(failed.value, OSError), failed.value
+            assert shown(one_of(database)) == before
+            assert originals(root) == files
+            assert not left_over(root, database)
+            ACTS[act][1](database)
+            assert shown(one_of(database)) != before
+            database.close(save=False)
+            return str(failed.value)
+
+    code, text = in_child(limited)
+    assert code == 0, text
+    assert str(root) in text
+    assert "damaged" not in text
+
+
+CLOSED = """
+import dbdicom_xr as db, os, numpy as np, dask, dask.array as da
+from dbdicom_xr.errors import *
+dask.config.set(scheduler="synchronous")
+root = {root!r}
+database = db.database(root)
+series = database.series(SeriesDescription="one")[0]
+inside = root + "/.dbdicom_xr"
+computed = []
+def close(block, block_info=None):
+    computed.append(1)
+    if len(computed) == 2:
+        folder = os.path.join(inside, "writing", os.listdir(inside + "/writing")[0])
+        os.chmod(folder if {what!r} == "folder" else inside, 0o555)
+    return block
+array = da.zeros((4, 4, 3), dtype="uint16", chunks=(1, 4, 3))
+if {what!r} == "before":
+    os.chmod(inside, 0o555)
+try:
+    series.set_array(array.map_blocks(close, dtype="uint16", meta=np.empty((0, 0, 0), "uint16")),
+                     "template")
+    print("written")
+except (SaveFailed, StagingNotWritable) as error:
+    print(type(error).__name__, error)
+print(len(computed), len(series), database.changes().empty)
+for path, folders, files in os.walk(inside):
+    os.chmod(path, 0o755)
+series.set_array(array, "template")
+print(len(series))
+database.close(save=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "computed"), [("before", 0), ("folder", 2), ("folder of the index", 4)]
+)
+def test_permission_that_is_lost(root: Path, tmp_path: Path, what: str, computed: int) -> None:
+    files = originals(root)
+    said = run_python(CLOSED.format(root=str(root), what=what), tmp_path / "home", powerless=True)
+    error, state, again = said.splitlines()[-3:]
+    name = "SaveFailed" if what == "folder" else "StagingNotWritable"
+    assert error.startswith(name), error
+    assert str(root) in error
+    assert state == f"{computed} 3 True"
+    assert again == "4"
+    assert originals(root) == files
+    assert state_of(root)["shown"]["one"] == [1, 2, 3]
+
+
+def test_read_only_folder(root: Path, tmp_path: Path) -> None:
+    for path in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+        path.chmod(0o555)
+    code = (
+        "import dbdicom_xr as db, numpy as np\n"
+        "from dbdicom_xr.errors import *\n"
+        f"database = db.database({str(root)!r})\n"
+        "try:\n"
+        "    database.series()[0].set_array(np.zeros((2, 4, 3), 'uint16'), 'template')\n"
+        "except StagingNotWritable as error:\n"
+        "    print(error)\n"
+        "print(len(database.instances()))\n"
+    )
+    said = run_python(code, tmp_path / "home", powerless=True).splitlines()
+    for path in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+        path.chmod(0o755)
+    assert str(root) in said[-2]
+    assert "create=True" in said[-2]
+    assert said[-1] == "4"
+
+
+def test_folder_of_the_write_is_removed_by_someone(root: Path) -> None:
+    import dask.array as da
+
+    def remove(block: Any) -> Any:
+        for folder in (root / ".dbdicom_xr" / "writing").iterdir():
+            shutil.rmtree(folder)
+        return block
+
+    database = db.database(root)
+    array = da.zeros((2, *SHAPE), dtype=np.uint16, chunks=(1, *SHAPE))
+    gone = array.map_blocks(remove, meta=np.empty((0, 0, 0), np.uint16))
+    with pytest.raises(DbdicomError, match=r"There is no .*writing.* any more"):
+        one_of(database).set_array(gone, "template")
+    assert shown(one_of(database)) == [1, 2, 3]
+    assert database.changes().empty
+    assert not lease_of(root)
+    write(database)
+    assert shown(one_of(database)) == [21, 22, 23, 24]
+    database.close(save=False)
+
+
+def test_folder_that_does_not_say_whose_it_is(root: Path) -> None:
+    # As another process leaves it, for a moment or for ever.
+    writing = root / ".dbdicom_xr" / "writing"
+    (writing / "empty").mkdir(parents=True)
+    (writing / "begun").mkdir()
+    (writing / "begun" / f"goal{TEMPORARY_SUFFIX}").write_bytes(b"[")
+    (writing / "other").mkdir()
+    (writing / "other" / "plan").write_bytes(b"of a version to come")
+    db.database(root)._close()
+    assert [path.name for path in writing.iterdir()] == ["other"]
+    os.utime(writing / "other", (0, 0))
+    db.database(root)._close()
+    assert not writing.exists()
+
+
+def test_folder_swept_away_before_it_says_whose_it_is(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = db.database(root)
+    real, times = os.makedirs, []
+
+    def swept(path: str, *arguments: Any, **options: Any) -> None:
+        real(path, *arguments, **options)
+        if os.path.basename(os.path.dirname(path)) == "writing":
+            times.append(path)
+            if len(times) < 3:
+                os.rmdir(path)
+
+    monkeypatch.setattr(os, "makedirs", swept)
+    write(database)
+    assert len(times) == 3
+    assert shown(one_of(database)) == [21, 22, 23, 24]
+    database.close(save=False)
+
+
+# -- two processes -------------------------------------------------------------------------------
+
+WRITER = """
+import dbdicom_xr as db, dask, dask.array as da, numpy as np, sys, time
+dask.config.set(scheduler="synchronous")
+def slow(block, block_info=None):
+    print("block", flush=True)
+    sys.stdin.readline()
+    return block
+if __name__ == "__main__":
+    database = db.database({root!r})
+    array = da.full((2, 4, 3), 77, dtype="uint16", chunks=(1, 4, 3))
+    array = array.map_blocks(slow, dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
+    written = database.series(SeriesDescription="one")[0].set_array(
+        array, "template", compute={compute})
+    if not {compute}:
+        written.compute()
+    print("written", flush=True)
+    sys.stdin.readline()
+    database.{end}
+"""
+
+
+@contextmanager
+def another(root: Path, *, compute: bool = True, end: str = "close(save=False)") -> Iterator[Any]:
+    """Another process that is writing, and waits in each block for a line."""
+    code = WRITER.format(root=str(root), compute=compute, end=end)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=environment, text=True, bufsize=1,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "block\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def go_on(process: Any, lines: int, last: str = "") -> None:
+    for _ in range(lines):
+        process.stdin.write("\n")
+        process.stdin.flush()
+    if last:
+        while process.stdout.readline() != f"{last}\n":
+            assert process.poll() is None
+
+
+def test_another_process_is_writing(root: Path) -> None:
+    import dask.array as da
+
+    computed = []
+
+    def note(block: Any) -> Any:
+        computed.append(block)
+        return block
+
+    array = da.zeros((2, *SHAPE), dtype=np.uint16, chunks=(1, *SHAPE))
+    noted = array.map_blocks(note, meta=np.empty((0, 0, 0), np.uint16))
+    with another(root) as process:
+        database = db.database(root)  # which leaves the other write alone
+        for options in ({}, {"compute": False}):
+            with pytest.raises(Locked):
+                one_of(database).set_array(noted, "template", **options)
+        assert not computed
+        go_on(process, 2, "written")
+        time.sleep(0.1)
+        assert shown(one_of(database)) == [77, 77]
+        with pytest.raises(Locked):
+            one_of(database).set_array(noted, "template")
+        assert not computed
+        go_on(process, 1)
+        process.wait(30)
+    time.sleep(0.1)
+    assert shown(one_of(database)) == [1, 2, 3]
+    write(database)
+    database.close(save=True)
+    assert state_of(root)["saved"] == [21, 22, 23, 24]
+
+
+@pytest.mark.parametrize("compute", [True, False])
+def test_process_killed_in_a_block(root: Path, compute: bool) -> None:
+    with another(root, compute=compute) as process:
+        go_on(process, 1)
+        process.stdout.readline()
+        assert list((root / ".dbdicom_xr" / "writing").glob("*/*.dcm"))
+        process.kill()
+        process.wait()
+    found = state_of(root)
+    assert found["shown"]["one"] == [1, 2, 3]
+    assert not found["staged"]
+    assert not found["said"]
+
+
+def test_never_computed(root: Path) -> None:
+    files = originals(root)
+
+    def forgotten() -> None:
+        database = db.database(root)
+        write(database, compute=False)
+        assert list((root / ".dbdicom_xr" / "writing").iterdir())
+        assert not lease_of(root)
+        assert database.changes().empty
+        database.close()
+
+    code, error = in_child(forgotten)
+    assert code == 0, error
+    assert state_of(root) == {
+        "shown": {"one": [1, 2, 3], "two": [9]}, "saved": [1, 2, 3], "staged": False, "said": [],
+    }  # fmt: skip
+    assert originals(root) == files
+
+
+def test_finished_by_others_after_the_process_ended(root: Path) -> None:
+    """Workers that outlive the process which planned the write leave all images; none is lost."""
+
+    def ended() -> None:
+        import dbdicom_xr.records.writing as writing
+
+        writing.adopt_finished = lambda *arguments: None  # type: ignore[attr-defined]
+        database = db.database(root)
+        with dask.config.set(scheduler="synchronous"):
+            later(database)
+        os._exit(0)
+
+    assert in_child(ended)[0] == 0
+    found = state_of(root)
+    assert found["shown"]["one"] == [21, 22, 23, 24]
+    assert found["staged"]
+    assert len(found["said"]) == 1
+    database = db.database(root)
+    database.restore()
+    database.close()
+    assert state_of(root)["shown"]["one"] == [1, 2, 3]
