@@ -203,7 +203,7 @@ class Table:
         """Return a column as the index has it; None where the series lacks the attribute."""
         with self._lock:
             if (scope, key) not in self._columns and self._loaded:
-                return None
+                return self._checked(None)
             if (scope, key) not in self._columns:
                 column = self.store.column(self.series.id, key, scope)
                 self._columns[scope, key] = self._checked(column)
