@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -134,6 +134,7 @@ def reread(
     removed: Iterable[str],
     *,
     same_pixels: Collection[str] = (),
+    moved: Mapping[str, str] | None = None,
 ) -> None:
     """Bring the index up to date with files that this process has changed.
 
@@ -146,13 +147,18 @@ def reread(
         Files, by path relative to the root.
     same_pixels : collection of str
         Those of the written ones of which only the header is another: arrays go on reading them.
+    moved : mapping of str to str, optional
+        Written ones that have the pixels of a removed one: arrays of that go on reading them.
     """
     gone = set(removed)
-    numbers = [row.id for row in store.files().values() if row.path in gone] if gone else []
+    numbers: dict[str, int] = {}
+    if gone:
+        numbers = {row.path: row.id for row in store.files().values() if row.path in gone}
+    follow = {new: numbers[old] for new, old in (moved or {}).items() if old in numbers}
     with closing(batches(root, list(written))) as reading:
         found = list(reading)
     with _uninterrupted():
-        again = apply(store, found, numbers, same_pixels=same_pixels)
+        again = apply(store, found, numbers.values(), same_pixels=same_pixels, moved=follow)
         # Files with the SOPInstanceUID of one that has gone come in.
         if again:
             with closing(batches(root, again)) as reading:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,6 +50,7 @@ def apply(
     removed: Iterable[int] = (),
     *,
     same_pixels: Collection[str] = (),
+    moved: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Bring what was read into the index, and take files out.
 
@@ -63,6 +64,8 @@ def apply(
         Numbers of the files that are no more.
     same_pixels : collection of str
         Files of which only the header has changed, so that they keep their numbers.
+    moved : mapping of str to int, optional
+        Files that have the pixels of another one, which is no more, and take over its number.
 
     Returns
     -------
@@ -72,8 +75,11 @@ def apply(
     """
     with store.transaction() as connection:
         update = _Update(store, connection)
-        update.leave(removed, retire=True)
-        update.read(batches, same_pixels)
+        moved = {} if moved is None else moved
+        followed = set(moved.values())
+        update.leave([number for number in removed if number not in followed], retire=True)
+        update.leave(followed, retire=False)
+        update.read(batches, same_pixels, moved)
         update.write()
         # From a random start, so that no state of an index has the number of one of another index
         # that was at the same place before.
@@ -154,7 +160,9 @@ class _Update:
 
     # -- files that come ---------------------------------------------------------------------
 
-    def read(self, batches: Sequence[Batch], same_pixels: Collection[str] = ()) -> None:
+    def read(
+        self, batches: Sequence[Batch], same_pixels: Collection[str], moved: Mapping[str, int]
+    ) -> None:
         """Take in what was read."""
         last = {path: batch for batch in batches for path in batch.paths}
         known = self._known(list(last))
@@ -164,7 +172,7 @@ class _Update:
             for number, path in enumerate(batch.paths):
                 version = findings.versions.get(number, (-1, -1))
                 note = findings.problems.get(number) or findings.notes.get(number)
-                keeps = None
+                keeps = moved.get(path)
                 if (row := known.get(path)) is not None:
                     if row[1:] == version or path in same_pixels:
                         keeps = row[0]

@@ -57,7 +57,7 @@ class Job:
     edits: Mapping[Key, Encoded | None]
     source: str = ""  # that is read
     version: tuple[int, int] | None = None  # of the source
-    keeps_pixels: bool = False
+    keeps_pixels: bool = False  # of the file that it replaces, or that is removed for it
 
 
 @dataclass
@@ -125,7 +125,8 @@ class SavePlan:
             if role == Role.STAGED and not edits:
                 self.jobs.append(Job(Step("move", path, source=source), {}))
             else:
-                self.jobs.append(Job(Step("create", path), edits, source, version))
+                staged = role == Role.STAGED
+                self.jobs.append(Job(Step("create", path), edits, source, version, staged))
             if role == Role.STAGED:
                 self.jobs.append(Job(Step("delete", source, version=version), {}))
 
@@ -276,9 +277,11 @@ class SavePlan:
         start = len(self.root) + 1
         written = [job.step.path[start:] for job in self.jobs if job.step.action != "delete"]
         removed = [job.step.path[start:] for job in self.jobs if job.step.action == "delete"]
-        same = {job.step.path[start:] for job in self.jobs
-                if job.keeps_pixels and _UID not in job.edits}  # fmt: skip
-        reread(self.database._store, self.root, written, removed, same_pixels=same)
+        kept = [job for job in self.jobs if job.keeps_pixels and _UID not in job.edits]
+        same = {job.step.path[start:] for job in kept if job.step.action == "replace"}
+        moved = {job.step.path[start:]: job.source[start:] for job in kept
+                 if job.step.action == "create"}  # fmt: skip
+        reread(self.database._store, self.root, written, removed, same_pixels=same, moved=moved)
         self.database._store.set_saving(False)
 
 

@@ -1,0 +1,36 @@
+"""Arrays that were made from written images go on reading them, whatever is saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import dbdicom_xr as db
+from dbdicom_xr.testing import make_dce
+
+KEYS = ["SliceLocation", "TemporalPositionIdentifier"]
+
+
+def test_a_save_with_edits_and_without(tmp_path: Path) -> None:
+    make_dce(tmp_path)
+    with db.database(tmp_path) as database:
+        series = database.series()[0]
+        array, _ = series.array(KEYS)
+        written = series.new_sibling()
+        (array * 2).dicom.write(written)
+        made, _ = written.array(KEYS)
+        copies = written.copy()
+        of_copies, _ = copies.array(KEYS)
+        staged = written.files()
+        written.SeriesDescription = "edited before it was saved"
+        database.save()
+        assert not any(Path(file).exists() for file in staged)
+        np.testing.assert_array_equal(made, array * 2)
+        np.testing.assert_array_equal(of_copies, array * 2)
+        (array * 3).dicom.write(written)
+        made, _ = written.array(KEYS)
+        database.save()
+        np.testing.assert_array_equal(made, array * 3)
+        assert [Path(file).suffix for file in written.files()] == [".dcm"] * array[..., 0, 0].size
+        assert not list(Path(tmp_path, ".dbdicom_xr", "staged").iterdir())
