@@ -9,24 +9,23 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dbdicom_xr.errors import (
     DbdicomError,
-    FileExists,
     GridError,
     InvalidValue,
     LayoutError,
     LeftOut,
     MixedGeometry,
-    NotAFolder,
     PixelError,
     StaleArray,
 )
 from dbdicom_xr.formats.disk import whole_files
 from dbdicom_xr.formats.names import unique
 from dbdicom_xr.formats.nifti import write_image
+from dbdicom_xr.formats.targets import Target, made_folder, refuse_existing, target_of
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.names import safe_name
 from dbdicom_xr.records.current import of_one_state
@@ -48,20 +47,11 @@ _ENDINGS: Final = (".nii.gz", ".nii")
 _OF_A_SERIES: Final = (GridError, InvalidValue, LayoutError, PixelError, StaleArray)
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where images go."""
-
-    folder: str
-    ending: str
-    file: str | None  # its name without ending, where a file was asked for
-
-
 def export_nifti(
     record: Record, path: str | os.PathLike[str], *, overwrite: bool, options: NiftiOptions
 ) -> list[str]:
     """Write a record as NIfTI files. See :meth:`Record.export_as_nifti`."""
-    target = _target(path)
+    target = target_of(path, *_ENDINGS)
     planned, refused = _plan(record, options)
     if not planned:
         _refuse_all(record, refused)
@@ -74,7 +64,7 @@ def export_nifti(
                 f"{more}. Give a folder for them, or choose what to export."
             )
         planned = [replace(planned[0], name=target.file)]
-    _refuse_existing(planned, target, overwrite)
+    refuse_existing([path for one in planned for path in _paths(one, target)], overwrite)
     written, failed = _write_all(record, planned, target)
     refused += failed
     if refused:
@@ -100,32 +90,6 @@ def export_nifti(
             stacklevel=3,
         )
     return written
-
-
-def _target(path: str | os.PathLike[str]) -> _Target:
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text:
-        raise InvalidValue(f"path is {path!r}; it has to be the name of a folder or a file.")
-    if not os.path.isdir(text):
-        for ending in _ENDINGS:
-            if text.lower().endswith(ending) and len(os.path.basename(text)) > len(ending):
-                folder, name = os.path.split(text)
-                _require_folder(folder)
-                cut = len(name) - len(ending)
-                return _Target(folder, name[cut:], name[:cut])
-    _require_folder(text)
-    return _Target(text, _ENDINGS[0], None)
-
-
-def _require_folder(folder: str) -> None:
-    """Raise where a file is in the way of a folder or of one above it."""
-    while folder and not os.path.isdir(folder):
-        if os.path.lexists(folder):
-            raise NotAFolder(
-                f"{folder} is a file, so that no files can be written into it. Give a folder, or "
-                "the name of a new file that ends in .nii.gz."
-            )
-        folder = os.path.dirname(folder)
 
 
 @of_one_state
@@ -181,75 +145,46 @@ def _left_out(record: Record, refused: Sequence[tuple[Series, DbdicomError]]) ->
     )
 
 
-def _paths(one: Exported, target: _Target) -> list[str]:
+def _paths(one: Exported, target: Target) -> list[str]:
     """Return where the image and what stands beside it go."""
     start = os.path.join(target.folder, one.name)
     return [f"{start}{ending}" for ending in (target.ending, *one.texts)]
 
 
-def _refuse_existing(planned: Sequence[Exported], target: _Target, overwrite: bool) -> None:
-    found = [path for one in planned for path in _paths(one, target) if os.path.lexists(path)]
-    folders = [path for path in found if os.path.isdir(path) and not os.path.islink(path)]
-    if folders:
-        raise InvalidValue(f"{folders[0]} is a folder, where a file is to be written.")
-    if found and not overwrite:
-        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-        raise FileExists(
-            f"Nothing was written, since there are files of these names already: "
-            f"{', '.join(found[:4])}{more}. overwrite=True replaces them."
-        )
-
-
 def _write_all(
-    record: Record, planned: Sequence[Exported], target: _Target
+    record: Record, planned: Sequence[Exported], target: Target
 ) -> tuple[list[str], list[tuple[Series, DbdicomError]]]:
-    made = _make_folder(target.folder)
     written: list[str] = []
     failed: list[tuple[Series, DbdicomError]] = []
     total = sum(one.frames for one in planned)
     alone = record.level in ("series", "instance")
-    try:
-        with progress_bar(total, "Writing NIfTI", "image", record.database._own_voice) as bar:
-            for one in planned:
-                paths = _paths(one, target)
-                replaced = os.path.lexists(paths[0])
-                try:
-                    with whole_files(paths) as names:
-                        with open(names[0], "wb") as file:
-                            compressed = target.ending.lower().endswith(".gz")
-                            write_image(one.image, file, compressed=compressed, advance=bar.update)
-                        for name, text in zip(names[1:], one.texts.values(), strict=True):
-                            with open(name, "w", encoding="utf-8", newline="\n") as side:
-                                side.write(text)
-                except _OF_A_SERIES as error:
-                    if alone:
-                        raise
-                    failed.append((one.series, error))
-                    continue
-                if replaced:
-                    _remove_others(one, target)
-                written.append(paths[0])
-    finally:
-        for folder in made:
-            with suppress(OSError):  # there is something in it
-                os.rmdir(folder)
+    voice = record.database._own_voice
+    with made_folder(target.folder), progress_bar(total, "Writing NIfTI", "image", voice) as bar:
+        for one in planned:
+            paths = _paths(one, target)
+            replaced = os.path.lexists(paths[0])
+            try:
+                with whole_files(paths) as names:
+                    with open(names[0], "wb") as file:
+                        compressed = target.ending.lower().endswith(".gz")
+                        write_image(one.image, file, compressed=compressed, advance=bar.update)
+                    for name, text in zip(names[1:], one.texts.values(), strict=True):
+                        with open(name, "w", encoding="utf-8", newline="\n") as side:
+                            side.write(text)
+            except _OF_A_SERIES as error:
+                if alone:
+                    raise
+                failed.append((one.series, error))
+                continue
+            if replaced:
+                _remove_others(one, target)
+            written.append(paths[0])
     return written, failed
 
 
-def _remove_others(one: Exported, target: _Target) -> None:
+def _remove_others(one: Exported, target: Target) -> None:
     """Remove what stood beside an image that was replaced, and is of the former one."""
     start = os.path.join(target.folder, one.name)
     for ending in {".json", ".bval", ".bvec"} - set(one.texts):
         with suppress(FileNotFoundError):
             os.remove(f"{start}{ending}")
-
-
-def _make_folder(folder: str) -> list[str]:
-    """Make a folder and those above it; return those that were not there, the lowest first."""
-    missing = []
-    while folder and not os.path.isdir(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    if missing:
-        os.makedirs(missing[0], exist_ok=True)
-    return missing
