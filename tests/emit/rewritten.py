@@ -7,9 +7,9 @@ source files that SourceImageSequence names and in the new ones.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,13 +17,14 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
+from dbdicom_xr.emit.obsolete import is_obsolete, is_of_a_mosaic
 from dbdicom_xr.errors import DbdicomError
+from dbdicom_xr.index.columns import Key
 from tests.emit.judges import dcmdump_ok, errors_of, gdcm_pixels, sitk_pixels
 
-__all__ = ["WAYS", "Judgement", "Way", "judged", "judge_series", "plane_of", "real_values"]
+__all__ = ["WAYS", "Judgement", "Way", "judge_series", "judged", "plane_of", "real_values"]
 
 _NOT_JUDGED: Final = "Information Object Not found"
-_RT_DOSE: Final = "1.2.840.10008.5.1.4.1.1.481.2"
 _MOST: Final = 60_000_000  # numbers of one array
 
 
@@ -38,8 +39,8 @@ class Way:
         Takes the array; gives None where the way is not for such an array.
     options : mapping
         Of ``da.dicom.write``.
-    places : bool
-        Whether pixels and places of images stay.
+    stays : bool
+        Whether each image has the pixels and the place of its source.
     """
 
     name: str
@@ -93,13 +94,15 @@ class Judgement:
         Who reads the new files, with equal values.
     wrong : list of str
         All else that is not as it should be.
+    refused : str
+        Why the array was not written.
     """
 
     way: str
     source: Path
-    file: Path
-    sop_class: str
-    files: int
+    file: Path | None = None
+    sop_class: str = ""
+    files: int = 0
     error: float = 0.0
     span: float = 0.0
     checked: int = 0
@@ -108,6 +111,7 @@ class Judgement:
     differing: set[str] = field(default_factory=set)
     readers: dict[str, bool] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    refused: str = ""
 
     @property
     def is_right(self) -> bool:
@@ -143,7 +147,10 @@ def judge_series(series: Any, way: Way, *, most: int = 3) -> Judgement | None:
     if changed is None or ("channel" in array.dims and way.options.get("multiframe")):
         return None
     new = series.new_sibling()
-    changed.dicom.write(new, **way.options)
+    try:
+        changed.dicom.write(new, **way.options)
+    except DbdicomError as error:
+        return Judgement(way.name, Path(series.files()[0]), refused=str(error))
     return judged(series, new, way, most=most)
 
 
@@ -200,7 +207,7 @@ def _judge_identity(series: Any, new: Any, datasets: list[Dataset], result: Judg
         result.wrong.append(f"SeriesNumber {datasets[0].SeriesNumber} is taken")
     for one in datasets:
         last = one.ContributingEquipmentSequence[-1]
-        if last.Manufacturer != "dbdicom_xr" or "DERIVED" != one.ImageType[0]:
+        if last.Manufacturer != "dbdicom_xr" or one.ImageType[0] != "DERIVED":
             result.wrong.append("not traceable")
             break
 
@@ -218,7 +225,8 @@ def _judge_file(
     stored = np.asarray(new.pixel_array)
     _vote(result, "GDCM", _equal(gdcm_pixels(path), stored))
     real = _frames_of(new)
-    _vote(result, "SimpleITK", _equal(sitk_pixels(path), real))
+    if _has_one_scale(new):  # it reads all frames with the scale of the first
+        _vote(result, "SimpleITK", _equal(sitk_pixels(path), real))
     if not way.stays or not used:
         return
     for frame, (source, number) in enumerate(zip(used, numbers, strict=True)):
@@ -273,7 +281,7 @@ def _referenced(
     return used, numbers
 
 
-@lru_cache(maxsize=None)
+@cache
 def _known_errors(path: Path) -> frozenset[str]:
     try:
         return frozenset(errors_of(path))
@@ -297,16 +305,16 @@ def _judge_errors(
 # -- values and places -----------------------------------------------------------------------------
 
 
-def real_values(path: Path, dataset: Dataset, number: int) -> np.ndarray[Any, Any]:
-    """Return the real values of a frame (from 1), as pydicom reads them."""
+def real_values(
+    path: Path, dataset: Dataset, number: int, *, colour: bool = False
+) -> np.ndarray[Any, Any]:
+    """Return the real values of a frame (from 1), as pydicom reads them; colours of a palette."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         index = number - 1 if int(dataset.get("NumberOfFrames", 1) or 1) > 1 else None
         values = pixel_array(path, index=index, force=True)
-        if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-            colours = apply_color_lut(values, dataset)
-            bits = dataset.RedPaletteColorLookupTableDescriptor[2]
-            return colours if bits == 8 else colours
+        if colour and dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+            return apply_color_lut(values, dataset)
         if "DoseGridScaling" in dataset:
             return values * float(dataset.DoseGridScaling)
         transformation = _group(dataset, number - 1, "PixelValueTransformationSequence")
@@ -325,6 +333,12 @@ def _group(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:
         if group.get(keyword):
             return group[keyword].value[0]  # type: ignore[no-any-return]
     return None
+
+
+def _has_one_scale(dataset: Dataset) -> bool:
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    said = {str(group.get("PixelValueTransformationSequence")) for group in groups}
+    return len(said) < 2
 
 
 def _frames_of(dataset: Dataset) -> np.ndarray[Any, Any]:
@@ -352,7 +366,7 @@ def _judge_values(
     new: Dataset,
 ) -> None:
     try:
-        wanted = np.asarray(real_values(source[0], source[1], number), float)
+        wanted = np.asarray(real_values(*source, number, colour=real.ndim == 3), float)
     except (AttributeError, ValueError, NotImplementedError, RuntimeError, TypeError):
         return  # pydicom cannot read it
     found = np.asarray(real, float)
@@ -398,10 +412,14 @@ def _judge_place(
     new: np.ndarray[Any, Any] | None, source: Dataset, number: int, result: Judgement
 ) -> None:
     wanted = plane_of(source, number - 1)
-    if wanted is None or "MOSAIC" in source.get("ImageType", []):
+    if wanted is None or _is_mosaic(source) or "GridFrameOffsetVector" in source:
         return
     if new is None or not np.allclose(new, wanted, rtol=0, atol=1e-5):
         result.wrong.append(f"place {new} instead of {wanted}")
+
+
+def _is_mosaic(dataset: Dataset) -> bool:
+    return not {"MOSAIC", "VFRAME"}.isdisjoint(dataset.get("ImageType") or [])
 
 
 # -- what is said ----------------------------------------------------------------------------------
@@ -417,36 +435,51 @@ MAY_DIFFER: Final = frozenset(
 )  # fmt: skip
 
 
+_OF_TILES: Final = frozenset(("ImagePositionPatient", "SliceLocation"))
+_OF_MANY_FRAMES: Final = frozenset(("EnergyWindowVector", "DetectorVector", "SliceVector"))
+# Indexes of the functional groups of a source; in another class they say something else.
+_OF_THE_CLASS: Final = frozenset(("ReferencedSeriesSequence",))
+
+
 def _judge_header(
     new: Dataset, source: tuple[Path, Dataset], number: int, result: Judgement
 ) -> None:
-    from dbdicom_xr.emit.obsolete import is_obsolete
-    from dbdicom_xr.index.columns import Key
-
+    """Compare what an image says with what its source does, where that has one frame."""
     old = source[1]
     if int(old.get("NumberOfFrames", 1) or 1) > 1:
         return
+    other_class = new.SOPClassUID != old.get("SOPClassUID")
     for element in old:
-        if element.keyword in MAY_DIFFER or element.tag.group in (2, 0x7FE0):
+        name, creator = element.keyword, (element.private_creator or "").strip()
+        key = Key(element.tag & 0xFFFF00FF if creator else int(element.tag), creator)
+        if (
+            name in MAY_DIFFER
+            or name in _OF_MANY_FRAMES
+            or (other_class and name in _OF_THE_CLASS)
+            or is_obsolete(key)
+            or element.tag.is_private_creator
+            or element.is_empty
+            or (_is_mosaic(old) and (name in _OF_TILES or is_of_a_mosaic(key)))
+        ):
             continue
-        if element.tag.is_private_creator or element.tag.element == 0:
-            continue
-        tag, creator = int(element.tag), element.private_creator or ""
-        if creator:
-            tag &= 0xFFFF00FF
-        if is_obsolete(Key(tag, creator.strip())):
-            continue
-        if not creator:
-            other = new.get(element.tag)
-        else:
+        found = new.get(element.tag)
+        if element.private_creator:
             try:
-                other = new.private_block(element.tag.group, creator)[tag & 0xFF]
+                block = new.private_block(element.tag.group, element.private_creator)
+                found = block[element.tag & 0xFF]
             except KeyError:
-                other = None
-        name = element.keyword or str(element.tag)
-        if other is None:
-            result.missing.add(name)
-        elif other.value != element.value and str(other.value) != str(element.value):
-            result.differing.add(
-                f"{name}: {str(element.value)[:40]!r}, now {str(other.value)[:40]!r}"
-            )
+                found = None
+        if found is None:
+            result.missing.add(name or str(key))
+        elif _plain(found) != _plain(element):
+            result.differing.add(name or str(key))
+
+
+def _plain(element: Any) -> Any:
+    """Return the value of an element, that of sequences without what says how it is encoded."""
+    if element.VR == "SQ":
+        return [
+            [(one.tag, _plain(one)) for one in item if one.keyword != "SpecificCharacterSet"]
+            for item in element.value
+        ]
+    return element.value

@@ -583,6 +583,6 @@ def test_a_kind_decides_how_many_values_image_type_has(tmp_path: Path) -> None:
     assert [said(derived(of_series(series), kind, now=NOW), "ImageType")[0] for kind in kinds] == [
         ["DERIVED", "SECONDARY", "OTHER"],
         ["DERIVED", "SECONDARY", "AXIAL"],
-        ["DERIVED", "SECONDARY"],
+        ["DERIVED", "PRIMARY"],
         ["DERIVED", "SECONDARY"],
     ]
