@@ -25,6 +25,7 @@ MAY_IMPORT = {
         "records", "formats", "emit", "arrays", "geometry", "pixels", "staging", "index",
         "interact",
     },
+    "wrappers": {"records"},
 }  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

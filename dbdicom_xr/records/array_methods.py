@@ -340,3 +340,128 @@ class ArraySeries:
 
         wanted = parse_filters(filters, conditions)
         return series_stacks(self, wanted)  # type: ignore[arg-type]
+
+    def map_to(
+        self, target: Any, *, order: int = 1, stack: int | None = None, **attributes: Any
+    ) -> Any:
+        """Make a new series with the values of this one on the grid of another.
+
+        Parameters
+        ----------
+        target : Series, Instance or xarray.DataArray
+            Whose grid is wanted. All orientations of a series are mapped to, one after the other.
+        order : {0, 1, 3}
+            0: the value of the nearest voxel; 1: linear between voxels; 3: cubic splines.
+        stack : int, optional
+            Of a series of several orientations, which of :meth:`stacks` is mapped. By default, to
+            each grid the one most nearly parallel to it, with a warning.
+        **attributes
+            Of the new series: ``SeriesDescription`` for one.
+
+        Returns
+        -------
+        Series
+            Beside this one. Planes, SliceLocation and frame of reference are those of the target.
+            Times, echoes and other volumes are those of this series, as is the rest of the header.
+
+        Raises
+        ------
+        GridError
+            One of the two has no places in the patient, or slices that are not evenly spaced.
+        InvalidValue
+            The series holds colours, or the target is none.
+
+        Warns
+        -----
+        MixedGeometry
+            The two are not of one frame of reference, or do not overlap.
+
+        Notes
+        -----
+        Outside the series there is NaN. It ends half a voxel beyond the centres of its outermost
+        voxels; a single image half its SliceThickness to both sides. Where all voxels of the
+        target meet voxels of the series, as after cutting and flipping, they are copied. NaN in
+        the series makes NaN of what lies between it and its neighbours.
+
+        The target is mapped block by block. Of the series a block reads what it needs.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_series
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_series(folder, keys={"SliceLocation": [0, 5, 10]})
+        >>> database = db.database(folder)
+        >>> series = database.series()[0]
+        >>> array, _ = series.array("SliceLocation")
+        >>> coarse = array.isel(SliceLocation=slice(1, 3), x=slice(0, 8, 2), y=slice(0, 8, 2))
+        >>> overlay = series.map_to(coarse, SeriesDescription="Overlay")
+        >>> bool((overlay.array("SliceLocation")[0].values == coarse.values).all())
+        True
+        >>> database.close(save=False)
+        """
+        from dbdicom_xr.records.mapping import map_to
+
+        return map_to(
+            self,  # type: ignore[arg-type]
+            target,
+            order=order,
+            stack=stack,
+            attributes=attributes,
+        )
+
+    def map_mask_to(
+        self, target: Any, *, threshold: float = 0.5, stack: int | None = None, **attributes: Any
+    ) -> Any:
+        """Make a new series with the mask that this series holds on the grid of another.
+
+        Parameters
+        ----------
+        target : Series, Instance or xarray.DataArray
+            As in :meth:`map_to`.
+        threshold : float
+            Which part of a voxel of the target has to be covered by the mask, above 0 and up to 1.
+        stack, **attributes
+            As in :meth:`map_to`.
+
+        Returns
+        -------
+        Series
+            1 in the mask and 0 elsewhere, also outside this series.
+
+        Raises
+        ------
+        GridError, InvalidValue
+            As in :meth:`map_to`.
+
+        Notes
+        -----
+        Voxels of this series belong to the mask that are neither 0 nor NaN. The part that they
+        cover is counted by samples within each voxel of the target: along each axis about 4 for
+        each voxel of this series, at least 2 and at most 32.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, numpy as np, tempfile
+        >>> from dbdicom_xr.testing import make_series
+        >>> folder = tempfile.mkdtemp()
+        >>> mask = np.zeros((3, 1, 16, 12), np.uint16)
+        >>> mask[:, :, 2:7, 2:8] = 1
+        >>> _ = make_series(folder, pixels=mask)
+        >>> database = db.database(folder)
+        >>> series = database.series()[0]
+        >>> array, _ = series.array("SliceLocation")
+        >>> coarse = series.map_mask_to(array.coarsen(x=2, y=2).mean())
+        >>> coarse.array("SliceLocation")[0].values[0, 0, :, 1]
+        array([0, 1, 1, 1, 0, 0, 0, 0], dtype=uint16)
+        >>> database.close(save=False)
+        """
+        from dbdicom_xr.records.mapping import map_mask_to
+
+        return map_mask_to(
+            self,  # type: ignore[arg-type]
+            target,
+            threshold=threshold,
+            stack=stack,
+            attributes=attributes,
+        )
