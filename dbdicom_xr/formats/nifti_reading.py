@@ -29,8 +29,10 @@ __all__ = ["NiftiFile", "nifti_files", "open_nifti"]
 _ENDINGS: Final = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img")
 _MILLIMETRES: Final = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # by the code of xyzt_units
 _MILLISECONDS: Final = {8: 1000.0, 16: 1.0, 24: 0.001}
-# sform and qform that put a corner this far apart are two places and not one, rounded.
-_APART: Final = 0.1  # mm
+# sform and qform that put a corner further apart are two places and not one: mm, and part of the
+# size of the grid. Slices that are shifted by up to 0.05 degrees are exported, and a qform cannot
+# tell it; in scanner files that makes 0.2 mm.
+_APART: Final = (0.1, 1e-3)
 _BLOCK: Final = 1 << 25  # bytes of voxels that are read at a time
 _COPIED: Final = 1 << 20  # bytes unpacked at a time
 
@@ -428,7 +430,8 @@ def _place(
         corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape], [1])).reshape(4, -1)
         apart = (found["sform"] - found["qform"])[:3] @ corners
         most = float(np.linalg.norm(apart, axis=0).max())
-        if most > _APART:
+        size = float(np.linalg.norm(found["sform"][:3, :3] @ (np.array(shape) - 1)))
+        if most > max(_APART[0], _APART[1] * size):
             codes = [int(header[f"{name}_code"]) for name in ("sform", "qform")]
             notices.append(
                 f"{path}: sform (code {codes[0]}) and qform (code {codes[1]}) put voxels up to "

@@ -45,6 +45,10 @@ class _Weighting:
     directions: list[list[float] | None] | None
 
 
+_Weighted = tuple[list[float], list[list[float] | None] | None]
+"""b-value and direction of each image."""
+
+
 def import_nifti(
     record: Record,
     path: Any,
@@ -104,7 +108,7 @@ def _take_back(made: Iterable[Any], there: set[Any]) -> None:
             top = top.parent
         tops[top] = None
     for top in tops:
-        top.remove()
+        top.restore()
 
 
 # -- one file ------------------------------------------------------------------------------------
@@ -146,8 +150,7 @@ def _import_one(
         if file.path in str(error):
             raise
         raise type(error)(f"{file.path}: {error}") from error
-    if weighting is not None and not _is_said(weighting, header):
-        _weight(series, weighting, turn.shape(file.shape)[2])
+    _weight(series, weighting, header, (file.volumes, turn.shape(file.shape)[2]))
 
 
 def _labelled(file: NiftiFile, turn: Turn, *, counts_time: bool) -> xr.DataArray:
@@ -237,40 +240,67 @@ def _weighting(file: NiftiFile, bval: Any, bvec: Any) -> _Weighting | None:
     )
 
 
-def _is_said(weighting: _Weighting, header: Header | None) -> bool:
-    """Return whether the frames of a header say the same, with more digits."""
-    if header is None:
-        return False
-    b_values = header.column("b_value")
-    if b_values.dtype == object:  # some have none
-        return False
-    apart = np.abs(b_values - np.array(weighting.b_values)[:, None])
-    if float(apart.max()) > _SAME_B_VALUE:
-        return False
-    if weighting.directions is None:
-        return True
-    own = header.column("gradient_direction")
-    for of_volume, direction in zip(own.tolist(), weighting.directions, strict=True):
-        for one in of_volume:
-            if (one is None) != (direction is None):
-                return False
-            if one is not None and not np.allclose(one, direction, atol=_SAME_DIRECTION):  # type: ignore[arg-type]
-                return False
-    return True
+def _weight(
+    series: Series, weighting: _Weighting | None, header: Header | None, shape: tuple[int, int]
+) -> None:
+    """Set the diffusion weighting of images where they do not say it (PS3.3 C.8.13.5.9).
 
-
-def _weight(series: Series, weighting: _Weighting, slices: int) -> None:
-    """Set the diffusion weighting of images, which stand volume by volume (PS3.3 C.8.13.5.9)."""
-
-    def each(values: list[Any]) -> list[Any]:
-        return [value for value in values for _ in range(slices)]
-
-    series.set_values("DiffusionBValue", each(weighting.b_values))
-    if weighting.directions is None:
+    What the template says has more digits than the files beside an image. Some of it gets lost on
+    the way: scanners tell it in places that derived images do not have.
+    """
+    wanted = _of_header(header)
+    if weighting is not None:
+        given = _of_volumes(weighting, shape[1])
+        if wanted is None or not _are_same(wanted, given):
+            wanted = given
+    if wanted is None:
         return
-    series.set_values("DiffusionGradientOrientation", each(weighting.directions))
+    said = _of_header(series.array()[1])
+    if said is not None and _are_same(said, wanted):
+        return
+    b_values, directions = wanted
+    series.set_values("DiffusionBValue", b_values)
+    if directions is None:
+        return
+    series.set_values("DiffusionGradientOrientation", directions)
     kinds = [
         "NONE" if b == 0 else None if direction is None else "DIRECTIONAL"
-        for b, direction in zip(weighting.b_values, weighting.directions, strict=True)
+        for b, direction in zip(b_values, directions, strict=True)
     ]
-    series.set_values("DiffusionDirectionality", each(kinds))
+    series.set_values("DiffusionDirectionality", kinds)
+
+
+def _of_volumes(weighting: _Weighting, slices: int) -> _Weighted:
+    """Return the weighting of images, which stand volume by volume."""
+    b_values = [b for b in weighting.b_values for _ in range(slices)]
+    if weighting.directions is None:
+        return b_values, None
+    return b_values, [one for one in weighting.directions for _ in range(slices)]
+
+
+def _of_header(header: Header | None) -> _Weighted | None:
+    """Return the weighting that a header tells of each image, None where there is none."""
+    if header is None:
+        return None
+    b_values = header.column("b_value").ravel().tolist()
+    if any(b is None for b in b_values) or not any(b_values):
+        return None
+    directions = header.column("gradient_direction").ravel().tolist()
+    return b_values, directions if any(one is not None for one in directions) else None
+
+
+def _are_same(first: _Weighted, second: _Weighted) -> bool:
+    """Return whether two weightings are one, but for rounding. What one lacks does not count."""
+    if max(abs(a - b) for a, b in zip(first[0], second[0], strict=True)) > _SAME_B_VALUE:
+        return False
+    if second[1] is None:
+        return True
+    if first[1] is None:
+        return not any(one is not None for one in second[1])
+    for a, b in zip(first[1], second[1], strict=True):
+        if a is None or b is None:
+            if a is not b:
+                return False
+        elif not np.allclose(a, b, rtol=0, atol=_SAME_DIRECTION):
+            return False
+    return True
