@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-__all__ = ["dcmdump_ok", "errors_of", "gdcm_pixels", "new_errors", "sitk_pixels"]
+__all__ = [
+    "dcmdump_ok", "errors_of", "gdcm_pixels", "highdicom_values", "new_errors", "sitk_pixels",
+]  # fmt: skip
 
 AnyPath: TypeAlias = "str | PathLike[str]"
 
@@ -101,3 +103,9 @@ def sitk_pixels(path: AnyPath) -> np.ndarray[Any, Any]:
     sitk = pytest.importorskip("SimpleITK")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+
+
+def highdicom_values(path: AnyPath) -> np.ndarray[Any, Any]:
+    """Return the values of a Parametric Map as highdicom reads them, (frames, rows, columns)."""
+    highdicom = pytest.importorskip("highdicom")
+    return np.asarray(highdicom.imread(path).get_stored_frames())

@@ -20,7 +20,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 from dbdicom_xr.emit.obsolete import is_obsolete, is_of_a_mosaic
 from dbdicom_xr.errors import DbdicomError
 from dbdicom_xr.index.columns import Key
-from tests.emit.judges import dcmdump_ok, errors_of, gdcm_pixels, sitk_pixels
+from tests.emit.judges import dcmdump_ok, errors_of, gdcm_pixels, highdicom_values, sitk_pixels
 
 __all__ = ["WAYS", "Judgement", "Way", "judge_series", "judged", "plane_of", "real_values"]
 
@@ -62,6 +62,7 @@ WAYS: Final = {
         Way("unchanged", lambda array: array),
         Way("mean", _mean, stays=False),
         Way("multiframe", lambda array: array, {"multiframe": True}),
+        Way("map", lambda array: array.astype("float32"), {"dtype": "float32"}),
         Way("RLE", lambda array: array, {"transfer_syntax": "RLE"}),
         Way("JPEG-LS", lambda array: array, {"transfer_syntax": "JPEG-LS"}),
         Way("crop", lambda array: array.isel(x=slice(2, None), y=slice(1, -1)), stays=False),
@@ -144,7 +145,8 @@ def judge_series(series: Any, way: Way, *, most: int = 3) -> Judgement | None:
     if array.size > _MOST:
         array = array.isel({array.dims[0]: slice(0, max(1, array.shape[0] * _MOST // array.size))})
     changed = way.change(array)
-    if changed is None or ("channel" in array.dims and way.options.get("multiframe")):
+    several_frames = way.options.get("multiframe") or way.options.get("dtype")
+    if changed is None or ("channel" in array.dims and several_frames):
         return None
     new = series.new_sibling()
     try:
@@ -222,11 +224,13 @@ def _judge_file(
     used, numbers = _referenced(new, sources, result)
     _judge_errors(path, used, sources, result)
     _vote(result, "dcmdump", dcmdump_ok(path))
-    stored = np.asarray(new.pixel_array)
-    _vote(result, "GDCM", _equal(gdcm_pixels(path), stored))
     real = _frames_of(new)
-    if _has_one_scale(new):  # it reads all frames with the scale of the first
-        _vote(result, "SimpleITK", _equal(sitk_pixels(path), real))
+    if way.options.get("dtype"):
+        _vote(result, "highdicom", _equal(highdicom_values(path), real))
+    else:
+        _vote(result, "GDCM", _equal(gdcm_pixels(path), new.pixel_array))
+        if _has_one_scale(new):  # it reads all frames with the scale of the first
+            _vote(result, "SimpleITK", _equal(sitk_pixels(path), real))
     if not way.stays or not used:
         return
     for frame, (source, number) in enumerate(zip(used, numbers, strict=True)):
@@ -347,6 +351,8 @@ def _frames_of(dataset: Dataset) -> np.ndarray[Any, Any]:
     frames = int(dataset.get("NumberOfFrames", 1))
     values = values.reshape(frames, *values.shape[-3:]) if dataset.SamplesPerPixel == 3 else (
         values.reshape(frames, *values.shape[-2:]))  # fmt: skip
+    if "FloatPixelData" in dataset:
+        return values
     if frames == 1 and "SharedFunctionalGroupsSequence" not in dataset:
         return np.asarray(apply_modality_lut(values, dataset))
     result = []
@@ -450,7 +456,7 @@ def _judge_header(
         return
     other_class = new.SOPClassUID != old.get("SOPClassUID")
     for element in old:
-        name, creator = element.keyword, (element.private_creator or "").strip()
+        name, creator = element.keyword, str(element.private_creator or "").strip()
         key = Key(element.tag & 0xFFFF00FF if creator else int(element.tag), creator)
         if (
             name in MAY_DIFFER
