@@ -108,4 +108,6 @@ def sitk_pixels(path: AnyPath) -> np.ndarray[Any, Any]:
 def highdicom_values(path: AnyPath) -> np.ndarray[Any, Any]:
     """Return the values of a Parametric Map as highdicom reads them, (frames, rows, columns)."""
     highdicom = pytest.importorskip("highdicom")
-    return np.asarray(highdicom.imread(path).get_stored_frames())
+    return np.asarray(
+        highdicom.imread(path).get_frames(apply_real_world_transform=False, dtype="float64")
+    )

@@ -57,11 +57,12 @@ def made(
     series = db.series(
         np.zeros(SHAPE, "u1"), kind, PatientName="Made^Of", PatientID="0", affine=AFFINE
     )
-    with series.database as database:
+    try:
         array = xr.DataArray(values, dims=dims)
         series.set_array(array, "template", affine=AFFINE, **options)
         yield series, files_of(series)
-        database.close(save=False)
+    finally:
+        series.database.close(save=False)
 
 
 def files_of(series: Any) -> list[Path]:
@@ -160,16 +161,20 @@ def test_parametric_map(dtype: str) -> None:
         assert errors_of(path) == set()
         assert dcmdump_ok(path)
         image, read = highdicom.imread(path), dcmread(path)
-        frames = image.get_stored_frames()
+        frames = image.get_frames(apply_real_world_transform=False, dtype=dtype)
         assert frames.dtype == np.dtype(dtype)
-        np.testing.assert_array_equal(frames.swapaxes(1, 2), values)
-        # Its indices are (slice, row, column), and the first slice may be either end.
+        # Its indices are (slice, row, column); the frames may come from either end.
         axes = image.get_volume_geometry().affine[:3, [2, 1, 0]]
         np.testing.assert_allclose(np.abs(axes), np.abs(AFFINE[:3, :3]), atol=1e-6)
-        places = [plane_of(read, frame) for frame in range(len(values))]
-        for number, place in enumerate(places):
-            assert place is not None
-            np.testing.assert_allclose(place[:3], (AFFINE @ [0, 0, number, 1])[:3], atol=1e-6)
+        slices = []
+        for number, frame in enumerate(frames):
+            plane = plane_of(read, number)
+            assert plane is not None
+            x, y, n, _ = np.linalg.solve(AFFINE, [*plane[:3], 1.0])
+            np.testing.assert_allclose([x, y, n - round(n)], 0, atol=1e-6)
+            np.testing.assert_array_equal(frame.T, values[round(n)])
+            slices.append(round(n))
+        assert sorted(slices) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("kind", ["mri", "ct", "pet"])
