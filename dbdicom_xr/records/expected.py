@@ -80,10 +80,10 @@ def adopt_finished(root: str, finished: str | None = None) -> None:
         try:
             _adopt(folder, write)
         except DbdicomError as error:
-            if mine:
-                raise
             said_already = math.isfinite(write.refused)
             write.refused = time.monotonic()
+            if mine:
+                raise
             if not said_already:
                 warnings.warn(
                     f"An array that was written to {root} is not in it: "

@@ -64,6 +64,10 @@ def one_of(database: Any) -> Any:
     return database.series(SeriesDescription="one")[0]
 
 
+def called_two(database: Any) -> Any:
+    return database.series(SeriesDescription="two")[0]
+
+
 def shown(series: Any) -> Constants:
     """The number of each image, in order; each must be the same in all of its pixels."""
     found = []
@@ -785,3 +789,29 @@ def test_finished_by_others_after_the_process_ended(root: Path) -> None:
     database.restore()
     database.close()
     assert state_of(root)["shown"]["one"] == [1, 2, 3]
+
+
+def test_computed_while_another_process_changes_the_database(root: Path) -> None:
+    import dask.array as da
+
+    with dask.config.set(scheduler="synchronous"):
+        database = db.database(root)
+        blocks = da.from_array(constants([21, 22]), chunks=(1, *SHAPE))
+        written = called_two(database).set_array(blocks, "template", compute=False)
+        with another(root) as process:
+            with pytest.raises(Locked) as refused:
+                written.compute()
+            assert "come in when that has ended" in str(refused.value.__notes__)
+            assert shown(called_two(database)) == [9]
+            with pytest.raises(Locked):
+                written.compute()  # again, which does no harm
+            go_on(process, 3)
+            process.wait(30)
+        until = time.monotonic() + 10
+        while shown(called_two(database)) == [9]:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert shown(called_two(database)) == [21, 22]
+        assert not list((root / ".dbdicom_xr").glob("writing/*"))
+        database.close(save=False)
+    assert state_of(root)["shown"] == {"one": [1, 2, 3], "two": [9]}
