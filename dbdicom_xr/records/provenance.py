@@ -381,6 +381,9 @@ def matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
 def series_of_attributes(array: xr.DataArray) -> Table:
     """Return the series that an array was read from, as its attributes name it.
 
+    Its coordinate must say the same: where arrays are put together, xarray keeps the attributes
+    of the first one, but not a coordinate that differs.
+
     Raises
     ------
     NotInDatabase
@@ -392,6 +395,13 @@ def series_of_attributes(array: xr.DataArray) -> Table:
             "This array tells neither its frames nor its series: the coordinate SOPInstanceUID and "
             "the attribute SeriesInstanceUID are missing. Arithmetic between series removes them, "
             "and so does keep_attrs=False. Give the header that fits: header=..."
+        )
+    said = array.coords.get("SeriesInstanceUID")
+    if said is None or bool((said != series).any()):
+        raise NotInDatabase(
+            "This array was put together from several series, or its coordinate SeriesInstanceUID "
+            "was dropped, so that nothing tells what it was made from. Give the header that fits: "
+            "header=..."
         )
     database = database_of(array)
     tree = database._tree()

@@ -47,8 +47,8 @@ __all__ = [
     "frame_reader",
     "image_rows",
     "instance_array",
-    "reference_attrs",
     "series_array",
+    "with_reference",
 ]
 
 Coords = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
@@ -84,7 +84,7 @@ def series_array(
     for name in grid.coords:
         array[name].attrs.update(_about(name, chosen, table))
     array.name = array_name(series)
-    array.attrs.update(reference_attrs(series))
+    array = with_reference(array, series)
     left_out = len(table) - len(rows)
     if left_out:
         objects = "object has" if left_out == 1 else "objects have"
@@ -165,8 +165,7 @@ def instance_array(instance: Instance, *, rescale: bool | str, chunks: Any) -> x
     reader = frame_reader(table, pixels, places, cells, np.nan, False)
     array = data_array(reader, dims, coords, pixels, chunks, False)
     array.name = array_name(instance.series())
-    array.attrs.update(reference_attrs(instance.series()))
-    return array
+    return with_reference(array, instance.series())
 
 
 def describer(table: Table) -> Any:
@@ -447,8 +446,14 @@ def array_name(series: Series) -> str | None:
     return str(descriptions[0]) if len(descriptions) == 1 else None
 
 
-def reference_attrs(series: Series) -> dict[str, str]:
-    """Return what lets an array find its series again."""
+def with_reference(array: xr.DataArray, series: Series) -> xr.DataArray:
+    """Return an array with what lets it find its series again."""
+    array.attrs.update(_reference_attrs(series))
+    # Attributes are those of the first array where several are put together; coordinates are not.
+    return array.assign_coords(SeriesInstanceUID=series._node.uid)
+
+
+def _reference_attrs(series: Series) -> dict[str, str]:
     node = series._node
     return {
         "SeriesInstanceUID": node.uid,

@@ -35,7 +35,7 @@ from dbdicom_xr.records.series_array import (
     frame_ranks,
     frame_reader,
     image_rows,
-    reference_attrs,
+    with_reference,
 )
 from dbdicom_xr.records.slices import planes_of
 from dbdicom_xr.records.sorting import best_grids, sort_key
@@ -209,8 +209,7 @@ def _array(
     array = data_array(reader, dims, coords, pixels, chunks, True)
     array[_LOCATION].attrs.update(attrs(_LOCATION))
     array.name = array_name(series)
-    array.attrs.update(reference_attrs(series))
-    return array
+    return with_reference(array, series)
 
 
 def _labels(table: Table, rows: npt.NDArray[np.intp], planes: Planes) -> Floats:
