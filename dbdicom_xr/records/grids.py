@@ -159,6 +159,9 @@ def _target_of_array(array: xr.DataArray) -> TargetGrid:
     if not tables:  # between the images of a series
         table = series_of_attributes(array)
         tables = [(table, np.arange(len(table)))]
+    if place.slice_dim is None:
+        table, rows = tables[0]
+        labels = _locations(table, rows[:1])
     found = [frames_say(table, rows) for table, rows in tables]
     return TargetGrid(
         grid,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from dbdicom_xr.geometry.planes import Floats
 from dbdicom_xr.geometry.resample import Grid, Method, Resampled, VoxelMap
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.common import Common
-from dbdicom_xr.records.current import levels_to_user
+from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.grids import (
     Part,
     TargetGrid,
@@ -50,6 +51,16 @@ _PARALLEL: Final = 1e-3  # of the cosine
 _BLOCK: Final = 1 << 20  # voxels
 _LONGEST: Final = 64  # characters of a description, LO (PS3.5 6.2)
 _LABELS: Final = 1e-4  # mm, to which labels are rounded
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """An array on a grid of the target, and what its images say."""
+
+    target: TargetGrid
+    array: xr.DataArray
+    header: Header
+    said: dict[str, Any]
 
 
 def map_to(
@@ -88,39 +99,51 @@ def _mapped(
     stack: int | None,
     attributes: Mapping[str, Any],
 ) -> Series:
-    targets = target_grids(target)
-    parts = parts_of(series)
-    pairs = [(one, part) for one in targets for part in _chosen(series, parts, one.grid, stack)]
-    voxels = [VoxelMap(part.grid, one.grid) for one, part in pairs]
-    met = [each.slices_met() for each in voxels]
-    _warn_of_places(series, target, targets, parts, any(bool(np.diff(m).any()) for m in met))
+    planned = _planned(series, target, method, threshold, stack)
     named = {"SeriesDescription": _description(series, target), **attributes}
     new: Series = series.new_sibling(**named)
-    frame_of_reference = new_uid()  # where the target has none
     try:
-        for number, ((one, part), each, slices) in enumerate(zip(pairs, voxels, met, strict=True)):
-            volumes = _volumes(series, part)
-            array = _array(Resampled(volumes, each, method, threshold))
-            header, times = _header(series, part, slices)
-            known = one.frame_of_reference
-            said: dict[str, Any] = {
-                "FrameOfReferenceUID": known[0] if len(known) == 1 else frame_of_reference,
-                "PositionReferenceIndicator": one.position_reference,
-            }
-            if one.thickness is not None:
-                said["SliceThickness"] = one.thickness
+        for number, plan in enumerate(planned):
             new.set_array(
-                array.assign_coords(times),
-                header,
+                plan.array,
+                plan.header,
                 mode="a" if number else "w",
-                affine=one.grid.affine,
-                **said,
+                affine=plan.target.grid.affine,
+                **plan.said,
             )
-        _label(new, pairs)
+        _label(new, planned)
     except BaseException:
         new.remove()
         raise
     return new
+
+
+@of_one_state
+def _planned(
+    series: Series, target: Any, method: Method, threshold: float, stack: int | None
+) -> list[_Plan]:
+    """Return the arrays of a series on the grids of a target. Nothing is read of their pixels."""
+    targets = target_grids(target)
+    parts = parts_of(series)
+    pairs = [(one, part) for one in targets for part in _chosen(series, parts, one.grid, stack)]
+    frame_of_reference = new_uid()  # where the target has none
+    planned, is_met = [], False
+    for one, part in pairs:
+        voxels = VoxelMap(part.grid, one.grid)
+        met = voxels.slices_met()
+        is_met |= bool(np.diff(met).any())
+        header, times = _header(series, part, met)
+        array = _array(Resampled(_volumes(series, part), voxels, method, threshold))
+        known = one.frame_of_reference
+        said: dict[str, Any] = {
+            "FrameOfReferenceUID": known[0] if len(known) == 1 else frame_of_reference,
+            "PositionReferenceIndicator": one.position_reference,
+        }
+        if one.thickness is not None:
+            said["SliceThickness"] = one.thickness
+        planned.append(_Plan(one, array.assign_coords(times), header, said))
+    _warn_of_places(series, targets, parts, is_met)
+    return planned
 
 
 # -- the volumes that are mapped -----------------------------------------------------------------
@@ -215,18 +238,18 @@ def _of_one_day(part: Part) -> bool:
     return len(distinct(part.table, part.rows.ravel(), "AcquisitionDate")) < 2
 
 
-def _label(new: Series, pairs: Sequence[tuple[TargetGrid, Part]]) -> None:
+def _label(new: Series, planned: Sequence[_Plan]) -> None:
     """Give the images the SliceLocation of the target, which may count from anywhere."""
-    if all(one.locations is None for one, _ in pairs):
+    if all(plan.target.locations is None for plan in planned):
         return
     table = new._own_table
     rows = np.arange(len(table))
     own = np.array(objects_of(table, rows, _LOCATION), np.float64)
-    labels = [
-        np.full(one.grid.shape[2], np.nan) if one.locations is None else one.locations
-        for one, _ in pairs
-    ]
-    along = [np.tile(each, len(part.rows)) for each, (_, part) in zip(labels, pairs, strict=True)]
+    along = []
+    for plan in planned:
+        volumes, slices = plan.array.shape[:2]
+        labels = plan.target.locations
+        along.append(np.tile(np.full(slices, np.nan) if labels is None else labels, volumes))
     wanted = np.empty(len(rows))
     wanted[np.argsort(ranks_of(table, rows))] = np.concatenate(along)
     wanted = np.where(np.abs(wanted - own) > _LABELS, wanted, own)
@@ -245,7 +268,7 @@ def _description(series: Series, target: Any) -> str:
 
 
 def _warn_of_places(
-    series: Series, target: Any, targets: list[TargetGrid], parts: list[Part], is_met: bool
+    series: Series, targets: list[TargetGrid], parts: list[Part], is_met: bool
 ) -> None:
     """Tell that places may not compare, or that nothing of the series lies in the target."""
     own = sorted({uid for part in parts for uid in frames_say(part.table, part.rows.ravel())[0]})
@@ -266,4 +289,4 @@ def _warn_of_places(
 
 
 def _warn(text: str, kind: type[DicomWarning]) -> None:
-    warnings.warn(text, kind, stacklevel=levels_to_user() - 1)
+    warnings.warn(text, kind, stacklevel=levels_to_user())
