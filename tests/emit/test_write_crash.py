@@ -329,7 +329,7 @@ def test_killed_before_each_call_that_writes(fast: Path, name: str) -> None:
             assert end == "after"
             break
     print(name, dict(ends))
-    assert ends["before"] > 3
+    assert ends["before"] > 1
     assert ends["after"] > 1, "the end of the process itself is after the commit"
 
 
