@@ -153,6 +153,9 @@ def judge_series(series: Any, way: Way, *, most: int = 3) -> Judgement | None:
         changed.dicom.write(new, **way.options)
     except DbdicomError as error:
         return Judgement(way.name, Path(series.files()[0]), refused=str(error))
+    except Exception as error:  # of a library below: not a refusal, but for the table to show
+        text = f"broke down: {type(error).__name__}: {error}"
+        return Judgement(way.name, Path(series.files()[0]), refused=text)
     return judged(series, new, way, most=most)
 
 
