@@ -379,6 +379,12 @@ def _by_sidecar(groups: Sequence[_Group], file: NiftiFile) -> list[_Group]:
     content = read_sidecar(file.beside(".json")) if len(groups) > 1 else {}
     for name in _TELLING:
         if name in content:
-            same = [group for group in left if group.said.get(name) == content[name]]
-            left = same or left
+            left = [g for g in left if _is_told(g.said.get(name), content[name])] or left
     return left
+
+
+def _is_told(own: Any, told: Any) -> bool:
+    """Return whether a side-car tells a value; dcm2niix adds words to an ImageType."""
+    if isinstance(own, list) and isinstance(told, list):
+        return all(part in told for part in own)
+    return bool(own == told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 import os
 import warnings
 from pathlib import Path
@@ -165,6 +166,10 @@ def test_echoes_and_phases_are_told_by_their_names_and_side_cars(tmp_path: Path)
                     beside = file.replace(".nii.gz", ending)
                     os.replace(beside, tmp_path / f"{name}{ending}")
                 file = str(tmp_path / f"{name}.nii.gz")
+                beside = Path(file.replace(".nii.gz", ".json"))
+                said = json.loads(beside.read_text())
+                said["ImageType"].append("MAGNITUDE" if number < 2 else "PHASE")  # as dcm2niix
+                beside.write_text(json.dumps(said))
             new = series.import_nifti(file, template=series)
             assert new.EchoTime == [[2.3, 4.6, 2.3, 4.6][number]]
             assert new.image_type == [["MAGNITUDE", "MAGNITUDE", "PHASE", "PHASE"][number]]
