@@ -169,8 +169,9 @@ class SavePlan:
     def _folder(self, key: SeriesKey) -> str:
         """Return where new files of a series go: to its others, or a new folder."""
         base = self.view.base_table(key)
-        if base is not None and len(base.places):
-            path = base.file(0).path
+        for row in range(0 if base is None else len(base.places)):
+            assert base is not None
+            path = base.file(row).path
             if not path.startswith(STAGED_FOLDER):
                 return path.rpartition("/")[0]
         node = self.database._tree().at("series", key)

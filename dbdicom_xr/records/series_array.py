@@ -450,7 +450,8 @@ def with_reference(array: xr.DataArray, series: Series) -> xr.DataArray:
     """Return an array with what lets it find its series again."""
     array.attrs.update(_reference_attrs(series))
     # Attributes are those of the first array where several are put together; coordinates are not.
-    return array.assign_coords(SeriesInstanceUID=series._node.uid)
+    # As objects: zarr has no settled form for texts of a fixed length.
+    return array.assign_coords(SeriesInstanceUID=((), np.array(series._node.uid, object)))
 
 
 def _reference_attrs(series: Series) -> dict[str, str]:

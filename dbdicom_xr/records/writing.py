@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -88,12 +89,14 @@ def write_array(
     options = _options(mode, dtype, scale, multiframe, transfer_syntax)
     labelled = _labelled(array, header, pixels_first, kind)
     require_numbers(labelled.dtype)
-    sources = _sources(series, labelled, header, options)
+    if not labelled.size:
+        raise InvalidValue(f"There is nothing to write in an array of shape {labelled.shape}.")
+    sources = _sources(series, labelled, header)
+    if sources is None and header is None and kind is None:
+        _warn_of_neutral_header(series, array, options)
     depth = labelled.ndim - (3 if "channel" in labelled.dims else 2)
     shape, names = labelled.shape[:depth], [str(dim) for dim in labelled.dims[:depth]]
     cells = int(np.prod(shape, dtype=np.int64))
-    if not labelled.size:
-        raise InvalidValue(f"There is nothing to write in an array of shape {labelled.shape}.")
     wanted = _kind(series, sources, "channel" in labelled.dims, kind)
     _check_form(options, wanted)
     elements, kept = new_elements(
@@ -234,26 +237,29 @@ def _dims(array: Any, header: Any, pixels_first: bool, kind: str | None) -> list
 # -- what the images say --------------------------------------------------------------------------
 
 
-def _sources(series: Series, array: xr.DataArray, header: Any, options: _Options) -> Sources | None:
+def _sources(series: Series, array: xr.DataArray, header: Any) -> Sources | None:
     """Return the frames that an array was made from, None where it gets a neutral header."""
-    import warnings
-
     if isinstance(header, str):
         if header != "template":
             raise InvalidValue(f"header is {header!r}; a text can only be 'template'.")
         return None
-    if header is None and not _carries(array):
-        node = series._node
-        if options.mode == "w" and node.row is not None and node.row.instances:
-            warnings.warn(
-                f"The array does not tell what it was made from, so that its images in {series!r} "
-                "get a neutral header, of no scanner and no place. header=... gives them one; "
-                "header='template' silences this.",
-                DicomWarning,
-                stacklevel=levels_to_user(),
-            )
-        return None
-    return sources_of(array, header)
+    return None if header is None and not _carries(array) else sources_of(array, header)
+
+
+def _warn_of_neutral_header(series: Series, array: Any, options: _Options) -> None:
+    """Tell that images lose what is known of them, where that may not be meant."""
+    import xarray as xr
+
+    row = series._node.row
+    replaces = options.mode == "w" and row is not None and row.instances
+    if replaces or isinstance(array, xr.DataArray):
+        warnings.warn(
+            f"The array does not tell what it was made from, so that its images in {series!r} get "
+            "a neutral header, of no scanner and no place. header=... gives them one; "
+            "header='template' silences this.",
+            DicomWarning,
+            stacklevel=levels_to_user(),
+        )
 
 
 def _carries(array: xr.DataArray) -> bool:
@@ -357,7 +363,7 @@ def _carried_out(
     try:
         store_plan(folder, plan)
         data = array.data.astype(options.dtype) if options.dtype else array.data
-        writing = _graph(data, plan, folder, options, _Result(series))
+        writing = _graph(data, plan, folder, options, _Result(series), compute=compute)
         if not compute:
             expect(series, folder)
             let_go(database)
@@ -382,7 +388,9 @@ class _Result:
         return repr(self.series)
 
 
-def _graph(data: Any, plan: WritePlan, folder: str, options: _Options, result: _Result) -> Any:
+def _graph(
+    data: Any, plan: WritePlan, folder: str, options: _Options, result: _Result, *, compute: bool
+) -> Any:
     """Return the write as a Delayed that gives the series."""
     from dask.delayed import delayed
 
@@ -398,7 +406,9 @@ def _graph(data: Any, plan: WritePlan, folder: str, options: _Options, result: _
         name=f"write-{os.path.basename(folder)}",
         **more,
     )
-    blocks = errors.to_delayed().ravel().tolist()
+    # Not optimised where it is computed later: writes that are computed together share what they
+    # read only as long as their graphs name it alike.
+    blocks = errors.to_delayed(optimize_graph=compute).ravel().tolist()
     return delayed(_finish, pure=False)(folder, blocks, result)
 
 

@@ -390,12 +390,6 @@ WRONG: dict[str, Any] = {
     "count": (lambda a, h: (a[0, 0], h.ravel().tolist()), "isel or sel"),
     "flat": (lambda a, h: (a, h.ravel().tolist()), "isel or sel"),
     "no names": (lambda a, h: (plain(dim_0=3), h), "dim_0 of the array has no name"),
-    # xarray drops the series there, as it does where several are put together.
-    "quantiles": (
-        lambda a: a.mean("n").compute().quantile(0.9, "FlipAngle"),
-        NotInDatabase,
-        "header=",
-    ),
     "only gaps": (lambda a, h: (plain(n=2), [None, None]), "only gaps"),
     "uneven": (lambda a, h: (a, [[h[0, 0, 0]], []]), "is no header"),
     "number": (lambda a, h: (a, 3), "3 is no header"),
