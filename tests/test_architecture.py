@@ -20,10 +20,14 @@ MAY_IMPORT = {
     "geometry": {"pixels", "index"},
     "formats": {"arrays", "geometry", "pixels", "index"},
     "emit": {"arrays", "geometry", "pixels", "staging", "index"},
-    "records": {"formats", "emit", "arrays", "geometry", "pixels", "staging", "index", "interact"},
-    "xarray_plugin": {
-        "records", "formats", "emit", "arrays", "geometry", "pixels", "staging", "index",
+    "deidentify": {"staging", "index"},
+    "records": {
+        "deidentify", "formats", "emit", "arrays", "geometry", "pixels", "staging", "index",
         "interact",
+    },
+    "xarray_plugin": {
+        "records", "deidentify", "formats", "emit", "arrays", "geometry", "pixels", "staging",
+        "index", "interact",
     },
     "wrappers": {"records"},
 }  # fmt: skip
