@@ -28,7 +28,8 @@ class _Write:
     """A write that is not in the database yet."""
 
     series: Series
-    refused: float = -math.inf  # when its images could not come in, last
+    refused: float = -math.inf  # when the database was looked at, and they could not come in
+    told: bool = False  # to the user
 
 
 _expected: dict[str, dict[str, _Write]] = {}  # by folder of the database, then of the write
@@ -80,11 +81,11 @@ def adopt_finished(root: str, finished: str | None = None) -> None:
         try:
             _adopt(folder, write)
         except DbdicomError as error:
-            said_already = math.isfinite(write.refused)
-            write.refused = time.monotonic()
+            told, write.told = write.told, True
             if mine:
                 raise
-            if not said_already:
+            write.refused = time.monotonic()
+            if not told:
                 warnings.warn(
                     f"An array that was written to {root} is not in it: "
                     + " ".join([str(error), *getattr(error, "__notes__", [])]),
