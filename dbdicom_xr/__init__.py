@@ -16,6 +16,7 @@ from dbdicom_xr.pixels.guard import import_gdcm
 import_gdcm()  # before anything imports pydicom
 
 if TYPE_CHECKING:
+    from dbdicom_xr.formats.npy import load_npy
     from dbdicom_xr.interact import FrontEnd, ScriptedFrontEnd, TerminalFrontEnd, set_front_end
     from dbdicom_xr.records.attributes import register_attribute
     from dbdicom_xr.records.combine import copy_to, group, merge, move_to
@@ -42,6 +43,7 @@ __all__ = [
     "database",
     "full",
     "group",
+    "load_npy",
     "merge",
     "move_to",
     "ones",
@@ -68,6 +70,7 @@ _HOMES = {
     "database": "records.opening",
     "full": "records.from_nothing",
     "group": "records.combine",
+    "load_npy": "formats.npy",
     "merge": "records.combine",
     "move_to": "records.combine",
     "ones": "records.from_nothing",

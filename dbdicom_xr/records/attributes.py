@@ -23,6 +23,7 @@ from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from dbdicom_xr.errors import InvalidValue, UnknownKeyword
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.records.private_names import ANY_GROUP, private_group, private_names
 from dbdicom_xr.records.slices import with_slice_locations
 
 __all__ = [
@@ -54,7 +55,6 @@ _FROM_DATE_TIME = {
     "AcquisitionDate": ("FrameAcquisitionDateTime", slice(0, 8)),
     "AcquisitionTime": ("FrameAcquisitionDateTime", slice(8, None)),
 }
-_ANY_GROUP = 1  # odd, as private groups are, but never one of them (PS3.5 7.8)
 INSTANCE_NUMBER = Key(0x00200013)
 SLICE_LOCATION = Key(0x00201041)
 _WORKED_OUT = frozenset((*_FROM_DATE_TIME, "InstanceNumber", "SliceLocation"))
@@ -113,6 +113,15 @@ class Attribute:
         values = self.values(table)
         return None if values is None else values.of(row)
 
+    def occurring(self, table: Table, rows: npt.NDArray[np.intp] | None) -> list[Any]:
+        """Return the values that occur in frames, None left out."""
+        if self.custom is not None and self.custom.together is not None:
+            return self.custom.together(table, np.arange(len(table)) if rows is None else rows)
+        values = self.values(table)
+        if values is None:
+            return []
+        return (values if rows is None else values.take(rows)).occurring()
+
     def keys(self, table: Table) -> list[Key]:
         """Return the columns in which the attribute stands in this series."""
         if not self.is_private:
@@ -124,7 +133,7 @@ class Attribute:
                 for key in table.keys
                 if key.creator == self.creator
                 and key.tag & 0xFF == element & 0xFF
-                and (group == _ANY_GROUP or key.tag >> 16 == group)
+                and (group == ANY_GROUP or key.tag >> 16 == group)
             ]
             if len(found) > 1:
                 places = " and ".join(
@@ -249,7 +258,7 @@ def parse_name(name: Name) -> Attribute:
         if isinstance(first, str) and isinstance(second, (int, np.integer)):
             element, creator = int(second), first.strip()
             if element <= 0xFFFF:
-                element = _private_group(creator, element) << 16 | element & 0xFF
+                element = private_group(creator, element) << 16 | element & 0xFF
             return private_attribute(element, creator)
         if isinstance(first, (int, np.integer)) and isinstance(second, (int, np.integer)):
             return _by_tag(int(first) << 16 | int(second))
@@ -280,9 +289,10 @@ def _parse_text(name: str) -> Attribute:
     match = re.fullmatch(r"\(([0-9a-fA-F]{4}),xx([0-9a-fA-F]{2})\) (.+)", name)
     if match:
         return private_attribute(int(match[1], 16) << 16 | int(match[2], 16), match[3].strip())
-    private = _private_names().get(name.strip("[]"))
+    private = private_names().get(name.strip("[]"))
     if private is not None:
-        return private
+        creator, tag = private
+        return Attribute(name.strip("[]"), tag, creator)
     raise UnknownKeyword(f"{name!r} is not a DICOM keyword.{suggestion(name)}")
 
 
@@ -327,40 +337,11 @@ def _keywords() -> list[str]:
     return [entry[4] for entry in DicomDictionary.values() if entry[4]]
 
 
-def _private_group(creator: str, element: int) -> int:
-    """Return the group of a private element that is named without it.
-
-    ``SIEMENS MR HEADER`` keeps the b-value in (0019,xx0c) and the field of view, as text, in
-    (0051,xx0c): what a name means must not depend on which of the two a series has.
-    """
-    from pydicom._private_dict import private_dictionaries
-
-    ending = f"xx{element & 0xFF:02X}"
-    patterns = private_dictionaries.get(creator, {})
-    groups = [int(pattern[:4], 16) for pattern in patterns if pattern[4:].upper() == ending.upper()]
-    return min(groups, default=_ANY_GROUP)
-
-
-@lru_cache(maxsize=1)
-def _private_names() -> dict[str, Attribute]:
-    """Return the names of pydicom's private dictionary that mean one thing only."""
-    from pydicom._private_dict import private_dictionaries
-
-    found: dict[str, set[tuple[str, int]]] = {}
-    for creator, entries in private_dictionaries.items():
-        for pattern, entry in entries.items():
-            if re.fullmatch(r"[0-9A-Fa-f]{4}xx[0-9A-Fa-f]{2}", pattern):
-                tag = int(pattern[:4], 16) << 16 | 0x1000 | int(pattern[6:], 16)
-                found.setdefault(entry[2], set()).add((creator, tag))
-    return {
-        name: Attribute(name, tag, creator)
-        for name, places in found.items()
-        if len(places) == 1
-        for creator, tag in places
-    }
-
-
 # -- custom attributes -----------------------------------------------------------------------
+
+
+Written = tuple["dict[Attribute, list[Any]]", "list[Any] | None"]
+"""What to set, a value per frame, and what will be read then; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -371,6 +352,8 @@ class Custom:
     depends: tuple[Attribute, ...] | None  # None: `read` takes the table
     read: Callable[..., Any]
     description: str
+    write: Callable[[Table, npt.NDArray[np.intp], list[Any]], Written] | None = None
+    together: Callable[[Table, npt.NDArray[np.intp]], list[Any]] | None = None  # of several frames
 
     def values(self, table: Table) -> Values | None:
         """Return the attribute frame by frame, worked out once for each table."""
@@ -422,7 +405,12 @@ def _taken() -> frozenset[str]:
 
 
 def register_attribute(
-    name: str, read: Callable[..., Any], depends: Sequence[Name], *, description: str = ""
+    name: str,
+    get: Callable[..., Any],
+    depends: Sequence[Name] | Callable[[Any, Any], Any] | None = None,
+    set: Callable[[Any, Any], Any] | None = None,
+    *,
+    description: str = "",
 ) -> None:
     """Add a custom attribute, which then works like a keyword everywhere.
 
@@ -430,11 +418,14 @@ def register_attribute(
     ----------
     name : str
         A lower-case identifier.
-    read : callable
-        Takes the values of ``depends``, None for those that a frame lacks, and returns the value
-        of the attribute, or None. It is called once for each combination that occurs.
-    depends : sequence of names
+    get : callable
+        With `depends`: takes their values, None for those that a frame lacks, and returns the
+        value of the attribute, or None. It is called once for each combination that occurs.
+        Without: takes a frame, whose attributes it may read: ``get(frame)``.
+    depends : sequence of names, optional
         The attributes that it is worked out from.
+    set : callable, optional
+        ``set(frame, value)`` sets attributes of the frame. Without it the attribute is read only.
     description : str, optional
 
     Raises
@@ -446,25 +437,39 @@ def register_attribute(
 
     Examples
     --------
-    >>> register_attribute("field_in_mhz", lambda f: f and f / 1e6, ["ImagingFrequency"])
+    >>> register_attribute("readout", lambda b: b and 1000 / b, ["PixelBandwidth"])
+    >>> def set_seconds(frame, value):
+    ...     frame.EchoTime = 1000 * value
+    >>> register_attribute("echo_seconds", lambda f: f.EchoTime / 1000, set=set_seconds)
     """
+    from dbdicom_xr.records.custom_written import per_frame, writer
+
+    if callable(depends):  # register_attribute(name, get, set)
+        depends, set = None, depends
     if not name.isidentifier() or name != name.lower() or name.startswith("_") or iskeyword(name):
         raise InvalidValue(
             f"{name!r} cannot be a custom attribute: use a lower-case name, such as 'echo_index'."
         )
     if name in _taken():
         raise InvalidValue(f"{name!r} cannot be a custom attribute: records use it for themselves.")
-    add_custom(name, read, depends, description)
+    read = per_frame(name, get) if depends is None else get
+    add_custom(name, read, depends, description, write=None if set is None else writer(name, set))
 
 
 def add_custom(
-    name: str, read: Callable[..., Any], depends: Sequence[Name] | None, description: str
+    name: str,
+    read: Callable[..., Any],
+    depends: Sequence[Name] | None,
+    description: str,
+    *,
+    write: Callable[[Table, npt.NDArray[np.intp], list[Any]], Written] | None = None,
+    together: Callable[[Table, npt.NDArray[np.intp]], list[Any]] | None = None,
 ) -> None:
     """Add a custom attribute whose name is known to be good.
 
     Without `depends`, `read` takes the table of a series and returns the values of all frames.
     """
     parsed = None if depends is None else tuple(parse_name(other) for other in depends)
-    _customs[name] = Custom(name, parsed, read, description)
+    _customs[name] = Custom(name, parsed, read, description, write, together)
     _parse_text.cache_clear()
     _close_keywords.cache_clear()

@@ -37,6 +37,7 @@ __all__ = [
     "encoder_of",
     "set_attribute",
     "set_frames",
+    "set_same",
     "set_values",
     "with_character_sets",
     "writable",
@@ -67,7 +68,7 @@ _NEVER: Final = {
 
 def writable(attribute: Attribute) -> None:
     """Raise an error for attributes that cannot be set."""
-    if attribute.custom is not None:
+    if attribute.custom is not None and attribute.custom.write is None:
         depends = ", ".join(str(name) for name in (attribute.custom.depends or ())[:4])
         raise InvalidValue(
             f"{attribute} cannot be set: it is worked out from others"
@@ -156,6 +157,18 @@ def encoded_one(attribute: Attribute, value: Any) -> tuple[Key, Encoded | None]:
 def set_attribute(record: Record, attribute: Attribute, value: Any) -> None:
     """Set one value at and below a record."""
     writable(attribute)
+    if attribute.custom is not None:
+        from dbdicom_xr.records.custom_written import write_custom
+
+        tables = record._tables()
+        count = sum(len(table) if rows is None else len(rows) for table, rows in tables)
+        if not count:
+            raise InvalidValue(
+                f"{attribute} cannot be set, since there are no images in {record!r} yet. Set it "
+                "when they are there."
+            )
+        write_custom(record.database, tables, attribute, [value] * count)
+        return
     if attribute.name in IDENTITY:
         from dbdicom_xr.records.placing import set_identity
 
@@ -166,14 +179,26 @@ def set_attribute(record: Record, attribute: Attribute, value: Any) -> None:
         return
     with database._change() as change:
         tables = record._tables()
-        apply(
-            change,
-            tables,
-            attribute,
-            lambda table, key: _same(encode(**_args(table, attribute, key, value))),
-            frames_only=record.level == "frame",
-        )
+        set_same(change, tables, attribute, value, frames_only=record.level == "frame")
         record._set_made(change, attribute, value)
+
+
+def set_same(
+    change: Change,
+    tables: Sequence[tuple[Table, Rows | None]],
+    attribute: Attribute,
+    value: Any,
+    *,
+    frames_only: bool = False,
+) -> None:
+    """Add to a change that all frames get one value, and where they are all of it the object."""
+    apply(
+        change,
+        tables,
+        attribute,
+        lambda table, key: _same(encode(**_args(table, attribute, key, value))),
+        frames_only=frames_only,
+    )
 
 
 def _args(table: Table, attribute: Attribute, key: Key, value: Any) -> dict[str, Any]:
@@ -213,9 +238,16 @@ def set_frames(
     tables: Sequence[tuple[Table, Rows | None]],
     attribute: Attribute,
     values: Sequence[Any],
+    *,
+    frames_only: bool = False,
 ) -> None:
     """Set one value per frame, in the order of the tables and of the rows in each."""
     writable(attribute)
+    if attribute.custom is not None:
+        from dbdicom_xr.records.custom_written import write_custom
+
+        write_custom(database, tables, attribute, values)
+        return
     with database._change() as change:
         start = 0
         for table, rows in tables:
@@ -234,7 +266,14 @@ def set_frames(
                 at[frames] = codes
                 return lambda chosen: (list(numbers), at[chosen])
 
-            apply(change, [(table, rows)], attribute, encoded, framewise=True)
+            apply(
+                change,
+                [(table, rows)],
+                attribute,
+                encoded,
+                framewise=True,
+                frames_only=frames_only,
+            )
 
 
 Encoder = Callable[[Table, Key], Callable[[Rows], tuple[list[Encoded | None], Any]]]

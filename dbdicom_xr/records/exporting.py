@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Final
 
 from dbdicom_xr.errors import (
     DbdicomError,
-    GridError,
-    InvalidValue,
-    LayoutError,
     LeftOut,
     MixedGeometry,
-    PixelError,
-    StaleArray,
 )
 from dbdicom_xr.formats.disk import whole_files
 from dbdicom_xr.formats.names import unique
 from dbdicom_xr.formats.nifti import write_image
 from dbdicom_xr.formats.targets import Target, made_folder, refuse_existing, target_of
 from dbdicom_xr.interact import progress_bar
-from dbdicom_xr.names import safe_name
 from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.exporting_each import (
+    OF_A_SERIES,
+    left_out,
+    prefix,
+    refuse_all,
+    refuse_several,
+)
 from dbdicom_xr.records.nifti_images import (
     Exported,
     NiftiOptions,
@@ -37,14 +38,11 @@ from dbdicom_xr.records.nifti_images import (
 )
 
 if TYPE_CHECKING:
-    from dbdicom_xr.records.levels import Series
     from dbdicom_xr.records.record import Record
 
 __all__ = ["export_nifti"]
 
 _ENDINGS: Final = (".nii.gz", ".nii")
-# What can be wrong with one series, and not with the others.
-_OF_A_SERIES: Final = (GridError, InvalidValue, LayoutError, PixelError, StaleArray)
 
 
 def export_nifti(
@@ -54,23 +52,17 @@ def export_nifti(
     target = target_of(path, *_ENDINGS)
     planned, refused = _plan(record, options)
     if not planned:
-        _refuse_all(record, refused)
+        refuse_all(record, refused)
+    refuse_several(record, target, [one.name for one in planned])
     if target.file is not None:
-        if len(planned) > 1:
-            names = ", ".join(f"{one.name}{target.ending}" for one in planned[:6])
-            more = f" and {len(planned) - 6} more" * (len(planned) > 6)
-            raise InvalidValue(
-                f"{os.fspath(path)} is one file, but {record!r} becomes {len(planned)}: {names}"
-                f"{more}. Give a folder for them, or choose what to export."
-            )
         planned = [replace(planned[0], name=target.file)]
     refuse_existing([path for one in planned for path in _paths(one, target)], overwrite)
     written, failed = _write_all(record, planned, target)
     refused += failed
     if refused:
         if not written:
-            _refuse_all(record, refused)
-        warnings.warn(_left_out(record, refused), LeftOut, stacklevel=3)
+            refuse_all(record, refused)
+        left_out(record, refused)
     for series in dict.fromkeys(one.series for one in planned):
         count = objects_without_pixels(series) if record.level != "instance" else 0
         if count:
@@ -95,10 +87,10 @@ def export_nifti(
 @of_one_state
 def _plan(
     record: Record, options: NiftiOptions
-) -> tuple[list[Exported], list[tuple[Series, DbdicomError]]]:
+) -> tuple[list[Exported], list[tuple[Record, DbdicomError]]]:
     """Return the images of a record, and the series that cannot be exported with the reason."""
     planned: list[Exported] = []
-    refused: list[tuple[Series, DbdicomError]] = []
+    refused: list[tuple[Record, DbdicomError]] = []
     if record.level in ("series", "instance"):
         series = record.series()
         ((_, rows),) = record._tables()
@@ -107,42 +99,13 @@ def _plan(
         for series in record.series():
             try:
                 found = images_of(series, None, options)
-            except _OF_A_SERIES as error:
+            except OF_A_SERIES as error:
                 refused.append((series, error))
                 continue
-            prefix = _prefix(record, series)
-            planned += [replace(one, name=f"{prefix}{one.name}") for one in found]
+            start = prefix(record, series)
+            planned += [replace(one, name=f"{start}{one.name}") for one in found]
     names = unique([one.name for one in planned])
     return [replace(one, name=name) for one, name in zip(planned, names, strict=True)], refused
-
-
-def _prefix(record: Record, series: Series) -> str:
-    """Return what tells series of several patients or studies apart, which may be named alike."""
-    parts = []
-    study = series.parent
-    if record.level == "database" and len(record.children) > 1:
-        parts.append(safe_name(study.parent.name, "patient"))
-    if record.level != "study" and len(study.parent.children) > 1:
-        parts.append(safe_name(study.name, "study"))
-    return "".join(f"{part}_" for part in parts).replace(" ", "_")
-
-
-def _refuse_all(record: Record, refused: Sequence[tuple[Series, DbdicomError]]) -> None:
-    if len(refused) == 1:
-        raise refused[0][1]
-    if not refused:
-        raise GridError(f"There is nothing to export: {record!r} holds no series.")
-    raise GridError(f"None of the series can be exported. {_left_out(record, refused)}")
-
-
-def _left_out(record: Record, refused: Sequence[tuple[Series, DbdicomError]]) -> str:
-    count = len(refused)
-    texts = [str(error) for _, error in refused[:8]]
-    more = f" And {count - 8} more." if count > 8 else ""
-    return (
-        f"{record!r}: {count} series {'is' if count == 1 else 'are'} not exported. "
-        f"{' '.join(texts)}{more}"
-    )
 
 
 def _paths(one: Exported, target: Target) -> list[str]:
@@ -153,9 +116,9 @@ def _paths(one: Exported, target: Target) -> list[str]:
 
 def _write_all(
     record: Record, planned: Sequence[Exported], target: Target
-) -> tuple[list[str], list[tuple[Series, DbdicomError]]]:
+) -> tuple[list[str], list[tuple[Record, DbdicomError]]]:
     written: list[str] = []
-    failed: list[tuple[Series, DbdicomError]] = []
+    failed: list[tuple[Record, DbdicomError]] = []
     total = sum(one.frames for one in planned)
     alone = record.level in ("series", "instance")
     voice = record.database._own_voice
@@ -171,7 +134,7 @@ def _write_all(
                     for name, text in zip(names[1:], one.texts.values(), strict=True):
                         with open(name, "w", encoding="utf-8", newline="\n") as side:
                             side.write(text)
-            except _OF_A_SERIES as error:
+            except OF_A_SERIES as error:
                 if alone:
                     raise
                 failed.append((one.series, error))

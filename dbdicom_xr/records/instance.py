@@ -139,6 +139,9 @@ class Instance(Record):
         table, rows = self._frame_rows()
         if len(rows) == 1:
             return own(attribute.value(table, int(rows[0])))
+        if attribute.custom is not None and attribute.custom.together is not None:
+            together = distinct(attribute.occurring(table, rows))
+            return together[0] if len(together) == 1 else list(together) or None
         values = attribute.values(table)
         if values is None:
             return None

@@ -19,7 +19,15 @@ from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.padding import MARK, PADDING, has_marks, is_marked, padding_limits
 from dbdicom_xr.records.tiles import image_sizes, refuse_mosaics
 
-__all__ = ["PixelHeader", "layouts_of", "pixel_header"]
+__all__ = [
+    "COLOURS",
+    "PALETTE",
+    "PixelHeader",
+    "layouts_of",
+    "lut_of",
+    "palette_of",
+    "pixel_header",
+]
 
 Describe = Callable[[int], str]
 
@@ -29,11 +37,11 @@ _LAYOUT: Final = (
 )  # fmt: skip
 _KEYWORDS: Final = {0x10: "PixelData", 0x08: "FloatPixelData", 0x09: "DoubleFloatPixelData"}
 _SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-_COLOURS: Final = ("Red", "Green", "Blue")
-_PALETTE: Final = (
-    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in _COLOURS),
-    *(f"{colour}PaletteColorLookupTableData" for colour in _COLOURS),
-    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
+COLOURS: Final = ("Red", "Green", "Blue")
+PALETTE: Final = (
+    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in COLOURS),
+    *(f"{colour}PaletteColorLookupTableData" for colour in COLOURS),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in COLOURS),
     "PixelRepresentation", "TransferSyntaxUID",
 )  # fmt: skip
 LABEL_MAP: Final = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -179,13 +187,13 @@ def _palettes(
             "with series.instances(PhotometricInterpretation='PALETTE COLOR') and read each with "
             "instance.array()."
         )
-    combinations, codes = _columns(table, rows, _PALETTE)
+    combinations, codes = _columns(table, rows, PALETTE)
     scalings: list[Scaling] = []
     numbers: dict[str, int] = {}  # large tables stay in the files, and so come once per file
     kinds = []
     for number, values in enumerate(combinations):
         try:
-            palette = _palette(dict(zip(_PALETTE, values, strict=True)))
+            palette = palette_of(dict(zip(PALETTE, values, strict=True)))
         except PixelError as error:
             row = int(rows[np.flatnonzero(codes == number)[0]])
             raise PixelError(
@@ -197,11 +205,11 @@ def _palettes(
     return scalings, np.array(kinds, np.int64)[codes]
 
 
-def _palette(named: dict[str, Any]) -> Palette:
+def palette_of(named: dict[str, Any]) -> Palette:
     """Return the palette of a header (PS3.3 C.7.6.3.1.5)."""
-    descriptors = [named[f"{colour}PaletteColorLookupTableDescriptor"] for colour in _COLOURS]
+    descriptors = [named[f"{colour}PaletteColorLookupTableDescriptor"] for colour in COLOURS]
     for segmented, prefix in ((False, ""), (True, "Segmented")):
-        tables = [named[f"{prefix}{colour}PaletteColorLookupTableData"] for colour in _COLOURS]
+        tables = [named[f"{prefix}{colour}PaletteColorLookupTableData"] for colour in COLOURS]
         if None not in descriptors and all(isinstance(table, bytes) for table in tables):
             return make_palette(
                 descriptors,
@@ -357,7 +365,7 @@ def _scaling(
     if not rescale:
         return Scaling(padding=limits)
     if named["ModalityLUTSequence"]:
-        return Scaling(lut=_lut(named["ModalityLUTSequence"][0], named), padding=limits)
+        return Scaling(lut=lut_of(named["ModalityLUTSequence"][0], named), padding=limits)
     slope, intercept = named["RescaleSlope"], named["RescaleIntercept"]
     if named["SOPClassUID"] == RT_DOSE and slope is None:
         slope, intercept = named["DoseGridScaling"], 0.0  # PS3.3 C.8.8.3
@@ -376,8 +384,8 @@ def _scaling(
     )
 
 
-def _lut(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
-    """Return the Modality LUT of an item of its sequence (PS3.3 C.11.1.1)."""
+def lut_of(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
+    """Return the Modality or VOI LUT of an item of its sequence (PS3.3 C.11.1.1, C.11.2.1.1)."""
     try:
         count, first, bits = (int(part) for part in item.LUTDescriptor)
         data = item.LUTData
@@ -388,7 +396,8 @@ def _lut(item: Any, named: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
             table = np.atleast_1d(np.asarray(data))
     except Exception as error:  # whatever pydicom makes of a damaged sequence
         raise PixelError(
-            f"The Modality LUT cannot be read ({error}); rescale=False reads the stored values."
+            f"The VOI or Modality LUT cannot be read ({error}); rescale=False reads the stored "
+            "values."
         ) from error
     if named["PixelRepresentation"] == 1 and first >= 1 << 15:
         first -= 1 << 16

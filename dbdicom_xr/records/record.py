@@ -349,10 +349,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
         """Return the distinct values at or below the record, sorted, None left out."""
         found: list[Any] = []
         for table, rows in self._tables():
-            values = attribute.values(table)
-            if values is None:
-                continue
-            found.extend((values if rows is None else values.take(rows)).occurring())
+            found.extend(attribute.occurring(table, rows))
         for table in self._made_tables():
             values = attribute.values(table)
             found.extend([] if values is None else values.occurring())

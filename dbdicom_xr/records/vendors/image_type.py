@@ -13,7 +13,7 @@ from dbdicom_xr.index.table import Table, Values
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.vendors.columns import first_number, is_made_by, private, work_out
 
-__all__ = ["image_types"]
+__all__ = ["image_types", "is_told_by", "words_of"]
 
 # Words of ImageType and FrameType from the third on, of all vendors.
 _MAPS: Final = {
@@ -126,3 +126,51 @@ def _map(word: str) -> str | None:
     if word.endswith(" MAP") and word not in _COMPONENTS:
         return word.replace(" ", "_")
     return _MAPS.get(word)
+
+
+# -- the other way round -------------------------------------------------------------------------
+
+_LETTERS: Final = {word: letter for letter, word in (_MR_COMPONENTS | _MR_CHEMICAL).items()}
+_WORDS: Final = {"OUT_OF_PHASE": "OUT_PHASE", "IN_PHASE": "IN_PHASE", "PERFUSION": "PERFUSION_FFE"}
+
+
+def words_of(old: list[str], kind: str, *, is_mr: bool, has_component: bool) -> list[str]:
+    """Return the values of ImageType by which pixels are of a kind.
+
+    Parameters
+    ----------
+    old : list of str
+        What it is now; words that tell nothing of the pixels stay.
+    kind : str
+        As ``image_type`` has it.
+    is_mr : bool
+        Whether components and fat and water have their letters.
+    has_component : bool
+        Whether ComplexImageComponent tells of components, and ImageType need not.
+
+    Examples
+    --------
+    >>> words_of(["ORIGINAL", "PRIMARY", "M", "ND"], "PHASE", is_mr=True, has_component=False)
+    ['ORIGINAL', 'PRIMARY', 'P', 'ND']
+    >>> words_of(["DERIVED", "PRIMARY", "ADC", "NONE"], "T1_MAP", is_mr=True, has_component=False)
+    ['DERIVED', 'PRIMARY', 'T1 MAP', 'NONE']
+    """
+    head = [*old[:2], *("DERIVED", "PRIMARY")[len(old) :]]
+    telling = {*_CHEMICAL, *_COMPONENTS, *(_LETTERS.values() if is_mr else ())}
+    rest = [word for word in old[3:] if word not in telling and _map(word) is None]
+    if has_component and kind in _STANDARD:
+        third = old[2] if len(old) > 2 and _map(old[2]) is None else "OTHER"
+        return [*head, "OTHER" if third in telling else third, *rest]
+    word = _WORDS.get(kind, kind.replace("_", " ") if kind.endswith("_MAP") else kind)
+    return [*head, _LETTERS.get(kind, word) if is_mr and not has_component else word, *rest]
+
+
+def is_told_by(kind: str) -> str | None:
+    """Return the word of Philips (2005,xx11) for a kind of pixels; None where it has none.
+
+    Examples
+    --------
+    >>> is_told_by("PHASE"), is_told_by("T1_MAP"), is_told_by("OTHER")
+    ('P', 'T1', None)
+    """
+    return next((word for word, found in _PHILIPS.items() if found == kind), None)

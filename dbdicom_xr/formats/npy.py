@@ -1,0 +1,258 @@
+"""NumPy's ``.npy`` files, written block by block, and the text that stands beside them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dbdicom_xr.errors import InvalidValue
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["FORMAT", "NpyWriter", "column_content", "labels", "load_npy", "plain", "side_text"]
+
+FORMAT: Final = "dbdicom_xr array"
+
+
+class NpyWriter:
+    """A ``.npy`` file as something that dask stores blocks in, in any order and from any thread.
+
+    Not a memory map: where a disk fills, writing into one ends the process without an error.
+
+    Parameters
+    ----------
+    file : binary file, open for writing
+    shape : tuple of int
+    dtype : dtype
+    advance : callable, optional
+        Told of each block how many elements it has.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> writer = NpyWriter(file, (2, 2), "int16")
+    >>> writer[:, 1:] = np.array([[2], [4]])
+    >>> writer[:, :1] = np.array([[1], [3]])
+    >>> _ = file.seek(0)
+    >>> np.load(file)
+    array([[1, 2],
+           [3, 4]], dtype=int16)
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        advance: Callable[[int], None] | None = None,
+    ) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self._file = file
+        self._advance = advance
+        self._lock = threading.Lock()
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        self._start = file.tell()
+
+    def __setitem__(self, key: tuple[slice, ...], block: npt.NDArray[Any]) -> None:
+        begins = [part.indices(size)[0] for part, size in zip(key, self.shape, strict=True)]
+        # What lies behind the last dimension that is cut is written in one piece.
+        depth = len(self.shape)
+        while depth and block.shape[depth - 1] == self.shape[depth - 1]:
+            depth -= 1
+        outer = max(depth - 1, 0)
+        strides = [math.prod(self.shape[i + 1 :]) for i in range(len(self.shape))]
+        data = np.ascontiguousarray(block, self.dtype)
+        for index in np.ndindex(data.shape[:outer]):
+            place = [*(begin + i for begin, i in zip(begins, index, strict=False))]
+            place += begins[outer:]
+            first = sum(at * stride for at, stride in zip(place, strides, strict=True))
+            with self._lock:
+                self._file.seek(self._start + first * self.dtype.itemsize)
+                self._file.write(data[index].data)
+        if self._advance is not None:
+            self._advance(data.size)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: dates and times as ISO 8601 has them, NaN as null.
+
+    Examples
+    --------
+    >>> plain(np.datetime64("2024-02-29T09:00:00", "ns")), plain(np.timedelta64(3661, "s"))
+    ('2024-02-29T09:00:00', '01:01:01')
+    >>> plain(float("nan")), plain([1, np.float32(0.5)]), plain(np.timedelta64("NaT"))
+    (None, [1, 0.5], None)
+    """
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        if np.isnat(value):
+            return None
+        if isinstance(value, np.datetime64):
+            text = str(value.astype("datetime64[ns]"))
+            return text.rstrip("0").rstrip(".") if "." in text else text
+        micros = int(value.astype("timedelta64[us]").astype(np.int64))
+        minutes, micros = divmod(micros, 60_000_000)
+        hours, minutes = divmod(minutes, 60)
+        text = f"{hours:02d}:{minutes:02d}:{micros // 1_000_000:02d}"
+        return f"{text}.{micros % 1_000_000:06d}" if micros % 1_000_000 else text
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return plain(value[()])
+    if isinstance(value, np.ndarray):
+        return [plain(part) for part in (value if value.dtype.kind in "mM" else value.tolist())]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return value if isinstance(value, (str, int, bool)) or value is None else str(value)
+
+
+def labels(
+    dims: tuple[str, ...], values: npt.NDArray[Any], attrs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a coordinate as it stands in the text: dimensions, type, values, what is said of it.
+
+    Examples
+    --------
+    >>> labels(("EchoTime",), np.array([2.5, np.nan]), {"units": "ms"})
+    {'dims': ['EchoTime'], 'dtype': 'float64', 'values': [2.5, None], 'attrs': {'units': 'ms'}}
+    """
+    kind = "str" if values.dtype.kind in "UOT" else values.dtype.name
+    return {"dims": list(dims), "dtype": kind, "values": plain(values), "attrs": plain(attrs)}
+
+
+def column_content(distinct: list[Any], codes: npt.NDArray[Any]) -> dict[str, Any]:
+    """Return an attribute that is not the same in all images: its values, and whose each is.
+
+    Parameters
+    ----------
+    distinct : list
+        The values.
+    codes : ndarray of int
+        For each image the place of its value; -1 where it has none.
+
+    Examples
+    --------
+    >>> column_content([2.5, 5.0], np.array([[0, 1], [0, -1]]))
+    {'values': [2.5, 5.0], 'of': [[0, 1], [0, None]]}
+    """
+    used = np.unique(codes[codes >= 0])
+    place = np.full(len(distinct) + 1, -1)
+    place[used] = np.arange(len(used))
+    of = np.where(codes >= 0, place[codes], -1).astype(object)
+    of[of == -1] = None
+    return {"values": [plain(distinct[i]) for i in used.tolist()], "of": of.tolist()}
+
+
+def side_text(content: Mapping[str, Any]) -> str:
+    """Return the text of the file, a line per entry so that people can read it.
+
+    Examples
+    --------
+    >>> print(side_text({"dims": ["x", "y"], "attrs": {}}))
+    {
+      "dims": ["x", "y"],
+      "attrs": {}
+    }
+    """
+    lines = []
+    for name, value in content.items():
+        if isinstance(value, Mapping) and value:
+            inner = ",\n".join(f"    {_json(key)}: {_json(part)}" for key, part in value.items())
+            lines.append(f"  {_json(name)}: {{\n{inner}\n  }}")
+        else:
+            lines.append(f"  {_json(name)}: {_json(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def load_npy(path: str | os.PathLike[str]) -> xr.DataArray:
+    """Return an array that was exported, with its labels.
+
+    Parameters
+    ----------
+    path : str or path
+        The ``.npy`` file, beside which the ``.json`` stands.
+
+    Returns
+    -------
+    xarray.DataArray
+        Read from the disk where it is used. Its ``attrs`` hold ``constant`` and ``varying``, the
+        header of the images.
+
+    Raises
+    ------
+    InvalidValue
+        The two files are not those of an exported array.
+
+    Examples
+    --------
+    >>> import dbdicom_xr as db, tempfile
+    >>> from dbdicom_xr.testing import make_dce
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = make_dce(folder)
+    >>> series = db.database(folder).series()[0]
+    >>> (file,) = series.export_as_npy(tempfile.mkdtemp(), sortby=["SliceLocation"])
+    >>> array = db.load_npy(file)
+    >>> array.dims, bool((array == series.array("SliceLocation")[0]).all())
+    (('SliceLocation', 'n', 'x', 'y'), True)
+    """
+    import xarray as xr
+
+    text = os.fspath(path)
+    with open(f"{os.path.splitext(text)[0]}.json", encoding="utf-8") as file:
+        content = json.load(file)
+    data = np.load(text, mmap_mode="r")
+    if not isinstance(content, dict) or not str(content.get("format")).startswith(FORMAT):
+        raise InvalidValue(f"The .json beside {text} is not that of an exported array.")
+    if list(data.shape) != content["shape"]:
+        raise InvalidValue(
+            f"{text} is of shape {data.shape}, but the .json beside it tells of {content['shape']}."
+        )
+    coords = {name: _coordinate(value) for name, value in content["coords"].items()}
+    header = {name: content[name] for name in ("constant", "varying")}
+    array = xr.DataArray(data, dims=content["dims"], name=content["name"])
+    return array.assign_coords(coords).assign_attrs({**content["attrs"], **header})
+
+
+def _coordinate(content: Mapping[str, Any]) -> Any:
+    import pandas as pd
+
+    kind = content["dtype"]
+    values = np.array(content["values"], object)
+    if kind.startswith(("datetime", "timedelta")):
+        flat: Any
+        texts = pd.Series(values.ravel(), dtype=object)
+        if kind.startswith("datetime"):
+            flat = pd.to_datetime(texts, format="ISO8601").to_numpy()
+        else:
+            flat = pd.to_timedelta(texts).to_numpy()
+        values = flat.astype(kind).reshape(values.shape)
+    elif kind == "str":
+        values = values.astype(str) if None not in values.ravel().tolist() else values
+    else:
+        values = np.where(values == None, np.nan, values).astype(kind)  # noqa: E711
+    return tuple(content["dims"]), values, content["attrs"]
