@@ -384,7 +384,13 @@ def _by_sidecar(groups: Sequence[_Group], file: NiftiFile) -> list[_Group]:
 
 
 def _is_told(own: Any, told: Any) -> bool:
-    """Return whether a side-car tells a value; dcm2niix adds words to an ImageType."""
+    """Return whether a side-car tells a value.
+
+    dcm2niix cuts an ImageType at underscores, and adds words.
+    """
     if isinstance(own, list) and isinstance(told, list):
-        return all(part in told for part in own)
+        words, others = (
+            {word for part in one for word in str(part).split("_")} for one in (own, told)
+        )
+        return words <= others
     return bool(own == told)
