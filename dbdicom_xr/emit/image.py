@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from dbdicom_xr.decimals import decimal_text
 from dbdicom_xr.emit.assemble import PixelElements
 from dbdicom_xr.emit.compress import photometric
 from dbdicom_xr.emit.elements import key_of
@@ -15,7 +16,7 @@ from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.values import Kind
 from dbdicom_xr.pixels.padding import MARKED, MARKER
-from dbdicom_xr.pixels.quantise import Stored, ds_text
+from dbdicom_xr.pixels.quantise import Stored
 from dbdicom_xr.staging.encode import Encoded
 
 __all__ = ["OF_PIXELS", "pixel_bytes", "pixel_elements"]
@@ -100,8 +101,8 @@ def pixel_elements(
     if rescales or (slope, intercept) != (1.0, 0.0):
         said.update(
             [
-                _text("RescaleSlope", "DS", ds_text(slope)),
-                _text("RescaleIntercept", "DS", ds_text(intercept)),
+                _text("RescaleSlope", "DS", decimal_text(slope)),
+                _text("RescaleIntercept", "DS", decimal_text(intercept)),
                 _text("RescaleType", "LO", rescale_type or "US"),
             ]
         )

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.pixels.decimals import ds_text
 from dbdicom_xr.pixels.rescale import copy_frame
 from dbdicom_xr.pixels.scales import (
     WHOLE,
@@ -28,7 +27,14 @@ from dbdicom_xr.pixels.scales import (
     whole_scale,
 )
 
-__all__ = ["Scale", "Stored", "Target", "common_scale", "ds_text", "quantise", "require_numbers"]
+__all__ = [
+    "Scale",
+    "Stored",
+    "Target",
+    "common_scale",
+    "quantise",
+    "require_numbers",
+]
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

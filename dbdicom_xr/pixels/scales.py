@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from dbdicom_xr.decimals import decimal_bound, decimal_text, is_decimal
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.pixels.decimals import ds_bound, ds_text, is_ds
 
 __all__ = [
     "Scale",
@@ -141,7 +141,7 @@ def whole_scale(low: int, high: int, target: Target, *, reserved: bool) -> Scale
     if not target.intercept or high - low > top - first:
         return None
     # Of numbers of 15 digits or more a DS may not hold the lowest, but one below it.
-    intercept = int(ds_bound(float(low - first), above=False))
+    intercept = int(decimal_bound(float(low - first), above=False))
     fits = intercept + first <= low and high - intercept <= top
     return Scale(1.0, float(intercept)) if fits else None
 
@@ -193,8 +193,8 @@ def scales_to_try(
 
 def _usable(source: Scale, target: Target) -> bool:
     return (
-        is_ds(source.slope)
-        and is_ds(source.intercept)
+        is_decimal(source.slope)
+        and is_decimal(source.intercept)
         and source.slope != 0
         and (target.intercept or source.intercept == 0)
     )
@@ -203,13 +203,13 @@ def _usable(source: Scale, target: Target) -> bool:
 def _constant(value: float, target: Target) -> Scale | None:
     """Return the scale of frames of one value, which is exact where a DS holds it."""
     if not target.intercept:
-        return Scale(float(ds_text(abs(value))), 0.0) if value else None
-    if not is_ds(value):
+        return Scale(float(decimal_text(abs(value))), 0.0) if value else None
+    if not is_decimal(value):
         return None
     # Beside a large step a value would be read as float32.
     with np.errstate(over="ignore"):
         fits = float(np.float32(value)) == value
-    return Scale(1.0 if fits else float(ds_text(float(np.spacing(abs(value))))), value)
+    return Scale(1.0 if fits else float(decimal_text(float(np.spacing(abs(value))))), value)
 
 
 def _spread(low: float, high: float, target: Target, reserved: bool, name: str) -> Scale | None:
@@ -233,12 +233,12 @@ def _spread(low: float, high: float, target: Target, reserved: bool, name: str) 
         return scale
     # The rounding of the intercept to DS can be more than a step, so the step follows from it.
     below = max(step, float(np.spacing(abs(low)))) if first else 0.0
-    intercept = ds_bound(low - below, above=False)
+    intercept = decimal_bound(low - below, above=False)
     return Scale(_step((high - intercept) / last), intercept)
 
 
 def _step(size: float) -> float:
-    return ds_bound(max(size, _LEAST), above=True)
+    return decimal_bound(max(size, _LEAST), above=True)
 
 
 def _through_zero(low: float, high: float, step: float, first: int, last: int) -> Scale | None:
@@ -247,15 +247,15 @@ def _through_zero(low: float, high: float, step: float, first: int, last: int) -
     A DS must hold both, so the step has few digits: 9 make it larger by 1e-8 at most.
     """
     for digits in (17, 9, 8, 7):
-        slope = ds_bound(step, above=True, digits=digits)
+        slope = decimal_bound(step, above=True, digits=digits)
         for _ in range(3):  # the product is the nearest double to its decimal in most cases
             zero = first - round(low / slope)
             intercept = -(zero * slope)
-            if is_ds(intercept) and round((high - intercept) / slope) <= last:
+            if is_decimal(intercept) and round((high - intercept) / slope) <= last:
                 return Scale(slope, intercept)
             if digits == 17:
                 break
-            slope = ds_bound(slope * (1 + 10.0**-digits), above=True, digits=digits)
+            slope = decimal_bound(slope * (1 + 10.0**-digits), above=True, digits=digits)
     return None
 
 

@@ -10,18 +10,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dbdicom_xr.decimals import decimal_bound, decimal_text
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.pixels.decimals import ds_bound
 from dbdicom_xr.pixels.quantise import (
     Scale,
     Stored,
     Target,
     common_scale,
-    ds_text,
     quantise,
     require_numbers,
 )
-from dbdicom_xr.staging.numbers import decimal_text
 
 MR = Target()
 CT = Target(signed=True)
@@ -51,8 +49,8 @@ def check(frame: Any, stored: Stored, target: Target) -> None:
     assert target.signed or values.dtype.kind == "u"
     assert target.intercept or stored.scale.intercept == 0
     for number in (stored.scale.slope, stored.scale.intercept):
-        assert len(ds_text(number)) <= 16
-        assert float(ds_text(number)) == number
+        assert len(decimal_text(number)) <= 16
+        assert float(decimal_text(number)) == number
         assert float(decimal_text(float(number))) == number  # as it is written into files
     missing = np.isnan(frame) if frame.dtype.kind == "f" else np.zeros(frame.shape, bool)
     # The padding is where NaN is, and nowhere else.
@@ -256,8 +254,8 @@ def test_noise_is_rounded_to_nearest(target, dtype, gaps):
 
 
 @given(
-    st.floats(1e-6, 1e6).map(lambda v: abs(float(ds_text(-v)))),
-    st.one_of(st.just(0.0), st.floats(-1e4, 1e4).map(lambda v: float(ds_text(v)))),
+    st.floats(1e-6, 1e6).map(lambda v: abs(float(decimal_text(-v)))),
+    st.one_of(st.just(0.0), st.floats(-1e4, 1e4).map(lambda v: float(decimal_text(v)))),
     st.sampled_from([("u2", 0, 65535), ("u2", 0, 4095), ("i2", -32768, 32767)]),
     st.sampled_from(["f4", "f8"]),
     st.booleans(),
@@ -337,7 +335,7 @@ def test_frames_of_one_value(value, target, dtype):
         result = quantise(frame, target)
         check(frame, result, target)
         assert np.abs(restored(result) - frame).max() <= 2e-12 * value
-        if float(ds_text(float(frame[0, 0]))) == frame[0, 0] and not target.reserve:
+        if float(decimal_text(float(frame[0, 0]))) == frame[0, 0] and not target.reserve:
             assert result.error == 0
         frame[-1, -1] = np.nan
         check(frame, quantise(frame, target), target)
@@ -560,17 +558,17 @@ def test_nan_is_found_in_any_order_and_the_frame_is_left_as_it_was():
 @example(-1 / 3)
 @example(123456789012345680.0)
 def test_decimals_of_16_characters(value):
-    text = ds_text(value)
+    text = decimal_text(value)
     assert len(text) <= 16
     assert float(text) == float(decimal_text(value))
-    below, above = ds_bound(value, above=False), ds_bound(value, above=True)
+    below, above = decimal_bound(value, above=False), decimal_bound(value, above=True)
     assert below <= value <= above
     assert above - below <= 1e-9 * abs(value) + 1e-322
     for bound in (below, above):
-        assert float(ds_text(bound)) == bound
+        assert float(decimal_text(bound)) == bound
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_decimals_are_finite(wrong):
     with pytest.raises(InvalidValue, match="DS has no"):
-        ds_text(wrong)
+        decimal_text(wrong)
