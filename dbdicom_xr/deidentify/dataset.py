@@ -127,7 +127,7 @@ class _Work:
                 continue
             if do == Do.REMOVE:
                 del dataset[tag]
-            elif int(tag) in _PATIENT and do == Do.EMPTY:
+            elif int(tag) in _PATIENT:
                 self._put(dataset, int(tag), vr, self.treatment.patient)
             else:
                 self._change(dataset, int(tag), vr, do, element)

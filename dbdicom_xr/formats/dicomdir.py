@@ -51,8 +51,9 @@ def lay_out(headers: Sequence[Dataset], folder: str) -> list[str]:
                     f"The instance {header.get('SOPInstanceUID', '')} cannot stand in a DICOMDIR: "
                     f"{error}. Give it what is missing, or export without dicomdir=True."
                 ) from error
+        names = [os.fspath(instance.FileID).replace(os.sep, "/") for instance in instances]
         try:
             files.write(folder)
         except ValueError as error:
             raise InvalidValue(f"No DICOMDIR can be made: {error}") from error
-    return [os.fspath(instance.FileID).replace(os.sep, "/") for instance in instances]
+    return names

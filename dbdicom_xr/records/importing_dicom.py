@@ -183,8 +183,9 @@ class _Import:
                     some[number].uid, some[number].key = uid, block.key
             for number, one in enumerate(some):
                 one.version = findings.versions.get(number, one.version)
-                if number in findings.problems:
-                    self._fail(one.shown, findings.problems[number])
+                if (reason := findings.problems.get(number)) is not None:
+                    if not reason.startswith("a DICOMDIR"):  # it lists what is read itself
+                        self._fail(one.shown, reason)
                 elif self._is_new(one, by_uid):
                     new.append(one)
                     by_uid[one.uid] = one
