@@ -368,7 +368,7 @@ def _carried_out(
             expect(series, folder)
             let_go(database)
             return writing
-        with _progress(series, folder, plan.count):
+        with database._staging.keeping(), _progress(series, folder, plan.count):
             writing.compute()
         adopt(database, folder, series)
     except BaseException:

@@ -59,6 +59,7 @@ class Staging:
         self._known: tuple[int, Layer] = (0, Layer())
         self._inode: tuple[int, int] | None = None
         self._batches = 0
+        self._keepers = 0
         self._pending: Layer | None = None  # in a batch
         self._changes = 0  # of the batch
         self._flushes: list[Flush] = []  # of those who have noted changes for the batch
@@ -168,9 +169,22 @@ class Staging:
         """Whether this process is the one that changes the database."""
         return self._lease is not None and self._lease.held
 
-    def give(self) -> None:
-        """Let others change the database."""
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Stay the one that changes the database through a long job, whatever ends meanwhile."""
         with self._lock:
+            self._keepers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keepers = max(self._keepers - 1, 0)
+
+    def give(self) -> None:
+        """Let others change the database, unless a long job is under way."""
+        with self._lock:
+            if self._keepers:
+                return
             if self._lease is not None:
                 self._lease.release()
             self._lease = None
@@ -287,7 +301,7 @@ class Staging:
     def _after_fork(self) -> None:
         self.changing = threading.RLock()
         self._lock = threading.RLock()
-        self._batches = 0
+        self._batches = self._keepers = 0
         self._pending = None
         self._changes += 1
         self.seen += 1

@@ -34,3 +34,25 @@ def test_a_save_with_edits_and_without(tmp_path: Path) -> None:
         np.testing.assert_array_equal(made, array * 3)
         assert [Path(file).suffix for file in written.files()] == [".dcm"] * array[..., 0, 0].size
         assert not list(Path(tmp_path, ".dbdicom_xr", "staged").iterdir())
+
+
+def test_a_save_during_a_write_does_not_let_others_in(tmp_path: Path) -> None:
+    make_dce(tmp_path)
+    held = []
+    with db.database(tmp_path) as database:
+        series = database.series()[0]
+        array, _ = series.array(KEYS)
+
+        def block(values: np.ndarray) -> np.ndarray:
+            if not held:
+                database.save()
+                held.append(database._staging.taken)
+            return values
+
+        lazy = array.copy(data=array.data.map_blocks(block, dtype=array.dtype))
+        new = series.new_sibling()
+        lazy.dicom.write(new)
+        assert held == [True]
+        np.testing.assert_array_equal(new.array(KEYS)[0], array)
+        database.save()
+        assert not database._staging.taken
