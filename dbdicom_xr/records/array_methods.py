@@ -342,7 +342,13 @@ class ArraySeries:
         return series_stacks(self, wanted)  # type: ignore[arg-type]
 
     def map_to(
-        self, target: Any, *, order: int = 1, stack: int | None = None, **attributes: Any
+        self,
+        target: Any,
+        *,
+        order: int = 1,
+        dtype: str | None = None,
+        stack: int | None = None,
+        **attributes: Any,
     ) -> Any:
         """Make a new series with the values of this one on the grid of another.
 
@@ -352,6 +358,9 @@ class ArraySeries:
             Whose grid is wanted. All orientations of a series are mapped to, one after the other.
         order : {0, 1, 3}
             0: the value of the nearest voxel; 1: linear between voxels; 3: cubic splines.
+        dtype : {None, "float32", "float64"}
+            None: 16 bits per pixel; a type: exact floats, as Parametric Maps. See
+            :meth:`set_array`.
         stack : int, optional
             Of a series of several orientations, which of :meth:`stacks` is mapped. By default, to
             each grid the one most nearly parallel to it, with a warning.
@@ -406,6 +415,7 @@ class ArraySeries:
             self,  # type: ignore[arg-type]
             target,
             order=order,
+            dtype=dtype,
             stack=stack,
             attributes=attributes,
         )

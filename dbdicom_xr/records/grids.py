@@ -39,7 +39,7 @@ __all__ = [
     "Part",
     "TargetGrid",
     "distinct",
-    "frames_say",
+    "frames_of_reference",
     "objects_of",
     "parts_of",
     "ranks_of",
@@ -58,6 +58,7 @@ _TELLING: Final = (
 # Of these, what tells kinds of images apart, which need not have the same slices.
 _KINDS: Final = ("image_type", "echo", "StackID")
 _SAME_SPACING: Final = 4  # decimals of mm
+_ROUNDED: Final = 1e-5  # mm, and of direction cosines: what writing them with few digits costs
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,22 @@ class Part:
 
 @dataclass(frozen=True)
 class TargetGrid:
-    """A grid that is mapped to, and what images say of it beside their planes."""
+    """A grid that is mapped to.
+
+    Parameters
+    ----------
+    grid : Grid
+    frame_of_reference : list of str
+        FrameOfReferenceUID, all that occur.
+    said : dict
+        What its images say of their planes beside ImagePositionPatient.
+    locations : ndarray of float64 or None
+        SliceLocation of each slice; None where it does not tell them apart.
+    """
 
     grid: Grid
     frame_of_reference: list[str]
-    position_reference: str
-    thickness: float | None
+    said: dict[str, Any]
     locations: Floats | None
 
 
@@ -143,7 +154,12 @@ def _target_of_frames(table: Table, rows: Ints) -> TargetGrid:
     planes = _with_thickness(table, rows[first])
     sizes = [_number(table, rows[first], name) for name in ("Columns", "Rows")]
     grid = Grid(stack_affine(planes), (int(sizes[0] or 0), int(sizes[1] or 0), len(first)))
-    return TargetGrid(grid, *frames_say(table, rows), _locations(table, rows[first]))
+    return TargetGrid(
+        grid,
+        frames_of_reference(table, rows),
+        _said([(table, rows)], grid),
+        _locations(table, rows[first]),
+    )
 
 
 def _target_of_array(array: xr.DataArray) -> TargetGrid:
@@ -162,22 +178,35 @@ def _target_of_array(array: xr.DataArray) -> TargetGrid:
     if place.slice_dim is None:
         table, rows = tables[0]
         labels = _locations(table, rows[:1])
-    found = [frames_say(table, rows) for table, rows in tables]
-    return TargetGrid(
-        grid,
-        sorted({uid for uids, _, _ in found for uid in uids}),
-        found[0][1],
-        found[0][2] if len({thickness for _, _, thickness in found}) == 1 else None,
-        labels,
-    )
+    uids = {uid for table, rows in tables for uid in frames_of_reference(table, rows)}
+    return TargetGrid(grid, sorted(uids), _said(tables, grid), labels)
 
 
-def frames_say(table: Table, rows: Ints) -> tuple[list[str], str, float | None]:
-    """Return FrameOfReferenceUID, PositionReferenceIndicator and SliceThickness of frames."""
-    uids = [str(uid) for uid in distinct(table, rows, "FrameOfReferenceUID")]
-    indicators = distinct(table, rows, "PositionReferenceIndicator")
-    indicator = str(indicators[0]) if len(indicators) == 1 else ""
-    return uids, indicator, _number(table, rows, "SliceThickness")
+def frames_of_reference(table: Table, rows: Ints) -> list[str]:
+    """Return the FrameOfReferenceUID that occur in frames."""
+    return [str(uid) for uid in distinct(table, rows, "FrameOfReferenceUID")]
+
+
+def _said(tables: list[tuple[Table, Ints]], grid: Grid) -> dict[str, Any]:
+    """Return what frames say of their planes, as far as it holds for a grid.
+
+    Spacing and directions are given in the digits of the frames, by which pixels are labelled: the
+    affine knows their product.
+    """
+    result: dict[str, Any] = {"PositionReferenceIndicator": ""}
+    steps = grid.affine[:3, :2]
+    sizes = np.linalg.norm(steps, axis=0)
+    near = {
+        "PixelSpacing": sizes[::-1],
+        "ImageOrientationPatient": (steps / sizes).T.reshape(6),
+    }
+    for name in ("PositionReferenceIndicator", "SliceThickness", *near):
+        found = [value for table, rows in tables for value in distinct(table, rows, name)]
+        if len(found) != 1 or (name in near and np.shape(found[0]) != near[name].shape):
+            continue
+        if name not in near or bool(np.allclose(found[0], near[name], rtol=0, atol=_ROUNDED)):
+            result[name] = found[0]
+    return result
 
 
 def _locations(table: Table, rows: Ints) -> Floats | None:

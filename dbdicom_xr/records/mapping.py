@@ -21,7 +21,7 @@ from dbdicom_xr.records.grids import (
     Part,
     TargetGrid,
     distinct,
-    frames_say,
+    frames_of_reference,
     objects_of,
     parts_of,
     ranks_of,
@@ -64,14 +64,20 @@ class _Plan:
 
 
 def map_to(
-    series: Series, target: Any, *, order: int, stack: int | None, attributes: Mapping[str, Any]
+    series: Series,
+    target: Any,
+    *,
+    order: int,
+    dtype: str | None,
+    stack: int | None,
+    attributes: Mapping[str, Any],
 ) -> Series:
     """Make a series of the values of another on a grid. See :meth:`Series.map_to`."""
     if isinstance(order, bool) or order not in _METHODS:
         raise InvalidValue(
             f"order is {order!r}; it is 0 (the nearest voxel), 1 (linear) or 3 (cubic splines)."
         )
-    return _mapped(series, target, _METHODS[order], 0.5, stack, attributes)
+    return _mapped(series, target, _METHODS[order], 0.5, stack, dtype, attributes)
 
 
 def map_mask_to(
@@ -88,7 +94,7 @@ def map_mask_to(
         raise InvalidValue(
             f"threshold is {threshold!r}; it is a part of a voxel, above 0, up to 1."
         )
-    return _mapped(series, target, "area", float(threshold), stack, attributes)
+    return _mapped(series, target, "area", float(threshold), stack, None, attributes)
 
 
 def _mapped(
@@ -97,6 +103,7 @@ def _mapped(
     method: Method,
     threshold: float,
     stack: int | None,
+    dtype: str | None,
     attributes: Mapping[str, Any],
 ) -> Series:
     planned = _planned(series, target, method, threshold, stack)
@@ -108,6 +115,7 @@ def _mapped(
                 plan.array,
                 plan.header,
                 mode="a" if number else "w",
+                dtype=dtype,
                 affine=plan.target.grid.affine,
                 **plan.said,
             )
@@ -135,12 +143,8 @@ def _planned(
         header, times = _header(series, part, met)
         array = _array(Resampled(_volumes(series, part), voxels, method, threshold))
         known = one.frame_of_reference
-        said: dict[str, Any] = {
-            "FrameOfReferenceUID": known[0] if len(known) == 1 else frame_of_reference,
-            "PositionReferenceIndicator": one.position_reference,
-        }
-        if one.thickness is not None:
-            said["SliceThickness"] = one.thickness
+        uid = known[0] if len(known) == 1 else frame_of_reference
+        said = {"FrameOfReferenceUID": uid, **one.said}
         planned.append(_Plan(one, array.assign_coords(times), header, said))
     _warn_of_places(series, targets, parts, is_met)
     return planned
@@ -240,9 +244,9 @@ def _of_one_day(part: Part) -> bool:
 
 def _label(new: Series, planned: Sequence[_Plan]) -> None:
     """Give the images the SliceLocation of the target, which may count from anywhere."""
-    if all(plan.target.locations is None for plan in planned):
-        return
     table = new._own_table
+    if all(plan.target.locations is None for plan in planned) or not table.is_classic:
+        return
     rows = np.arange(len(table))
     own = np.array(objects_of(table, rows, _LOCATION), np.float64)
     along = []
@@ -271,7 +275,9 @@ def _warn_of_places(
     series: Series, targets: list[TargetGrid], parts: list[Part], is_met: bool
 ) -> None:
     """Tell that places may not compare, or that nothing of the series lies in the target."""
-    own = sorted({uid for part in parts for uid in frames_say(part.table, part.rows.ravel())[0]})
+    own = sorted(
+        {uid for part in parts for uid in frames_of_reference(part.table, part.rows.ravel())}
+    )
     theirs = sorted({uid for one in targets for uid in one.frame_of_reference})
     if own != theirs or len(own) != 1:
         shown = [", ".join(uids) or "none" for uids in (own, theirs)]

@@ -10,7 +10,13 @@ __all__ = ["map_mask_to", "map_to"]
 
 
 def map_to(
-    series: Series, target: Any, *, order: int = 1, stack: int | None = None, **attributes: Any
+    series: Series,
+    target: Any,
+    *,
+    order: int = 1,
+    dtype: str | None = None,
+    stack: int | None = None,
+    **attributes: Any,
 ) -> Series:
     """Make a new series with the values of a series on the grid of another.
 
@@ -29,7 +35,7 @@ def map_to(
     [0.0]
     >>> database.close(save=False)
     """
-    mapped: Series = series.map_to(target, order=order, stack=stack, **attributes)
+    mapped: Series = series.map_to(target, order=order, dtype=dtype, stack=stack, **attributes)
     return mapped
 
 

@@ -254,6 +254,30 @@ def test_beyond_the_source_a_copy_is_nan(tmp_path: Path, opened: Any) -> None:
     assert np.isnan(copied.values[[0, 4, 5, 6]]).all()
 
 
+def test_spacing_and_directions_have_the_digits_of_the_target(tmp_path: Path, opened: Any) -> None:
+    # Rounded directions are not quite of length 1, so that the affine is not quite of the spacing;
+    # pixels would have other labels, and arithmetic would drop them.
+    angle = np.radians(12)
+    rounded = [1, 0, 0, 0, round(np.cos(angle), 5), round(np.sin(angle), 5)]
+    make_pair(tmp_path, None, {"per_frame": {"ImageOrientationPatient": np.array([[rounded]])}})
+    found = opened()
+    for target in (found["CT"], found["CT"].array("SliceLocation")[0]):
+        mapped = found["T1"].map_to(target)
+        assert mapped.ImageOrientationPatient == [rounded]
+        assert mapped.PixelSpacing == found["CT"].PixelSpacing
+        like, _ = found["CT"].array("SliceLocation")
+        assert (mapped.array("SliceLocation")[0] - like).sizes == like.sizes
+
+
+def test_exact_floats(tmp_path: Path, opened: Any) -> None:
+    pytest.importorskip("highdicom")
+    make_pair(tmp_path, None, {"orientation": "oblique"})
+    found = opened()
+    mapped = found["T1"].map_to(found["CT"], dtype="float64")
+    assert mapped.array()[0].dtype == np.float64
+    require_field(mapped, SOURCE, most=0.05)
+
+
 # -- single slices, several orientations ---------------------------------------------------------
 
 
