@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.pixels.utils import pixel_array
 
 from dbdicom_xr.emit.obsolete import is_obsolete, is_of_a_mosaic
 from dbdicom_xr.errors import DbdicomError
@@ -177,7 +178,7 @@ def judged(series: Any, new: Any, way: Way, *, most: int = 3) -> Judgement:
 
 
 def _source_files(series: Any) -> dict[str, tuple[Path, Dataset]]:
-    found = {}
+    found: dict[str, tuple[Path, Dataset]] = {}
     for one in series.instances():
         path = Path(one.file)
         with warnings.catch_warnings():
@@ -471,7 +472,7 @@ def _judge_header(
             or (_is_mosaic(old) and (name in _OF_TILES or is_of_a_mosaic(key)))
         ):
             continue
-        found = new.get(element.tag)
+        found: Any = new.get(element.tag)
         if element.private_creator:
             try:
                 block = new.private_block(element.tag.group, element.private_creator)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from pydicom import dcmread
-from pydicom.pixels import apply_modality_lut
+from pydicom.pixels.processing import apply_modality_lut
 
 import dbdicom_xr as db
 from tests.emit.judges import dcmdump_ok, errors_of, gdcm_pixels, sitk_pixels
@@ -37,7 +37,7 @@ def values_of(dtype: str, colour: bool = False) -> np.ndarray[Any, Any]:
     count = int(np.prod(shape))
     kind = np.dtype(dtype)
     if kind.kind == "b":
-        return (np.arange(count) % 3 == 0).reshape(shape)
+        return np.asarray(np.arange(count) % 3 == 0).reshape(shape)
     if kind.kind == "f":
         values = np.linspace(-0.3, 1234.5, count).astype(kind).reshape(shape)
         values[1, 2, 3] = np.nan
@@ -224,7 +224,7 @@ def listening(folder: Path) -> Iterator[int]:
         receiver.wait(10)
 
 
-SENT = [
+SENT: list[tuple[str, str, dict[str, Any], str]] = [
     ("mri", "f4", {}, "-xe"),
     ("ct", "i2", {}, "-xe"),
     ("pet", "u2", {}, "-xe"),

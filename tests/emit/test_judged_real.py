@@ -22,11 +22,11 @@ pytestmark = [
 ]
 
 FOLDERS = [
-    ("dcmstack", ("unchanged", "mean")),  # multi-echo, with long private headers
+    ("dcmstack", ("unchanged", "mean", "map")),  # multi-echo, with long private headers
     ("rt-utils", ("unchanged", "mean", "RLE", "flip")),  # CT
     ("uih", ("unchanged",)),  # tiles in VFRAME
     ("pydicom-data", ("unchanged",)),  # palettes, CR, NM, odd headers
-    ("dcm_qa", ("unchanged", "map")),  # mosaics
+    ("dcm_qa", ("unchanged",)),  # mosaics
 ]
 # Half a step of 16 bits, for sources of more bits.
 HALF_A_STEP = 1 / 65_534 / 2 * 1.01
