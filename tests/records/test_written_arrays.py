@@ -49,7 +49,7 @@ def test_a_save_during_a_write_does_not_let_others_in(tmp_path: Path) -> None:
                 held.append(database._staging.taken)
             return values
 
-        lazy = array.copy(data=array.data.map_blocks(block, dtype=array.dtype))
+        lazy = array.copy(data=array.data.map_blocks(block, meta=array.data._meta))
         new = series.new_sibling()
         lazy.dicom.write(new)
         assert held == [True]
