@@ -33,6 +33,10 @@ __all__ = ["new_elements", "refuse_pixels"]
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 _MODALITY: Final = Key(0x00080060)
 _FRAME_OF_REFERENCE: Final = Key(0x00200052)
+_DIFFUSION: Final = {
+    "DiffusionBValue": "b_value",
+    "DiffusionGradientOrientation": "gradient_direction",
+}
 _OF_THE_ARRAY: Final = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "SamplesPerPixel", "PhotometricInterpretation", "PixelData", "RescaleSlope",
@@ -84,6 +88,7 @@ def new_elements(
         elements = {**template(kind, cells), **untraced(kind, cells)}
     else:
         elements = derived(sources, kind)
+        _put_diffusion(elements, sources, kind)
     elements.update(image_planes(array, sources, affine=affine, spacing=spacing))
     elements.update(label_elements(array, sources))
     kept = _cells_with_images(sources, cells)
@@ -98,6 +103,20 @@ def new_elements(
     complete(kind, elements, len(kept))
     _identify(series, elements, len(kept), append=append, single=single)
     return elements, kept
+
+
+def _put_diffusion(elements: Elements, sources: Sources, kind: Kind) -> None:
+    """Say b-value and direction by the attributes of the standard.
+
+    Vendors say them elsewhere, and of mosaics that is left behind.
+    """
+    if kind.name != "mri":
+        return
+    for keyword, name in _DIFFUSION.items():
+        if key_of(keyword) not in elements:
+            values = sources.common_values(parse_name(name)).tolist()
+            if any(value is not None for value in values):
+                elements[key_of(keyword)] = per_image(keyword, values)
 
 
 def _refuse(given: Mapping[Key, Any]) -> None:

@@ -338,10 +338,12 @@ def _source_scales(
     if sources is None:
         return slopes, intercepts
     for values, keyword in ((slopes, "RescaleSlope"), (intercepts, "RescaleIntercept")):
-        column = sources.common(key_of(keyword))
-        if column is not None:
-            known = np.array([_number(value) for value in column.decoded()] + [np.nan])
-            values[:] = known[column.codes_of()]
+        common, first = sources.common(key_of(keyword)), sources.first(key_of(keyword))
+        if common is not None:
+            known = np.array([_number(value) for value in common.decoded()] + [np.nan])
+            values[:] = known[common.codes_of()]
+        if values is intercepts:
+            values[np.full(cells, True) if first is None else first.codes_of() < 0] = 0.0
     return slopes, np.where(np.isnan(slopes), np.nan, intercepts)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 
 import dbdicom_xr as db
-from dbdicom_xr.testing import make_dce
+from dbdicom_xr.testing import make_dce, make_series
 
 KEYS = ["SliceLocation", "TemporalPositionIdentifier"]
 
@@ -56,3 +57,37 @@ def test_a_save_during_a_write_does_not_let_others_in(tmp_path: Path) -> None:
         np.testing.assert_array_equal(new.array(KEYS)[0], array)
         database.save()
         assert not database._staging.taken
+
+
+def test_b_values_that_a_vendor_says_elsewhere_are_said_by_the_standard(tmp_path: Path) -> None:
+    made = make_series(tmp_path, keys={"SliceLocation": [0, 5, 10]})
+    for file, value in zip(made.files, (0, 50, 800), strict=True):
+        dataset = pydicom.dcmread(file)
+        dataset.Manufacturer = "SIEMENS"
+        block = dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+        block.add_new(0x0C, "IS", value)
+        dataset.save_as(file)
+    with db.database(tmp_path) as database:
+        series = database.series()[0]
+        assert "DiffusionBValue" not in pydicom.dcmread(made.files[0])
+        array, header = series.array("SliceLocation")
+        (array * 1.0).dicom.write(new := series.new_sibling())
+        _, written = new.array("SliceLocation")
+        read = [pydicom.dcmread(one.file).DiffusionBValue for one in written[:, 0]]
+        assert read == list(header[:, 0].b_value) == [0, 50, 800]
+        database.restore()
+
+
+def test_a_slope_without_intercept_is_a_scale(tmp_path: Path) -> None:
+    made = make_series(tmp_path, slope=0.37, intercept=0)
+    for file in made.files:
+        dataset = pydicom.dcmread(file)
+        del dataset.RescaleIntercept
+        dataset.save_as(file)
+    with db.database(tmp_path) as database:
+        series = database.series()[0]
+        array, _ = series.array("SliceLocation")
+        array.dicom.write(new := series.new_sibling())
+        assert new.RescaleSlope == [0.37]
+        np.testing.assert_array_equal(new.array("SliceLocation")[0], array)
+        database.restore()
