@@ -381,12 +381,7 @@ def _covered(
     result = np.zeros(shape)
     if not mask.any():
         return result
-    # Only where the mask may be.
-    filled = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    ends = np.array(list(product(*((one[0] - 0.5, one[-1] + 0.5) for one in filled))))
-    places = np.linalg.solve(matrix, (ends - offset).T)
-    first = np.clip(np.floor(places.min(axis=1)), 0, shape).astype(int)
-    last = np.clip(np.ceil(places.max(axis=1)) + 1, first, shape).astype(int)
+    first, last = _reach(mask, matrix, offset, shape)
     size = tuple((last - first).tolist())
     if 0 in size:
         return result
@@ -401,3 +396,17 @@ def _covered(
         sums += one
     result[tuple(map(slice, first, last))] = sums / samples.prod()
     return result
+
+
+def _reach(
+    mask: npt.NDArray[np.bool_], matrix: Floats, offset: Floats, shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the first and the end of the voxels that a mask may cover."""
+    if np.linalg.matrix_rank(matrix) < 3:  # all voxels are in one of the mask
+        return np.zeros(3, np.intp), np.array(shape, np.intp)
+    filled = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    ends = np.array(list(product(*((one[0] - 0.5, one[-1] + 0.5) for one in filled))))
+    places = np.linalg.solve(matrix, (ends - offset).T)
+    first = np.clip(np.floor(places.min(axis=1)), 0, shape).astype(np.intp)
+    last = np.clip(np.ceil(places.max(axis=1)) + 1, first, shape).astype(np.intp)
+    return first, last

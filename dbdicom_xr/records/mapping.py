@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DicomWarning, InvalidValue, MixedGeometry
+from dbdicom_xr.errors import DicomWarning, GridError, InvalidValue, MixedGeometry
 from dbdicom_xr.geometry.affine import orientation_of
 from dbdicom_xr.geometry.planes import Floats
 from dbdicom_xr.geometry.resample import Grid, Method, Resampled, VoxelMap
@@ -231,10 +232,11 @@ def _header(series: Series, part: Part, met: Ints) -> tuple[Header, dict[str, An
     if any(isinstance(record, Common) for record in records):
         for name in _TIMES:
             # The time at which the data began to be acquired (PS3.3 C.7.6.1).
-            key = sort_key(parse_name(name), part.table, part.rows.ravel())
-            values = key.values.reshape(part.rows.shape)
-            if key.present.all() and values.dtype.kind in "mM" and _of_one_day(part):
-                times[name] = (_DIMS[:1], values.min(axis=1))
+            with suppress(GridError):  # texts that are no times
+                key = sort_key(parse_name(name), part.table, part.rows.ravel())
+                values = key.values.reshape(part.rows.shape)
+                if key.present.all() and values.dtype.kind in "mM" and _of_one_day(part):
+                    times[name] = (_DIMS[:1], values.min(axis=1))
     return header, times
 
 

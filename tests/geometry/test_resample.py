@@ -375,3 +375,11 @@ def test_masks_on_the_same_voxels_are_copied() -> None:
     assert own.dtype == np.uint8
     assert (own[:, :, :, 1:] == mask[:, :, ::-1, :-1]).all()
     assert (own[:, :, :, 0] == 0).all()
+
+
+def test_masks_on_voxels_without_a_size_to_speak_of() -> None:
+    source, tiny = Grid(np.eye(4), (4, 4, 4)), affine_of(spacing=(1e-5, 1, 1), origin=(2, 0, 0))
+    mask = np.zeros((1, 4, 4, 4), np.uint8)
+    mask[0, :, 2, 1:3] = 1
+    own = mapped(mask, source, Grid(tiny, (3, 4, 4)), "area")
+    assert own[0, 1].tolist() == [[0, 1, 1, 0]] * 3

@@ -217,6 +217,16 @@ def test_slices_with_times_of_their_own(tmp_path: Path, opened: Any) -> None:
     assert len(copied.AcquisitionTime) == 14
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR TM")  # of pydicom, that writes them
+def test_times_that_are_none(tmp_path: Path, opened: Any) -> None:
+    header = {"SeriesDescription": "T1", "AcquisitionDateTime": None}
+    texts = np.array([["noon"]] * 6 + [["1200"]])
+    make(tmp_path / "source", header=header, seed=1, per_frame={"AcquisitionTime": texts})
+    make(tmp_path / "target", "oblique", header={"SeriesDescription": "CT"}, seed=2)
+    found = opened()
+    require_field(found["T1"].map_to(found["CT"]), SOURCE)
+
+
 # -- copies --------------------------------------------------------------------------------------
 
 
