@@ -25,7 +25,7 @@ from dbdicom_xr.errors import (
 from dbdicom_xr.geometry.planes import are_parallel
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import SLICE_LOCATION, Attribute, Name, parse_name
-from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.header import Header, provenance
 from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
@@ -107,8 +107,7 @@ def _real_number(fill_value: Any) -> None:
 
 
 def _warn(text: str, kind: type[DicomWarning]) -> None:
-    # Of the line of the user: above this are series_array, its repetition, and Series.array.
-    warnings.warn(text, kind, stacklevel=5)
+    warnings.warn(text, kind, stacklevel=levels_to_user())
 
 
 def _check(pixels_first: Any, rescale: Any, fill_value: Any) -> None:

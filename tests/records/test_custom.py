@@ -78,8 +78,9 @@ def test_edits_are_worked_out_anew(series: db.Series) -> None:
     series.frames()[0].EchoTime = 9.0
     assert (series.echo, series.b_value) == ([1, 2, 3, 4], [700])
     assert series.frames()[0].echo == 4
-    with pytest.raises(db.errors.InvalidValue, match="b_value"):
-        series.b_value = 5
+    db.register_attribute("twice", lambda time: 2 * time, ["EchoTime"])
+    with pytest.raises(db.errors.InvalidValue, match=r"worked out from others \(EchoTime\)"):
+        series.twice = 5
     series.restore()
     assert (series.echo, series.b_value) == ([1, 2, 3], [])
 

@@ -198,7 +198,7 @@ REFUSED: list[tuple[Any, Any, type[Exception], str]] = [
     (("SIEMENS MR HEADER", 0xFE), 2, errors.InvalidValue, "whole tag"),
     ((0x0029, 0x1012), 2, errors.InvalidValue, "Say whose it is"),
     ("TransferSyntaxUID", "1.2.840.10008.1.2", errors.InvalidValue, "anew"),
-    ("b_value", 2, errors.InvalidValue, "worked out"),
+    ("b_value", -2, errors.InvalidValue, "0 or more"),
     (["EchoTime", "FlipAngle"], [1], errors.InvalidValue, "1 values"),
     (["EchoTime", "FlipAngle"], 1, errors.InvalidValue, "list of 2"),
     (["EchoTime", "StudyDate"], [1, "x"], errors.InvalidValue, "'x'"),
