@@ -78,8 +78,8 @@ _ACTIONS: Final = {
     "Z/D": Do.DUMMY, "X/Z/D": Do.DUMMY, "X/Z/U*": Do.INSIDE,
 }  # fmt: skip
 
-# Stricter than the table: an annotation may draw a name, and its module may be left out.
-_STRICTER: Final = {0x00700001: Do.REMOVE}
+# What may be left out, and may not be empty (PS3.3 C.7.2.1), or may draw a name (C.10.5).
+_STRICTER: Final = {0x00081110: Do.REMOVE, 0x00700001: Do.REMOVE}
 
 # UIDs that name a kind of thing, the same in every hospital.
 _OF_KINDS: Final = ("SOPClass", "TransferSyntax")

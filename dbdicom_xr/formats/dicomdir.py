@@ -16,6 +16,13 @@ __all__ = ["DICOMDIR", "lay_out"]
 
 DICOMDIR: Final = "DICOMDIR"
 
+# Type 1 in the records of a DICOMDIR, type 2 in most objects; who writes it makes values (PS3.3
+# F.5.1 to F.5.4). The objects stay as they are.
+_NEEDED: Final = {
+    "PatientID": "UNKNOWN", "StudyDate": "19000101", "StudyTime": "000000", "StudyID": "1",
+    "Modality": "OT", "SeriesNumber": 1,
+}  # fmt: skip
+
 
 def lay_out(headers: Sequence[Dataset], folder: str) -> list[str]:
     """Write a DICOMDIR for objects, and tell which names it gives to their files.
@@ -23,7 +30,8 @@ def lay_out(headers: Sequence[Dataset], folder: str) -> list[str]:
     Parameters
     ----------
     headers : sequence of Dataset
-        With their file meta information; pixels are not needed.
+        With their file meta information; pixels are not needed. What the DICOMDIR needs and they
+        lack is added.
     folder : str
         An empty one, in which the ``DICOMDIR`` is made, beside files of no use.
 
@@ -43,7 +51,10 @@ def lay_out(headers: Sequence[Dataset], folder: str) -> list[str]:
     with without_warnings():
         files = FileSet()
         instances = []
-        for header in headers:
+        for number, header in enumerate(headers, start=1):
+            for keyword, value in {**_NEEDED, "InstanceNumber": number}.items():
+                if header.get(keyword) in (None, ""):
+                    setattr(header, keyword, value)
             try:
                 instances.append(files.add(header))
             except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError) as error:
