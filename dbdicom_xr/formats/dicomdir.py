@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
 
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.values import without_warnings
@@ -48,8 +49,8 @@ def lay_out(headers: Sequence[Dataset], folder: str) -> list[str]:
     """
     from pydicom.fileset import FileSet
 
-    with without_warnings():
-        files = FileSet()
+    with without_warnings(), closing(_Files(FileSet())) as held:
+        files = held.files
         instances = []
         for number, header in enumerate(headers, start=1):
             for keyword, value in {**_NEEDED, "InstanceNumber": number}.items():
@@ -68,3 +69,16 @@ def lay_out(headers: Sequence[Dataset], folder: str) -> list[str]:
         except ValueError as error:
             raise InvalidValue(f"No DICOMDIR can be made: {error}") from error
     return names
+
+
+class _Files:
+    """A file-set of pydicom, whose temporary folder is removed when it is closed."""
+
+    def __init__(self, files: Any) -> None:
+        self.files = files
+
+    def close(self) -> None:
+        """Remove the folder; pydicom leaves that to the collector, with a warning."""
+        folder = self.files._stage.get("t")
+        if folder is not None:
+            folder.cleanup()

@@ -61,8 +61,10 @@ def test_a_folder(database: Any, source: Path, tmp_path: Path) -> None:
     assert [one.file for one in report.failures] == [str(source / "notes.txt")]
     assert report.duplicates == [] == report.conflicts
     assert {one.SeriesNumber.item() for one in report.series} == {1, 2}
-    assert "4 files were imported" in str(report) and "notes.txt" in str(report)
-    assert database.PatientID == ["P-1"] and len(database.instances()) == 4
+    assert "4 files were imported" in str(report)
+    assert "notes.txt" in str(report)
+    assert database.PatientID == ["P-1"]
+    assert len(database.instances()) == 4
     assert database.series()[0].array("SliceLocation")[0].compute().shape == (2, 1, 16, 12)
     assert set(database.changes()["change"]) == {"new"}
     assert all(".dbdicom_xr" in file for file in database.files())
