@@ -80,6 +80,8 @@ class WritePlan:
         Whether slope and intercept stand in each image.
     rescale_type : str
         What RescaleType says beside them.
+    signed : bool
+        Whether the sources store negative numbers.
     slopes, intercepts : ndarray of float64, shape (images,)
         Of the sources, NaN where there is none: values on their grid are stored exactly.
     """
@@ -95,6 +97,7 @@ class WritePlan:
     transfer_syntax: str = EXPLICIT
     rescales: bool = False
     rescale_type: str = ""
+    signed: bool = False
     slopes: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     intercepts: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
@@ -130,7 +133,7 @@ def store_plan(folder: str, plan: WritePlan) -> None:
             "frame": plan.frame, "dtype": plan.dtype, "target": asdict(plan.target),
             "form": plan.form,
             "transfer_syntax": plan.transfer_syntax, "rescales": plan.rescales,
-            "rescale_type": plan.rescale_type,
+            "rescale_type": plan.rescale_type, "signed": plan.signed,
         }
     ).encode()  # fmt: skip
     path = os.path.join(folder, PLAN)
@@ -203,6 +206,7 @@ def load_plan(folder: str) -> WritePlan:
         head["transfer_syntax"],
         head["rescales"],
         head["rescale_type"],
+        head["signed"],
         arrays[1],
         arrays[2],
     )

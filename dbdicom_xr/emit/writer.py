@@ -119,7 +119,9 @@ class BlockWriter:
                 continue
             source = None
             if np.isfinite(plan.slopes[image]):
-                source = Scale(float(plan.slopes[image]), float(plan.intercepts[image]))
+                source = Scale(
+                    float(plan.slopes[image]), float(plan.intercepts[image]), plan.signed
+                )
             stored = quantise(
                 frame, plan.target, source=source, scale=scale, name=plan.place(int(cells[i]))
             )

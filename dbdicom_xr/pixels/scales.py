@@ -177,6 +177,13 @@ def scales_to_try(
         # Values that were read as float32 and converted since are beside the grid, but closer
         # than any other grid would come.
         tolerance = min((high / 2 - low / 2) / 65534, abs(source.slope) * _AS_FLOAT32)
+        if reserved and target.reserve and target.intercept:
+            # The same grid with higher codes, in all frames alike: code 0 is kept, and there are
+            # no negative ones.
+            higher = source.intercept - source.slope * (32768 if source.signed else 1)
+            texts = decimal_text(higher)
+            if abs(float(texts) - higher) <= abs(source.slope) * _AS_FLOAT32 * 1e-3:
+                yield Scale(source.slope, float(texts)), tolerance
         yield Scale(source.slope, source.intercept), tolerance if is_float else 0.0
     if is_float and low.is_integer() and high.is_integer():
         yield Scale(1.0, 0.0), 0.0

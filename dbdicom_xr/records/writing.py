@@ -116,11 +116,12 @@ def write_array(
         elements, images, shape, names,
         frame=(labelled.sizes["y"], labelled.sizes["x"]),
         dtype=options.dtype or "",
-        target=_target(wanted, options),
+        target=_target(wanted, options, labelled.dtype),
         form=options.form,
         transfer_syntax=options.transfer_syntax,
         rescales=wanted.rescales,
         rescale_type=_rescale_type(wanted, sources, elements),
+        signed=sources is not None and _is_signed(sources),
         slopes=slopes[kept],
         intercepts=intercepts[kept],
     )  # fmt: skip
@@ -317,10 +318,11 @@ def _rescale_type(kind: Kind, sources: Sources | None, elements: Elements) -> st
     return rescale_type(kind, {key: first})
 
 
-def _target(kind: Kind, options: _Options) -> Target:
+def _target(kind: Kind, options: _Options, dtype: Any) -> Target:
     """Return how pixels are stored; the frames of one object share their type and padding."""
     if options.form == "multiframe":
-        return replace(kind.target, signed=False, reserve=True)
+        small = dtype.kind == "i" and dtype.itemsize <= 2  # stored as they are, all of them
+        return replace(kind.target, signed=small, reserve=True)
     return kind.target
 
 
@@ -345,6 +347,12 @@ def _source_scales(
         if values is intercepts:
             values[np.full(cells, True) if first is None else first.codes_of() < 0] = 0.0
     return slopes, np.where(np.isnan(slopes), np.nan, intercepts)
+
+
+def _is_signed(sources: Sources) -> bool:
+    """Return whether some source stores negative numbers."""
+    column = sources.first(key_of("PixelRepresentation"))
+    return column is not None and 1 in column.decoded()
 
 
 def _number(value: Any) -> float:

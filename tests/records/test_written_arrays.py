@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 
 import dbdicom_xr as db
 from dbdicom_xr.testing import make_dce, make_series
@@ -90,4 +91,22 @@ def test_a_slope_without_intercept_is_a_scale(tmp_path: Path) -> None:
         array.dicom.write(new := series.new_sibling())
         assert new.RescaleSlope == [0.37]
         np.testing.assert_array_equal(new.array("SliceLocation")[0], array)
+        database.restore()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+@pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (0.37, 0), (2.5, -100)])
+def test_one_multi_frame_file_is_as_exact_as_many(
+    tmp_path: Path, dtype: str, slope: float, intercept: float
+) -> None:
+    make_series(tmp_path, dtype=dtype, slope=slope, intercept=intercept)
+    with db.database(tmp_path) as database:
+        series = database.series()[0]
+        array, _ = series.array("SliceLocation")
+        array.dicom.write(new := series.new_sibling(), multiframe=True)
+        (file,) = new.files()
+        np.testing.assert_array_equal(new.array("SliceLocation")[0], array)
+        # Programs that read one scale for all frames get the right numbers too.
+        assert len(new.RescaleSlope or [1]) == len(new.RescaleIntercept or [0]) == 1
+        assert pydicom.dcmread(file).NumberOfFrames == array.shape[0]
         database.restore()
