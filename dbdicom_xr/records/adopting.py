@@ -160,6 +160,8 @@ def give_up(folder: str) -> None:
     """Remove what was written, and expect no more of it."""
     forget(folder)
     remove_write(folder)
+    with suppress(OSError):  # another write is under way
+        os.rmdir(os.path.dirname(folder))
 
 
 # -- into the database -------------------------------------------------------------------------

@@ -385,6 +385,8 @@ def _tidy(folder: str) -> None:
             if entry.is_dir(follow_symlinks=False):
                 with suppress(OSError):  # there is something in it
                     os.rmdir(entry.path)
+        os.rmdir(folder)
+        os.rmdir(os.path.dirname(folder))  # where the index is elsewhere, and no write under way
 
 
 def restore(record: Any) -> None:

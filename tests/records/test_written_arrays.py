@@ -35,7 +35,7 @@ def test_a_save_with_edits_and_without(tmp_path: Path) -> None:
         database.save()
         np.testing.assert_array_equal(made, array * 3)
         assert [Path(file).suffix for file in written.files()] == [".dcm"] * array[..., 0, 0].size
-        assert not list(Path(tmp_path, ".dbdicom_xr", "staged").iterdir())
+        assert not Path(tmp_path, ".dbdicom_xr", "staged").exists()
 
 
 def test_a_save_during_a_write_does_not_let_others_in(tmp_path: Path) -> None:
@@ -110,3 +110,15 @@ def test_one_multi_frame_file_is_as_exact_as_many(
         assert len(new.RescaleSlope or [1]) == len(new.RescaleIntercept or [0]) == 1
         assert pydicom.dcmread(file).NumberOfFrames == array.shape[0]
         database.restore()
+
+
+def test_a_folder_whose_index_is_elsewhere_is_left_as_it_was(tmp_path: Path) -> None:
+    make_dce(tmp_path / "data")
+    before = sorted(tmp_path.joinpath("data").rglob("*"))
+    with db.database(tmp_path / "data", index=tmp_path / "index.sqlite") as database:
+        series = database.series()[0]
+        array, _ = series.array(KEYS)
+        (array * 2).dicom.write(series)
+        assert sorted(tmp_path.joinpath("data").rglob("*")) != before
+        database.restore()
+        assert sorted(tmp_path.joinpath("data").rglob("*")) == before
