@@ -89,9 +89,9 @@ def write_b_value(table: Table, rows: Rows, values: list[Any]) -> Written:
             for old, new in zip(found[1], wanted, strict=True)
         ]  # fmt: skip
         # The length of these may scale the b-value down: they are told in the standard's way.
-        directions = gradient_directions(table)
-        if directions is not None and any(_private(table, rows, one) for one in _ELSEWHERE):
-            own = directions.take(rows).as_objects().tolist()
+        told = gradient_directions(table)
+        if told is not None and any(_private(table, rows, one) for one in _ELSEWHERE):
+            own = told.take(rows).as_objects().tolist()
             edits[parse_name("DiffusionGradientOrientation")] = [
                 before if before is not None or not new else direction
                 for before, direction, new in zip(
@@ -101,15 +101,24 @@ def write_b_value(table: Table, rows: Rows, values: list[Any]) -> Written:
             for place in _ELSEWHERE:
                 _set_along(edits, table, rows, place, [None] * len(rows))
     kinds = _values(table, rows, "DiffusionDirectionality")
-    if any(kind is not None for kind in kinds):
-        has = _values(table, rows, "gradient_direction")
+    if any(kind is not None for kind in kinds) or not table.is_classic:
+        directions = _values(table, rows, "gradient_direction")
         edits[parse_name("DiffusionDirectionality")] = [
-            kind if kind is None or new is None
-            else "NONE" if new == 0
-            else ("ISOTROPIC" if direction is None else "DIRECTIONAL") if kind == "NONE" else kind
-            for kind, new, direction in zip(kinds, wanted, has, strict=True)
-        ]  # fmt: skip
+            _directionality(kind, new, direction, required=not table.is_classic)
+            for kind, new, direction in zip(kinds, wanted, directions, strict=True)
+        ]
     return edits, wanted
+
+
+def _directionality(kind: Any, b_value: float | None, direction: Any, *, required: bool) -> Any:
+    """Return what DiffusionDirectionality is beside a b-value (PS3.3 C.8.13.5.9)."""
+    if b_value is None or (kind is None and not required):
+        return kind
+    if b_value == 0:
+        return "NONE"
+    if kind in (None, "NONE"):
+        return "ISOTROPIC" if direction is None else "DIRECTIONAL"
+    return kind
 
 
 def _b_value(value: Any) -> float | None:

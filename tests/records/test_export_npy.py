@@ -182,9 +182,7 @@ def test_series_that_cannot_be_are_told(tmp_path: Path) -> None:
     assert len(files) == 1
 
 
-def test_a_disk_that_fills_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_series(tmp_path / "in", keys=KEYS)
     series = series_of(tmp_path / "in")
 
