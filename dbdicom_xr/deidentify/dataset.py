@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dbdicom_xr._version import __version__
+from dbdicom_xr.deidentify import csa
 from dbdicom_xr.deidentify.pixels import clear_unused_bits
 from dbdicom_xr.deidentify.private import is_own, is_safe
 from dbdicom_xr.deidentify.profile import Do, Options, decide
@@ -145,11 +146,24 @@ class _Work:
                 creators[tag.group, tag.element] = _plain_text(element)
                 continue
             creator = creators.get((tag.group, tag.element >> 8), "")
-            own = is_own(creator, int(tag), element.value)
-            if own or (self.treatment.options.safe_private and is_safe(creator, int(tag))):
+            stays = is_own(creator, int(tag), element.value)
+            if self.treatment.options.safe_private:
+                stays |= is_safe(creator, int(tag)) or self._clean_csa(dataset, creator, int(tag))
+            if stays:
                 kept |= {int(tag), tag.group << 16 | tag.element >> 8}
         self.kept_private |= bool(kept)
         return kept
+
+    def _clean_csa(self, dataset: Dataset, creator: str, tag: int) -> bool:
+        """Leave the numbers in a CSA header; False where it is none."""
+        if (creator, tag >> 16, tag & 0xFF) != (csa.CREATOR, csa.GROUP, csa.ELEMENT):
+            return False
+        value = getattr(dataset.get_item(tag), "value", None)
+        numbers = csa.cleaned(value) if isinstance(value, bytes) else None
+        if numbers is None:
+            return False
+        self._put(dataset, tag, "OB", numbers)
+        return True
 
     def _put(self, dataset: Dataset, tag: int, vr: str, value: Any) -> None:
         from pydicom.dataelem import DataElement

@@ -59,6 +59,7 @@ class DicomFiles:
         >>> folder = tempfile.mkdtemp()
         >>> _ = make_dce(folder)
         >>> database = db.database()
+        >>> database.mute()
         >>> report = database.import_dicom(folder)
         >>> len(report), len(database.series()), report.conflicts
         (30, 1, [])
@@ -125,7 +126,8 @@ class DicomFiles:
             Keep what identifies the scanner; the hospital; sex, age, size, weight and the like;
             UIDs.
         retain_safe_private : bool
-            Keep private attributes that are known to hold no identity, such as b-values.
+            Keep private attributes that are known to hold no identity, such as b-values, and of the
+            CSA header of Siemens the numbers that tell the tiles of a mosaic.
         clean_descriptors : callable, optional
             Keep descriptions and comments as far as ``clean_descriptors(keyword, text)`` returns
             them, None for nothing. By default they go.
@@ -167,6 +169,7 @@ class DicomFiles:
         >>> series = db.database(folder).series()[0]
         >>> files = series.export_as_dicom(tempfile.mkdtemp(), deidentify=True, PatientID="S-01")
         >>> shared = db.database(tempfile.mkdtemp())
+        >>> shared.mute()
         >>> _ = shared.import_dicom(files)
         >>> shared.PatientName, shared.StudyDate, len(shared.instances())
         (['S-01'], [], 30)

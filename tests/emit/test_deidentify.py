@@ -16,11 +16,14 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from dbdicom_xr.deidentify.csa import cleaned
 from dbdicom_xr.deidentify.dataset import Treatment, _shifted, deidentified
 from dbdicom_xr.deidentify.pixels import may_show_text
 from dbdicom_xr.deidentify.profile import Do, Options, decide, rules
 from dbdicom_xr.deidentify.pseudonyms import Pseudonyms
 from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.index.mosaic import _csa_reader
+from dbdicom_xr.testing.mosaic import csa_header
 
 DATE, TIME, UID, TEXT = "19770717", "071717.717", "1.2.77.717.", "SECRET717"
 NUMBER, FLOAT = 17717, 717.71715
@@ -294,6 +297,36 @@ def test_private_attributes_that_are_safe() -> None:
     assert (0x0019, 0x1008) not in after
     assert (0x0029, 0x0010) not in after
     assert b"SECRET" not in data
+
+
+def test_of_a_csa_header_only_some_numbers_stay() -> None:
+    whole = csa_header({
+        "NumberOfImagesInMosaic": ("US", ["12"]),
+        "SliceNormalVector": ("FD", ["0.1", "-0.2", "0.97", TEXT]),
+        "PatientName": ("LO", [TEXT]),
+        "B_value": ("IS", [TEXT]),
+        "PhaseGradientAmplitude": ("DS", ["717.717"]),
+    })  # fmt: skip
+    padded = bytearray(whole)
+    padded[16 + 40 : 16 + 49] = b"SECRET717"  # behind the end of a name
+    dataset = basic()
+    block = dataset.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
+    block.add_new(0x10, "OB", bytes(padded) + TEXT.encode())
+    block.add_new(0x20, "OB", whole)
+    data, after = treated(dataset, safe_private=True)
+    assert b"SECRET" not in data
+    assert b"717.717" not in data
+    read = _csa_reader()(after[0x0029, 0x1010].value)["tags"]
+    assert set(read) == {"NumberOfImagesInMosaic", "SliceNormalVector", "B_value"}
+    assert read["NumberOfImagesInMosaic"]["items"] == [12]
+    assert read["SliceNormalVector"]["items"][:3] == [0.1, -0.2, 0.97]
+    assert (0x0029, 0x1020) not in after
+    assert (0x0029, 0x1010) not in treated(dataset)[1]
+
+
+@pytest.mark.parametrize("value", [b"", b"SV10", b"SV10\4\3\2\1" + b"\xff" * 300, b"\1" * 200])
+def test_a_csa_header_that_cannot_be_read_goes(value: bytes) -> None:
+    assert cleaned(value) is None
 
 
 def test_a_marker_of_ours_that_says_something_else_goes() -> None:

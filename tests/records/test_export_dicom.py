@@ -15,7 +15,7 @@ from pydicom.fileset import FileSet
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import DicomWarning, FileExists, InvalidValue, NotAFolder, SaveFailed
-from dbdicom_xr.testing import make_dce, make_mosaic, make_series
+from dbdicom_xr.testing import make_dce, make_enhanced, make_mosaic, make_series
 from tests.emit.judges import dcmdump_ok, new_errors
 from tests.records.faults import Refusing, watched
 
@@ -295,15 +295,31 @@ def test_a_function_of_the_user_cleans_descriptions(folder: Path, tmp_path: Path
     assert "StudyDescription" not in dataset
 
 
-def test_mosaics_keep_their_tiles_only_with_safe_private_attributes(tmp_path: Path) -> None:
+def test_mosaics_keep_their_tiles_with_safe_private_attributes(tmp_path: Path) -> None:
     make_mosaic(tmp_path / "in")
     with db.database(tmp_path / "in") as database:
+        old = database.series()[0].array("SliceLocation")[0].compute()
         files = database.export_as_dicom(
             tmp_path / "out", deidentify=True, retain_safe_private=True
         )
-        stored = [image.dataset().PixelData for image in database.instances()]
-    assert [pydicom.dcmread(file).PixelData for file in files] == stored
-    assert (0x0029, 0x1010) not in pydicom.dcmread(files[0])
+        originals = [Path(image.file) for image in database.instances()]
+    with db.database(tmp_path / "out") as shared:
+        new = shared.series()[0].array("SliceLocation")[0].compute()
+    np.testing.assert_array_equal(new, old)
+    np.testing.assert_array_equal(new.SliceLocation, old.SliceLocation)
+    assert len(Path(files[0]).read_bytes()) < len(originals[0].read_bytes())
+
+
+def test_an_enhanced_image_reads_the_same(tmp_path: Path) -> None:
+    make_enhanced(tmp_path / "in")
+    with db.database(tmp_path / "in") as database:
+        old = database.series()[0].array("InstanceNumber")[0].compute()
+        location = database.SliceLocation
+        database.export_as_dicom(tmp_path / "out", deidentify=True)
+    with db.database(tmp_path / "out") as shared:
+        new = shared.series()[0].array("InstanceNumber")[0].compute()
+        np.testing.assert_array_equal(new, old)
+        assert shared.SliceLocation == location
 
 
 def test_an_export_is_no_less_valid_than_its_source(folder: Path, tmp_path: Path) -> None:
