@@ -17,7 +17,7 @@ from dbdicom_xr.records import attributes, custom
 from dbdicom_xr.testing import Geometry, make_enhanced, make_mosaic, make_series
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "emit"))
-from judges import errors_of  # noqa: E402
+from judges import errors_of
 
 SLICES = [0.0, 4.0, 8.0]
 KEYS: dict[str, Any] = {"SliceLocation": SLICES, "FlipAngle": [5.0, 10.0]}
@@ -274,7 +274,7 @@ def test_affine_of_a_mosaic_is_refused(tmp_path: Path) -> None:
     make_mosaic(tmp_path, keys={"SliceLocation": SLICES})
     (series,) = db.database(tmp_path).series()
     new = series.affine[0] * [[1.1], [1.1], [1.1], [1]]
-    with pytest.raises(InvalidValue, match="mosaic|worked out"):
+    with pytest.raises(InvalidValue, match=r"mosaic|worked out"):
         series.affine = new
 
 
@@ -425,8 +425,8 @@ def test_functions_that_fail_are_named(tmp_path: Path) -> None:
     make_series(tmp_path, keys=KEYS)
     (series,) = db.database(tmp_path).series()
     db.register_attribute("bad", lambda frame: 1 / 0, set=lambda frame, value: frame.EcoTime)
-    with pytest.raises(InvalidValue, match="'bad' cannot be worked out.*ZeroDivisionError"):
+    with pytest.raises(InvalidValue, match=r"'bad' cannot be worked out.*ZeroDivisionError"):
         _ = series.bad
-    with pytest.raises(InvalidValue, match="'bad' cannot be set to 5.*EcoTime"):
+    with pytest.raises(InvalidValue, match=r"'bad' cannot be set to 5.*EcoTime"):
         series.bad = 5
     assert len(series.database.changes()) == 0

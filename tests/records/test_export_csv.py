@@ -81,7 +81,8 @@ def test_nobody_is_named_unless_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "read"),
     [
-        ("=HYPERLINK(1)", "'=HYPERLINK(1)"), ("+1", "'+1"), ("-1", "'-1"), ("@SUM(A1)", "'@SUM(A1)"),
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"), ("+1", "'+1"), ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
         ("plain", "plain"), ('a "quoted", text', 'a "quoted", text'), ("a=b", "a=b"),
         ("Größe 日本", "Größe 日本"), ("two words", "two words"),
     ],
