@@ -78,10 +78,10 @@ class PlainFiles:
         >>> _ = make_dce(folder)
         >>> series = db.database(folder).series()[0]
         >>> files = series.export_as_npy(
-        ...     tempfile.mkdtemp(), sortby=["SliceLocation", "AcquisitionTime"]
+        ...     tempfile.mkdtemp(), sortby=["SliceLocation", "TemporalPositionIdentifier"]
         ... )
         >>> np.load(files[0]).shape
-        (3, 10, 1, 32, 32)
+        (3, 10, 1, 32, 24)
         """
         from dbdicom_xr.records.exporting_npy import NpyOptions, export_npy
 
