@@ -119,6 +119,8 @@ class _Work:
             if tag.is_private:
                 if int(tag) not in private:
                     del dataset[tag]
+                elif _vr(dataset.get_item(tag)) == "SQ":
+                    self._sequence(dataset, int(tag), Do.INSIDE)
                 continue
             element = dataset.get_item(tag)
             assert element is not None
@@ -148,7 +150,9 @@ class _Work:
             creator = creators.get((tag.group, tag.element >> 8), "")
             stays = is_own(creator, int(tag), element.value)
             if self.treatment.options.safe_private:
-                stays |= is_safe(creator, int(tag)) or self._clean_csa(dataset, creator, int(tag))
+                stays |= is_safe(creator, int(tag), _vr(element)) or self._clean_csa(
+                    dataset, creator, int(tag)
+                )
             if stays:
                 kept |= {int(tag), tag.group << 16 | tag.element >> 8}
         self.kept_private |= bool(kept)

@@ -21,25 +21,30 @@ _SAFE: Final[dict[tuple[int, str], frozenset[int]]] = {
     (0x00E1, "ELSCINT1"): frozenset((0x21,)),
     (0x01E1, "ELSCINT1"): frozenset((0x26,)),
     (0x01F1, "ELSCINT1"): frozenset((0x01, 0x07, 0x26, 0x27)),
-    (0x0065, "Image Private Header"): frozenset((0x09, 0x37, 0x50)),
+    (0x0065, "Image Private Header"): frozenset((0x09, 0x37, 0x50, 0x51)),
     (0x0903, "GEIIS PACS"): frozenset((0x10, 0x11, 0x12)),
     (0x2001, "Philips Imaging DD 001"): frozenset((0x03, 0x04)),
     (0x2005, "Philips MR Imaging DD 001"): frozenset((0x0D, 0x0E, 0xB0, 0xB1, 0xB2)),
     (0x7053, "Philips PET Private Group"): frozenset((0x00, 0x09)),
 }
 
+# Of tiles of mosaics; its items are treated like the data set.
+_SEQUENCES: Final = frozenset(((0x0065, "Image Private Header", 0x51),))
+
 _OWN: Final = "DBDICOM_XR"
 _MARKER: Final = (0x0099, 0x01)
 
 
-def is_safe(creator: str, tag: int) -> bool:
+def is_safe(creator: str, tag: int, vr: str) -> bool:
     """Return whether a private attribute is known to hold no identity.
 
     Examples
     --------
-    >>> is_safe("SIEMENS MR HEADER", 0x0019100C), is_safe("SIEMENS CSA HEADER", 0x00291010)
+    >>> is_safe("SIEMENS MR HEADER", 0x0019100C, "IS"), is_safe("ACME", 0x0019100C, "IS")
     (True, False)
     """
+    if (vr == "SQ") != ((tag >> 16, creator, tag & 0xFF) in _SEQUENCES):
+        return False
     return (tag & 0xFF) in _SAFE.get((tag >> 16, creator), ())
 
 

@@ -299,6 +299,21 @@ def test_private_attributes_that_are_safe() -> None:
     assert b"SECRET" not in data
 
 
+def test_items_of_a_safe_private_sequence_are_treated_too() -> None:
+    dataset, item = basic(), Dataset()
+    item.ImagePositionPatient = [1, 2, 3]
+    item.AcquisitionDate, item.OperatorsName = DATE, TEXT
+    item.private_block(0x0065, "Image Private Header", create=True).add_new(0x40, "LO", TEXT)
+    block = dataset.private_block(0x0065, "Image Private Header", create=True)
+    block.add_new(0x51, "SQ", Sequence([item]))
+    block.add_new(0x50, "SQ", Sequence([item]))
+    data, after = treated(dataset, safe_private=True)
+    assert TEXT.encode() not in data
+    assert DATE.encode() not in data
+    assert after[0x0065, 0x1051].value[0].ImagePositionPatient == [1, 2, 3]
+    assert (0x0065, 0x1050) not in after
+
+
 def test_of_a_csa_header_only_some_numbers_stay() -> None:
     whole = csa_header({
         "NumberOfImagesInMosaic": ("US", ["12"]),
