@@ -131,6 +131,9 @@ class _Import:
     def look(self, files: Sequence[str]) -> None:
         """Find out what the files are, and unpack zip files."""
         for path in files:
+            if os.path.exists(path) and not os.path.isfile(path):
+                self._fail(path, "not a regular file")  # opening a pipe would wait for ever
+                continue
             try:
                 zipped = is_zip(path)
             except OSError as error:

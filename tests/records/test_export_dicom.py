@@ -14,8 +14,16 @@ import pytest
 from pydicom.fileset import FileSet
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DicomWarning, FileExists, InvalidValue, NotAFolder, SaveFailed
+from dbdicom_xr.errors import (
+    DbdicomError,
+    DicomWarning,
+    FileExists,
+    InvalidValue,
+    NotAFolder,
+    SaveFailed,
+)
 from dbdicom_xr.testing import make_dce, make_enhanced, make_mosaic, make_series
+from tests.data import testdata_folder
 from tests.emit.judges import dcmdump_ok, new_errors
 from tests.records.faults import Refusing, watched
 
@@ -329,3 +337,47 @@ def test_an_export_is_no_less_valid_than_its_source(folder: Path, tmp_path: Path
     for file, source in zip(files, sources, strict=True):
         assert new_errors(file, source) == set()
         assert dcmdump_ok(file)
+
+
+# -- real files -----------------------------------------------------------------------------------
+
+
+def references(files: list[str]) -> tuple[int, int]:
+    """Return how many references to instances lead to one of the files, and how many elsewhere."""
+    datasets = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in files]
+    uids = {dataset.SOPInstanceUID for dataset in datasets}
+    found = [
+        element.value in uids for dataset in datasets for element in dataset.iterall()
+        if element.keyword == "ReferencedSOPInstanceUID"
+    ]  # fmt: skip
+    return sum(found), len(found) - sum(found)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("collection", ["rt-utils", "enh", "mosaic", "uih", "highdicom"])
+def test_scanner_files_without_identity(collection: str, tmp_path: Path) -> None:
+    root = testdata_folder()
+    if root is None or not (root / collection).is_dir():
+        pytest.skip("no test data")
+    mapping: dict[str, str] = {}
+    with db.database(root / collection, index=tmp_path / "index") as database:
+        files = database.export_as_dicom(
+            tmp_path / "out", deidentify=True, retain_safe_private=True, mapping=mapping
+        )
+        originals = {image.SOPInstanceUID: image for image in database.instances()}
+        inside, _ = references([image.file for image in originals.values()])
+        assert references(files)[0] >= inside * 0.9  # some sequences of references go
+        with db.database(tmp_path / "out") as shared:
+            new = {image.SOPInstanceUID: image for image in shared.instances()}
+            assert set(new) == {mapping[uid] for uid in originals}
+            for number, (uid, image) in enumerate(originals.items()):
+                other = new[mapping[uid]]
+                patient = image.PatientName
+                assert not patient or other.PatientName != patient
+                try:
+                    array = image.array()
+                except DbdicomError:
+                    continue
+                np.testing.assert_array_equal(other.array().values, array.values)
+                if number < 3:
+                    assert new_errors(other.file, image.file) == set()

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,14 @@ def test_a_folder(database: Any, source: Path, tmp_path: Path) -> None:
     assert sorted(Path(file).read_bytes() for file in database.files()) == sorted(
         path.read_bytes() for path in dicom(source)
     )
+
+
+def test_pipes_and_links_to_nowhere(database: Any, source: Path) -> None:
+    os.mkfifo(source / "pipe")
+    os.symlink(source / "nowhere", source / "link")
+    report = database.import_dicom(source)
+    assert len(report) == 4
+    assert {Path(one.file).name for one in report.failures} == {"pipe", "link"}
 
 
 def test_restore_takes_it_out(database: Any, source: Path, tmp_path: Path) -> None:
@@ -318,8 +327,6 @@ def test_killed_it_leaves_all_or_nothing(source: Path, tmp_path: Path, number: i
 
     code, _ = in_child(action, killing(number))
     assert code in (0, 9)
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         database = db.database(folder)
