@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.record import Record
 
 __all__ = ["DicomFiles"]
+
+_SECRET: Final = 8  # fewer characters can be tried out
 
 
 class DicomFiles:
@@ -134,8 +136,8 @@ class DicomFiles:
         clean_structured_content : bool
             Keep the content of structured reports, without names, dates and free text.
         secret : str, optional
-            With the same secret, the same patient and UID become the same another time. Keep it as
-            safe as the identity itself.
+            At least 8 characters. With the same secret, the same patient and UID become the same
+            another time. Keep it as safe as the identity itself.
         mapping : dict, optional
             Gets what became of which PatientID and UID.
 
@@ -188,6 +190,12 @@ class DicomFiles:
                 "clean_descriptors is a function of keyword and text that returns the text without "
                 f"identity, not {clean_descriptors!r}."
             )
+        if secret is not None and (not isinstance(secret, str) or len(secret) < _SECRET):
+            raise InvalidValue(
+                f"secret has to be a text of at least {_SECRET} characters that nobody can guess."
+            )
+        if mapping is not None and not isinstance(mapping, MutableMapping):
+            raise InvalidValue(f"mapping is a dict to be filled, not {type(mapping).__name__}.")
         options = Options(
             retain_dates, retain_uids, retain_device, retain_institution,
             retain_patient_characteristics, retain_safe_private, clean_descriptors,

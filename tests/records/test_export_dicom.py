@@ -163,6 +163,10 @@ def test_paths_that_cannot_be(folder: Path, tmp_path: Path) -> None:
             database.export_as_dicom(tmp_path / "out", retain_device=True)
         with pytest.raises(InvalidValue, match="retain_dates"):
             database.export_as_dicom(tmp_path / "out", deidentify=True, retain_dates="all")
+        with pytest.raises(InvalidValue, match="at least 8"):
+            database.export_as_dicom(tmp_path / "out", deidentify=True, secret="1234")
+        with pytest.raises(InvalidValue, match="dict"):
+            database.export_as_dicom(tmp_path / "out", deidentify=True, mapping=[])
         database.restore()
     assert (tmp_path / "file").read_bytes() == b"mine"
     assert not (tmp_path / "out").exists()
