@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,20 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.arrays.reader import FrameReader
-from dbdicom_xr.errors import DbdicomError, InvalidValue, PixelError
+from dbdicom_xr.errors import DbdicomError, InvalidValue, LeftOut, PixelError
 from dbdicom_xr.formats.disk import whole_files
 from dbdicom_xr.formats.png import LINEAR, LINEAR_EXACT, Lut, Range, Window, png, shown
 from dbdicom_xr.formats.targets import made_folder, refuse_existing, target_of
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.interact import Bar, progress_bar
 from dbdicom_xr.records.attributes import parse_name
-from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.display_attributes import colours_of, display_of, window_of
 from dbdicom_xr.records.exporting_each import (
+    OF_A_SERIES,
     Part,
     Rows,
     left_out,
     planned_of,
+    refuse_all,
     refuse_several,
 )
 from dbdicom_xr.records.layouts import require_fitting_layout
@@ -101,24 +104,51 @@ def export_png(
     paths = [target.path(target.file or name) for name in names]
     refuse_existing(paths, overwrite)
     voice = record.database._own_voice
+    written: list[str] = []
     with (
         made_folder(target.folder),
         progress_bar(len(paths), "Writing PNG", "image", voice) as bar,
-        whole_files(paths) as files,
         ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
         start = 0
         for one in planned:
-            mine = dict(zip(one.rows.tolist(), files[start:], strict=False))
-            start += len(one.rows)
-            shows = _Shows(one, options)
-            for group in one.groups:
-                for rows, block in _blocks(group):
-                    jobs = [(mine[int(row)], shows.pixels, group, int(row)) for row in rows]
-                    for _ in pool.map(_write, jobs, block):
-                        bar.update()
+            own = paths[start : start + len(one.rows)]
+            start += len(own)
+            try:
+                _write_all(one, own, options, pool, bar)
+            except OF_A_SERIES as error:
+                if len(planned) == 1 and not refused:
+                    raise
+                refused.append((one.part.record, error))
+                continue
+            written += own
+    if not written:
+        refuse_all(record, refused)
     left_out(record, refused)
-    return paths
+    for one in planned:
+        missing = len(one.part.rows()[1]) - len(one.rows)
+        if missing:
+            warnings.warn(
+                f"{one.part.record!r}: {missing} object{'s have' if missing > 1 else ' has'} no "
+                f"pixels, and {'are' if missing > 1 else 'is'} not exported.",
+                LeftOut,
+                stacklevel=levels_to_user(),
+            )
+    return written
+
+
+def _write_all(
+    one: _Planned, paths: list[str], options: PngOptions, pool: ThreadPoolExecutor, bar: Bar
+) -> None:
+    """Write the pictures of a series: all of them, or where something goes wrong none."""
+    shows = _Shows(one, options)
+    with whole_files(paths) as files:
+        of_row = dict(zip(one.rows.tolist(), files, strict=True))
+        for group in one.groups:
+            for rows, block in _blocks(group):
+                jobs = [(of_row[row], shows.pixels, group, row) for row in rows.tolist()]
+                for _ in pool.map(_write, jobs, block):
+                    bar.update()
 
 
 def _write(job: tuple[str, Any, _Group, int], image: npt.NDArray[Any]) -> None:
@@ -200,7 +230,9 @@ def _of_one_kind(table: Table, rows: Rows) -> list[Rows]:
 
 def _group(table: Table, rows: Rows) -> _Group:
     # Padding is not to be shown, whatever value stands for it.
-    pixels = pixel_header(table, rows, True, "nan", describe=describer(table))
+    colour = any(isinstance(n, int) and n > 1 for n in _objects(table, rows, "SamplesPerPixel"))
+    padding = None if colour else "nan"
+    pixels = pixel_header(table, rows, True, padding, describe=describer(table))
     reader = frame_reader(table, pixels, np.arange(len(rows)), rows, np.nan, False)
     grey = len(reader.shape) == 3
     spacing = None

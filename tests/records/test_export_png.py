@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import FileExists, InvalidValue, NotAFolder
+from dbdicom_xr.errors import FileExists, InvalidValue, LeftOut, NotAFolder, StaleArray
 from dbdicom_xr.formats.png import Lut, Range, Window, shown
 from dbdicom_xr.records import exporting_png
 from dbdicom_xr.testing import make_enhanced, make_series, make_study
@@ -148,7 +148,7 @@ def test_colours_are_as_they_are(tmp_path: Path) -> None:
 
     def header(dataset: Any, index: Any) -> None:
         dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 3, "RGB"
-        dataset.PlanarConfiguration = 0
+        dataset.PlanarConfiguration, dataset.PixelPaddingValue = 0, 0
 
     made = make_series(tmp_path / "in", keys={"SliceLocation": [0.0]}, dtype="uint8", header=header)
     dataset = pydicom.dcmread(made.files[0])
@@ -209,6 +209,20 @@ def test_images_of_several_sizes(tmp_path: Path) -> None:
     (series,) = db.database(tmp_path / "in").series()
     shapes = sorted(picture(file).shape for file in series.export_as_png(tmp_path / "out"))
     assert shapes == [(9, 8), (12, 16), (12, 16), (12, 16)]
+
+
+def test_a_file_that_has_gone_costs_its_series_only(tmp_path: Path) -> None:
+    make_series(tmp_path / "in" / "a", keys={"SliceLocation": SLICES})
+    make_series(tmp_path / "in" / "b", keys={"SliceLocation": SLICES}, seed=3)
+    database = db.database(tmp_path / "in")
+    lost = database.series()[0]
+    os.remove(lost.files()[1])
+    with pytest.warns(LeftOut, match="1 series is not exported.*vanished"):
+        files = database.export_as_png(tmp_path / "out")
+    assert len(files) == len(os.listdir(tmp_path / "out")) == 3
+    with pytest.raises(StaleArray):
+        lost.export_as_png(tmp_path / "alone")
+    assert not (tmp_path / "alone").exists()
 
 
 def test_every_level(tmp_path: Path) -> None:
