@@ -17,6 +17,7 @@ from dbdicom_xr.deidentify.pixels import clear_unused_bits
 from dbdicom_xr.deidentify.private import is_own, is_safe
 from dbdicom_xr.deidentify.profile import Do, Options, decide
 from dbdicom_xr.index.values import without_warnings
+from dbdicom_xr.staging.splice import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -101,6 +102,7 @@ def deidentified(dataset: Dataset, treatment: Treatment) -> None:
     clear_unused_bits(dataset)
     work = _Work(treatment)
     work.treat(dataset)
+    dataset.PatientID = dataset.PatientName = treatment.patient  # also where there was none
     _say_so(dataset, treatment.options, kept_private=work.kept_private)
     _new_file_meta(dataset)
 
@@ -379,8 +381,10 @@ def _new_file_meta(dataset: Dataset) -> None:
         if not little:
             syntax = ExplicitVRBigEndian
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", "")
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = syntax
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     dataset.file_meta = meta
     dataset.preamble = bytes(128)

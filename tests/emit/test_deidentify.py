@@ -344,6 +344,13 @@ def test_a_csa_header_that_cannot_be_read_goes(value: bytes) -> None:
     assert cleaned(value) is None
 
 
+def test_patients_without_an_id_get_one() -> None:
+    dataset = basic()
+    del dataset.PatientID, dataset.PatientName
+    _, after = treated(dataset)
+    assert after.PatientID == after.PatientName == "P1"
+
+
 def test_a_marker_of_ours_that_says_something_else_goes() -> None:
     dataset = basic()
     dataset.private_block(0x0099, "DBDICOM_XR", create=True).add_new(0x01, "CS", TEXT)
