@@ -371,7 +371,12 @@ def _say_so(dataset: Dataset, options: Options, *, kept_private: bool) -> None:
 def _new_file_meta(dataset: Dataset) -> None:
     """Put file meta information in the place of the old, which names who sent the file."""
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import (
+        UID,
+        ExplicitVRBigEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+    )
 
     old = getattr(dataset, "file_meta", None)
     syntax = None if old is None else old.get("TransferSyntaxUID")
@@ -384,7 +389,7 @@ def _new_file_meta(dataset: Dataset) -> None:
     meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", "")
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     dataset.file_meta = meta
     dataset.preamble = bytes(128)
