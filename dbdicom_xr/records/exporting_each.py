@@ -104,7 +104,7 @@ def _series_name(series: Series) -> str:
 
 def _number(record: Record) -> str:
     if record.level == "frame":
-        return f"{_number(record.parent)}_f{safe_name(record.name, '1')}"
+        return f"{_number(record.parent)}_f{int(record.name):04d}"
     return f"i{safe_name(record.name, '1')}".replace(" ", "_")
 
 

@@ -183,7 +183,7 @@ def test_names_tell_slice_and_time(tmp_path: Path) -> None:
     for file, frame in zip(files, pixels, strict=True):
         assert np.abs(picture(file) - (frame - low) / (high - low) * 255).max() <= 0.5 + 1e-9
     (file,) = series.frames()[4].export_as_png(tmp_path / "one")
-    assert os.path.basename(file).endswith("_f5.png")
+    assert os.path.basename(file).endswith("_i1_f0005.png")
 
 
 def test_the_size_of_pixels_is_told(tmp_path: Path) -> None:
