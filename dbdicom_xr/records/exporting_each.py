@@ -23,7 +23,7 @@ from dbdicom_xr.formats.names import file_name, unique
 from dbdicom_xr.formats.targets import Target
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.names import safe_name
-from dbdicom_xr.records.attributes import Attribute, parse_name
+from dbdicom_xr.records.attributes import Attribute
 from dbdicom_xr.records.current import levels_to_user
 
 if TYPE_CHECKING:
@@ -196,12 +196,3 @@ def identifies(attribute: Attribute) -> bool:
         return True
     vr = known_vr(attribute.tag) or "UN"
     return decide(attribute.tag, vr, Options()) not in (Do.KEEP, Do.INSIDE)
-
-
-def constant_value(table: Table, rows: Rows, keyword: str) -> object:
-    """Return the value that all frames have in common; None where there is none."""
-    values = parse_name(keyword).values(table)
-    if values is None:
-        return None
-    found = values.take(rows).occurring()
-    return found[0] if len(found) == 1 else None
