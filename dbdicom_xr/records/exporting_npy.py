@@ -113,7 +113,7 @@ def _planned(part: Part, options: NpyOptions) -> _Planned:
             options.sortby, rescale=options.rescale, align=options.align
         )
         cells = np.full(header.size, -1)
-        for _, rows, places in header._where():
+        for _, places, rows in header._where():
             cells[places] = rows
         cells = cells.reshape(header.shape)
     else:
