@@ -2,14 +2,15 @@
 
 PS3.3 A.36.2.4 (which there are), C.7.6.16.2 (those of all modalities), C.8.13.5 (those of MR).
 Numbers that nobody measured are never made up; what has to be said and is not known is said in the
-most neutral of the words that the standard has.
+most neutral of the words that the standard has (``mr_words``).
 """
 
 from __future__ import annotations
 
 from math import nan
-from typing import Any, Final
+from typing import Final
 
+from dbdicom_xr.emit import mr_words as words
 from dbdicom_xr.emit.elements import key_of
 from dbdicom_xr.emit.frame_references import derivation, references
 from dbdicom_xr.emit.macros import Frames, Member, Part, copied, made
@@ -22,129 +23,28 @@ __all__ = ["FRAME_TYPE", "MACROS", "PULSE_SEQUENCE", "image_types", "mr_macros"]
 
 _UNKNOWN: Final = "unknown"
 
-# -- words of classic images (PS3.3 C.8.3.1) -------------------------------------------------------
-
-
-def _words(value: Any) -> list[str]:
-    return [str(word) for word in (value if isinstance(value, list) else [value]) if word]
-
-
-def _yes(condition: bool) -> str:
-    return "YES" if condition else "NO"
-
-
-def _inverted(scanning: Any, time: Any) -> str | None:
-    if time is None and scanning is None:
-        return None
-    return _yes("IR" in _words(scanning) or bool(time))
-
-
-def _spoiling(variant: Any) -> str | None:
-    return None if variant is None else "RF" if "SP" in _words(variant) else "NONE"
-
-
-def _partial_fourier(options: Any) -> str | None:
-    return None if options is None else _yes(bool({"PFF", "PFP"} & set(_words(options))))
-
-
-def _partial_direction(options: Any) -> str | None:
-    found = [
-        name for word, name in (("PFF", "FREQUENCY"), ("PFP", "PHASE")) if word in _words(options)
-    ]
-    return None if not found else found[0] if len(found) == 1 else "COMBINATION"
-
-
-def _magnetization_transfer(variant: Any) -> str | None:
-    return None if variant is None else "OFF_RESONANCE" if "MTC" in _words(variant) else "NONE"
-
-
-def _matrix(matrix: Any) -> list[int]:
-    return [int(size) for size in matrix if size] if isinstance(matrix, list) else []
-
-
-def _frequency_steps(matrix: Any) -> int | None:
-    sizes = _matrix(matrix)
-    return sizes[0] if len(sizes) == 2 else None
-
-
-def _phase_steps(matrix: Any, steps: Any) -> int | None:
-    sizes = _matrix(matrix)
-    return steps if steps else sizes[1] if len(sizes) == 2 else None
-
-
-def _rf_echoes(scanning: Any, length: Any) -> int | None:
-    words = set(_words(scanning))
-    return int(length) if length and "SE" in words and "EP" not in words else None
-
-
-def _gradient_echoes(scanning: Any, length: Any) -> int | None:
-    return int(length) if length and {"EP", "GR"} & set(_words(scanning)) else None
-
-
-def _gradient_type(rate: Any) -> str | None:
-    return None if rate is None else "DB_DT"
-
-
-def _absorption(rate: Any) -> list[dict[str, Any]] | None:
-    if rate is None:
-        return None
-    return [
-        {
-            "SpecificAbsorptionRateDefinition": "IEC_WHOLE_BODY",
-            "SpecificAbsorptionRateValue": float(rate),
-        }
-    ]
-
-
-def _coil(name: Any) -> str | None:
-    return "BODY" if isinstance(name, str) and "body" in name.lower() else None
-
-
-def _echo_pulses(scanning: Any) -> str | None:
-    words = set(_words(scanning))
-    if {"SE", "GR"} <= words:
-        return "BOTH"
-    return "GRADIENT" if "GR" in words else "SPIN" if "SE" in words else None
-
-
-def _planar(scanning: Any) -> str | None:
-    return None if scanning is None else _yes("EP" in _words(scanning))
-
-
-def _steady_state(variant: Any) -> str | None:
-    words = _words(variant)
-    return "TIME_REVERSED" if "TRSS" in words else "FREE_PRECESSION" if "SS" in words else None
-
-
-def _segmented(variant: Any) -> str | None:
-    return "PARTIAL" if "SK" in _words(variant) else None
-
-
-def _suppression(options: Any) -> str | None:
-    return "FAT" if "FS" in _words(options) else None
-
-
 PULSE_SEQUENCE: Final = (
     Member("PulseSequenceName", translate=lambda name: name, of=("SequenceName",),
            default="unknown"),
     Member("MRAcquisitionType", default="2D"),
-    Member("EchoPulseSequence", translate=_echo_pulses, of=("ScanningSequence",),
+    Member("EchoPulseSequence", translate=words.echo_pulses, of=("ScanningSequence",),
            default="GRADIENT"),
     Member("MultipleSpinEcho", default="NO"),
     Member("MultiPlanarExcitation", default="NO"),
     Member("PhaseContrast", default="NO"),
     Member("TimeOfFlightContrast", default="NO"),
     Member("ArterialSpinLabelingContrast"),
-    Member("SteadyStatePulseSequence", translate=_steady_state, of=("SequenceVariant",),
+    Member("SteadyStatePulseSequence", translate=words.steady_state, of=("SequenceVariant",),
            default="NONE"),
-    Member("EchoPlanarPulseSequence", translate=_planar, of=("ScanningSequence",), default="NO"),
+    Member("EchoPlanarPulseSequence", translate=words.planar, of=("ScanningSequence",),
+           default="NO"),
     Member("SaturationRecovery", default="NO"),
-    Member("SpectrallySelectedSuppression", translate=_suppression, of=("ScanOptions",),
+    Member("SpectrallySelectedSuppression", translate=words.suppression, of=("ScanOptions",),
            default="NONE"),
     Member("OversamplingPhase", default="NONE"),
     Member("GeometryOfKSpaceTraversal", default="RECTILINEAR"),
     Member("RectilinearPhaseEncodeReordering", default="LINEAR"),
-    Member("SegmentedKSpaceTraversal", translate=_segmented, of=("SequenceVariant",),
+    Member("SegmentedKSpaceTraversal", translate=words.segmented, of=("SequenceVariant",),
            default="SINGLE"),
     Member("CoverageOfKSpace", translate=lambda kind: "FULL" if kind == "3D" else None,
            of=("MRAcquisitionType",)),
@@ -152,132 +52,24 @@ PULSE_SEQUENCE: Final = (
 )  # fmt: skip
 """What the MR Pulse Sequence module says of an object that is not derived (PS3.3 C.8.13.4)."""
 
-# Where no body part is named, or none that is listed here (PS3.16 CID 4030, Annex L).
-_SOME_PART: Final = ("38266002", "Entire body")
-_BODY_PARTS: Final = {
-    "ABDOMEN": ("113345001", "Abdomen"),
-    "ANKLE": ("70258002", "Ankle joint"),
-    "BLADDER": ("89837001", "Bladder"),
-    "BRAIN": ("12738006", "Brain"),
-    "BREAST": ("76752008", "Breast"),
-    "CHEST": ("51185008", "Chest"),
-    "CSPINE": ("122494005", "Cervical spine"),
-    "ELBOW": ("16953009", "Elbow joint"),
-    "EXTREMITY": ("66019005", "Extremity"),
-    "FOOT": ("56459004", "Foot"),
-    "HAND": ("85562004", "Hand"),
-    "HEAD": ("69536005", "Head"),
-    "HEART": ("80891009", "Heart"),
-    "HIP": ("24136001", "Hip joint"),
-    "KIDNEY": ("64033007", "Kidney"),
-    "KNEE": ("72696002", "Knee"),
-    "LEG": ("30021000", "Lower leg"),
-    "LIVER": ("10200004", "Liver"),
-    "LSPINE": ("122496007", "Lumbar spine"),
-    "NECK": ("45048000", "Neck"),
-    "PANCREAS": ("15776009", "Pancreas"),
-    "PELVIS": ("12921003", "Pelvis"),
-    "PROSTATE": ("41216001", "Prostate"),
-    "SHOULDER": ("16982005", "Shoulder"),
-    "SPINE": ("421060004", "Spine"),
-    "SPLEEN": ("78961009", "Spleen"),
-    "THIGH": ("68367000", "Thigh"),
-    "TSPINE": ("122495006", "Thoracic spine"),
-    "UTERUS": ("35039007", "Uterus"),
-    "WHOLEBODY": ("38266002", "Entire body"),
-    "WRIST": ("74670003", "Wrist joint"),
-}  # fmt: skip
-
-
-def _code(value: str, scheme: str, meaning: str) -> list[dict[str, str]]:
-    return [{"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning}]
-
-
-def _region(body_part: Any) -> list[dict[str, str]]:
-    value, meaning = _BODY_PARTS.get(str(body_part).strip().upper(), _SOME_PART)
-    return _code(value, "SCT", meaning)
-
-
-def _laterality(of_image: Any, of_series: Any) -> str | None:
-    side = of_image or of_series
-    return str(side) if side in ("R", "L", "B") else None
-
-
-# -- kinds of images (PS3.3 C.8.13.3.1.1, C.8.16.1) ------------------------------------------------
-
-_FLAVOURS: Final = frozenset((
-    "ANGIO", "ANGIO_TIME", "ASL", "CARDIAC", "CARDIAC_GATED", "CARDRESP_GATED", "CINE",
-    "DIFFUSION", "DIXON", "DYNAMIC", "FLOW_ENCODED", "FLUID_ATTENUATED", "FMRI", "LOCALIZER",
-    "MAX_IP", "METABOLITE_MAP", "MIN_IP", "MOTION", "MULTIECHO", "M_MODE", "NON_PARALLEL",
-    "PARALLEL", "PERFUSION", "POST_CONTRAST", "PRE_CONTRAST", "PROTON_DENSITY", "REALTIME",
-    "REFORMATTED", "RESP_GATED", "REST", "STATIC", "STIR", "STRESS", "T1", "T2", "T2_STAR",
-    "TAGGING", "TEMPERATURE", "TOF", "VELOCITY", "VOLUME", "WHOLE_BODY",
-))  # fmt: skip
-_DERIVED_CONTRAST: Final = frozenset((
-    "ADC", "ADDITION", "DIFFUSION_ANISO", "DIFFUSION_ATTNTD", "DIVISION", "FA", "FILTERED",
-    "MASKED", "MAXIMUM", "MEAN", "METABOLITE_MAP", "MINIMUM", "MTT",
-    "MULTIPLICATION", "NEI", "QUANTITY", "RCBF", "RCBV", "RESAMPLED", "STD_DEVIATION",
-    "SUBTRACTION", "TENSOR", "TENSOR_B0", "TRACEW", "TTP",
-))  # fmt: skip
-_COMPONENTS: Final = {
-    "M": "MAGNITUDE", "FFE": "MAGNITUDE", "MAGNITUDE": "MAGNITUDE",
-    "P": "PHASE", "PHASE": "PHASE", "PHASE MAP": "PHASE",
-    "R": "REAL", "REAL": "REAL", "I": "IMAGINARY", "IMAGINARY": "IMAGINARY",
-}  # fmt: skip
-
-
-def _is_map(word: str) -> bool:
-    return word.endswith(" MAP") and word not in _COMPONENTS
-
-
-def _frame_type(image_type: Any, frame_type: Any) -> list[str]:
-    words = _words(image_type) or _words(frame_type)
-    first = words[0] if words and words[0] in ("ORIGINAL", "MIXED") else "DERIVED"
-    flavours = [word for word in words[2:] if word in _FLAVOURS]
-    contrasts = [word for word in words[2:] if word in _DERIVED_CONTRAST or _is_map(word)]
-    contrast = contrasts[0] if contrasts and first != "ORIGINAL" else "NONE"
-    return [first, "PRIMARY", flavours[0] if flavours else "VOLUME", contrast]
-
-
-def _component(image_type: Any, frame_type: Any) -> str:
-    words = _words(image_type) or _words(frame_type)
-    found = [_COMPONENTS[word] for word in words[2:] if word in _COMPONENTS]
-    return found[0] if found else "MAGNITUDE"
-
-
-def _contrast(b_value: Any) -> str:
-    return "UNKNOWN" if b_value is None else "DIFFUSION"
-
-
 FRAME_TYPE: Final = (
     # What an object says whose frames differ, no frame can say.
     Member("PixelPresentation", default="MONOCHROME"),
     Member("VolumetricProperties", default="VOLUME", words={"MIXED": "VOLUME"}),
     Member("VolumeBasedCalculationTechnique", default="NONE", words={"MIXED": "NONE"}),
-    Member("ComplexImageComponent", translate=_component, of=("ImageType", "FrameType"),
+    Member("ComplexImageComponent", translate=words.component, of=("ImageType", "FrameType"),
            words={"MIXED": "MAGNITUDE"}),
-    Member("AcquisitionContrast", translate=_contrast, of=("DiffusionBValue",),
+    Member("AcquisitionContrast", translate=words.contrast, of=("DiffusionBValue",),
            words={"MIXED": "UNKNOWN"}),
 )  # fmt: skip
 
 
 def image_types(frames: Frames) -> Values:
     """Return what FrameType each frame has: four words (PS3.3 C.8.16.1)."""
-    return frames.translated(_frame_type, "ImageType", "FrameType")
+    return frames.translated(words.frame_type, "ImageType", "FrameType")
 
 
 # -- diffusion -----------------------------------------------------------------------
-
-
-def _directionality(b_value: Any, direction: Any, matrix: Any) -> str | None:
-    if b_value is None:
-        return None
-    if b_value == 0:
-        return "NONE"
-    if matrix is not None:
-        return "BMATRIX"
-    has_direction = isinstance(direction, list) and any(direction)
-    return "DIRECTIONAL" if has_direction else "ISOTROPIC"
 
 
 _B_MATRIX: Final = tuple(f"DiffusionBValue{axes}" for axes in ("XX", "XY", "XZ", "YY", "YZ", "ZZ"))
@@ -300,7 +92,7 @@ def _diffusion(frames: Frames) -> Part | None:
             Member("DiffusionBValue"),
             Member(
                 "DiffusionDirectionality",
-                translate=_directionality,
+                translate=words.directionality,
                 of=("DiffusionBValue", "DiffusionGradientOrientation", "DiffusionBValueXX"),
             ),
             Member("DiffusionAnisotropyType"),
@@ -321,9 +113,9 @@ _ALWAYS: Final[dict[str, tuple[Member, ...]]] = {
     "PlanePositionSequence": (Member("ImagePositionPatient"),),
     "PlaneOrientationSequence": (Member("ImageOrientationPatient"),),
     "FrameAnatomySequence": (
-        Member("FrameLaterality", translate=_laterality,
+        Member("FrameLaterality", translate=words.laterality,
                of=("ImageLaterality", "Laterality"), default="U"),
-        Member("AnatomicRegionSequence", translate=_region, of=("BodyPartExamined",)),
+        Member("AnatomicRegionSequence", translate=words.region, of=("BodyPartExamined",)),
     ),
     "PixelValueTransformationSequence": (
         Member("RescaleIntercept", default=0.0), Member("RescaleSlope", default=1.0),
@@ -335,17 +127,18 @@ _ALWAYS: Final[dict[str, tuple[Member, ...]]] = {
 _ACQUISITION: Final[dict[str, tuple[Member, ...]]] = {
     "MREchoSequence": (Member("EffectiveEchoTime", ("EchoTime",), must=True),),
     "MRModifierSequence": (
-        Member("InversionRecovery", translate=_inverted, of=("ScanningSequence", "InversionTime"),
-               default="NO"),
+        Member("InversionRecovery", translate=words.inverted,
+               of=("ScanningSequence", "InversionTime"), default="NO"),
         Member("InversionTimes", translate=lambda time: time or None, of=("InversionTime",)),
         Member("FlowCompensation", default="NONE", must=True),
         Member("FlowCompensationDirection"),
-        Member("Spoiling", translate=_spoiling, of=("SequenceVariant",), default="NONE"),
+        Member("Spoiling", translate=words.spoiling, of=("SequenceVariant",), default="NONE"),
         Member("T2Preparation", default="NO", must=True),
         Member("SpectrallySelectedExcitation", default="NONE", must=True),
         Member("SpatialPresaturation", default="NONE", must=True),
-        Member("PartialFourier", translate=_partial_fourier, of=("ScanOptions",), default="NO"),
-        Member("PartialFourierDirection", translate=_partial_direction, of=("ScanOptions",)),
+        Member("PartialFourier", translate=words.partial_fourier, of=("ScanOptions",),
+               default="NO"),
+        Member("PartialFourierDirection", translate=words.partial_direction, of=("ScanOptions",)),
         Member("ParallelAcquisition", default="NO", must=True),
         Member("ParallelAcquisitionTechnique"),
         Member("ParallelReductionFactorInPlane"),
@@ -353,7 +146,7 @@ _ACQUISITION: Final[dict[str, tuple[Member, ...]]] = {
         Member("ParallelReductionFactorSecondInPlane"),
     ),
     "MRImagingModifierSequence": (
-        Member("MagnetizationTransfer", translate=_magnetization_transfer,
+        Member("MagnetizationTransfer", translate=words.magnetization_transfer,
                of=("SequenceVariant",), default="NONE", must=True),
         Member("BloodSignalNulling", default="NO", must=True),
         Member("Tagging", default="NONE", must=True),
@@ -366,7 +159,7 @@ _ACQUISITION: Final[dict[str, tuple[Member, ...]]] = {
     "MRReceiveCoilSequence": (
         Member("ReceiveCoilName", default=_UNKNOWN, must=True),
         Member("ReceiveCoilManufacturerName", default=""),
-        Member("ReceiveCoilType", translate=_coil, of=("ReceiveCoilName",), default="VOLUME",
+        Member("ReceiveCoilType", translate=words.coil, of=("ReceiveCoilName",), default="VOLUME",
                must=True),
         Member("QuadratureReceiveCoil", default="NO", must=True),
         Member("MultiCoilDefinitionSequence"), Member("MultiCoilConfiguration"),
@@ -374,14 +167,14 @@ _ACQUISITION: Final[dict[str, tuple[Member, ...]]] = {
     "MRTransmitCoilSequence": (
         Member("TransmitCoilName", default=_UNKNOWN, must=True),
         Member("TransmitCoilManufacturerName", default=""),
-        Member("TransmitCoilType", translate=_coil, of=("TransmitCoilName",), default="BODY",
+        Member("TransmitCoilType", translate=words.coil, of=("TransmitCoilName",), default="BODY",
                must=True),
     ),
     "MRFOVGeometrySequence": (
         Member("InPlanePhaseEncodingDirection", must=True, words={"COL": "COLUMN"}),
-        Member("MRAcquisitionFrequencyEncodingSteps", translate=_frequency_steps,
+        Member("MRAcquisitionFrequencyEncodingSteps", translate=words.frequency_steps,
                of=("AcquisitionMatrix",), must=True),
-        Member("MRAcquisitionPhaseEncodingStepsInPlane", translate=_phase_steps,
+        Member("MRAcquisitionPhaseEncodingStepsInPlane", translate=words.phase_steps,
                of=("AcquisitionMatrix", "NumberOfPhaseEncodingSteps"), must=True),
         Member("MRAcquisitionPhaseEncodingStepsOutOfPlane"),
         Member("PercentSampling", must=True), Member("PercentPhaseFieldOfView", must=True),
@@ -393,17 +186,17 @@ _ACQUISITION: Final[dict[str, tuple[Member, ...]]] = {
         Member("RepetitionTime", must=True),
         Member("FlipAngle", must=True),
         Member("EchoTrainLength", must=True),
-        Member("RFEchoTrainLength", translate=_rf_echoes,
+        Member("RFEchoTrainLength", translate=words.rf_echoes,
                of=("ScanningSequence", "EchoTrainLength"), default=0),
-        Member("GradientEchoTrainLength", translate=_gradient_echoes,
+        Member("GradientEchoTrainLength", translate=words.gradient_echoes,
                of=("ScanningSequence", "EchoTrainLength"), default=0),
         Member("OperatingModeSequence", default=[
             {"OperatingModeType": "STATIC FIELD", "OperatingMode": "IEC_NORMAL"}
         ]),
-        Member("GradientOutputType", translate=_gradient_type, of=("dBdt",)),
+        Member("GradientOutputType", translate=words.gradient_type, of=("dBdt",)),
         Member("GradientOutput", translate=lambda rate: rate, of=("dBdt",)),
-        Member("SpecificAbsorptionRateSequence", translate=_absorption, of=("SAR",),
-               default=_absorption(nan)),
+        Member("SpecificAbsorptionRateSequence", translate=words.absorption, of=("SAR",),
+               default=words.absorption(nan)),
     ),
     "CardiacSynchronizationSequence": (
         Member("NominalCardiacTriggerDelayTime", ("TriggerTime",), must=True),
