@@ -101,6 +101,11 @@ class FrameReader:
     pixels_first: bool = False
     constants: list[int] = field(default_factory=list)
     _pixel_shape: tuple[int, ...] = field(init=False)
+    _keeper: Any = field(default=None, init=False)
+
+    def keep(self, keeper: Any) -> None:
+        """Hold an object for as long as this process reads: one whose end removes the files."""
+        self._keeper = keeper
 
     def __post_init__(self) -> None:
         rows, columns, *channels = self.layouts[0].frame_shape
@@ -142,7 +147,7 @@ class FrameReader:
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        state = {**self.__dict__, "_keeper": None}
         order = np.argsort(self.rows, axis=None, kind="stable")
         for name in ("files", "frames", "kinds"):
             state[name] = squeeze(state[name].ravel()[order])

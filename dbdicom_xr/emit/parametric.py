@@ -121,10 +121,10 @@ def require_highdicom() -> Any:
 def volumes(elements: Elements, images: int) -> list[npt.NDArray[np.intp]]:
     """Return which images can stand in one Parametric Map each.
 
-    These are parallel, of one pixel spacing, and no two of them at one place. Images that follow
-    each other come into one object as long as that holds, so that an array whose slices are its
-    last dimension gives an object per volume. Images without a place have an object each, at the
-    origin of a frame of reference of its own.
+    These are parallel, of one pixel spacing, and no two of them at one place. The first image at
+    each place comes into the first object, the second one into the second, so that there is an
+    object per volume, in whichever order the dimensions of an array stand. Images without a place
+    have an object each, at the origin of a frame of reference of its own.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def volumes(elements: Elements, images: int) -> list[npt.NDArray[np.intp]]:
 def _apart(
     group: npt.NDArray[np.intp], position: npt.NDArray[Any], orientation: npt.NDArray[Any]
 ) -> list[npt.NDArray[np.intp]]:
-    """Return parallel images cut where one comes to a place that its volume has already."""
+    """Return parallel images as volumes, in which each place is there once."""
     along = positions_along_normal(position[group], orientation[group])
     if along is None:
         return [np.array([image], np.intp) for image in group]
@@ -182,16 +182,13 @@ def _apart(
     order = np.argsort(along, kind="stable")
     place = np.empty(len(group), np.intp)
     place[order] = np.cumsum(np.diff(along[order], prepend=along[order[0]]) > SAME_PLACE)
-    result: list[npt.NDArray[np.intp]] = []
-    current: list[int] = []
-    seen: set[int] = set()
-    for image, at in zip(group.tolist(), place.tolist(), strict=True):
-        if at in seen:
-            result.append(np.array(current, np.intp))
-            current, seen = [], set()
-        current.append(image)
-        seen.add(at)
-    return [*result, np.array(current, np.intp)]
+    # The images at one place are those of one volume each, in their order.
+    turns = np.zeros(len(group), np.intp)
+    counts: dict[int, int] = {}
+    for number, at in enumerate(place.tolist()):
+        turns[number] = counts.get(at, 0)
+        counts[at] = counts.get(at, 0) + 1
+    return [group[turns == turn] for turn in range(int(turns.max(initial=-1)) + 1)]
 
 
 def _numbers(elements: Elements, keyword: str, images: int, count: int) -> npt.NDArray[np.float64]:

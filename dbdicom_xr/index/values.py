@@ -328,7 +328,7 @@ def _with_pydicom(tag: int, creator: str, kind: Kind, raw: bytes, quiet: bool) -
     return result
 
 
-_warnings_lock = threading.Lock()
+_warnings_lock = threading.RLock()
 
 
 @contextmanager
@@ -345,7 +345,7 @@ def without_warnings() -> Iterator[None]:
 
 def _renew_lock() -> None:
     global _warnings_lock
-    _warnings_lock = threading.Lock()
+    _warnings_lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):  # another thread may hold it while a process forks

@@ -37,7 +37,7 @@ from dbdicom_xr.index.values import without_warnings
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.names import safe_name
 from dbdicom_xr.records.current import levels_to_user, of_one_state
-from dbdicom_xr.records.saving_to import _Copies, _copies, _folder, take_back
+from dbdicom_xr.records.saving_to import Copies, copies_of, take_back, target_folder
 from dbdicom_xr.staging.file import StagingFile
 from dbdicom_xr.staging.journal import Step, save_files
 from dbdicom_xr.staging.names import NewPaths
@@ -73,7 +73,7 @@ class Anonymous:
 class _Export:
     """The files of an export, and what is noticed while they are written."""
 
-    copies: _Copies
+    copies: Copies
     folders: list[str] = field(default_factory=list)  # of each file, as messages call its series
     treatments: list[Treatment | None] = field(default_factory=list)
     replaced: set[str] = field(default_factory=set)
@@ -207,7 +207,7 @@ def _target(own: str, path: str | os.PathLike[str]) -> tuple[str, str | None]:
         text = text or "."
         if file != safe_name(file, "") and len(file) == len(_ENDING):
             raise InvalidValue(f"{os.fsdecode(path)} is no name of a file.")
-    root = _folder(own, text)
+    root = target_folder(own, text)
     above = root
     while not os.path.isdir(above):
         if os.path.lexists(above):
@@ -224,7 +224,7 @@ def _target(own: str, path: str | os.PathLike[str]) -> tuple[str, str | None]:
 @of_one_state
 def _planned(record: Record, root: str, anonymous: Anonymous | None) -> _Export:
     """Return the files of a record under names that do not depend on what is there already."""
-    export = _Export(_copies(record, root))
+    export = _Export(copies_of(record, root))
     paths = NewPaths(root, exists=lambda path: False)
     folders = _Folders(record, anonymous)
     names: list[str] = []

@@ -277,6 +277,8 @@ def _labelled(
                 f"coords has {name!r}, which is none of the dimensions "
                 f"{', '.join(map(repr, result.dims))}. dims= names them."
             )
+        if name not in (*_PIXELS, "n", "channel"):
+            parse_name(name)  # a misspelt one would be lost
         try:
             result = result.assign_coords({name: values})
         except ValueError as error:

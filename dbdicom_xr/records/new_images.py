@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,15 +12,17 @@ import numpy.typing as npt
 from dbdicom_xr.emit.elements import Elements, constant, key_of, per_image, take
 from dbdicom_xr.emit.kinds import Kind, complete, template
 from dbdicom_xr.emit.tracing import untraced
-from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.errors import InvalidValue, UnknownKeyword
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.merge import instance_numbers
 from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.cells import per_cell
 from dbdicom_xr.records.deriving import derived
 from dbdicom_xr.records.edits import encoded_one
 from dbdicom_xr.records.image_planes import image_planes, label_elements
 from dbdicom_xr.records.modules import IDENTITY, keys_of
-from dbdicom_xr.records.placing import identity_of, key_of_node, said_at
+from dbdicom_xr.records.placing import Edits, identity_of, key_of_node, said_at
+from dbdicom_xr.records.slices import slice_locations
 from dbdicom_xr.records.sources import Sources
 from dbdicom_xr.staging.uids import new_uid, new_uids
 
@@ -33,6 +36,34 @@ __all__ = ["new_elements", "refuse_pixels"]
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 _MODALITY: Final = Key(0x00080060)
 _FRAME_OF_REFERENCE: Final = Key(0x00200052)
+_LOCATION: Final = Key(0x00201041)
+# What was ordered, scheduled and done for a patient, and where; of no use to another one.
+_OF_THE_VISIT: Final = (
+    "AccessionNumber", "RequestAttributesSequence", "ReferencedStudySequence",
+    "ReferencedPerformedProcedureStepSequence", "ReferencedPatientSequence",
+    "ReferencedImageSequence", "ReferencedVisitSequence", "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime", "PerformedProcedureStepEndDate",
+    "PerformedProcedureStepEndTime", "PerformedProcedureStepID", "PerformedProcedureStepStatus",
+    "PerformedProcedureStepDescription", "PerformedProtocolCodeSequence",
+    "CommentsOnThePerformedProcedureStep", "PerformedProcedureTypeDescription",
+    "ScheduledStudyStartDate", "ScheduledStudyStartTime", "ScheduledStudyStopDate",
+    "ScheduledStudyStopTime", "ScheduledStudyLocation", "ReasonForStudy", "StudyStatusID",
+    "StudyVerifiedDate", "StudyVerifiedTime", "StudyReadDate", "StudyReadTime",
+    "StudyArrivalDate", "StudyArrivalTime", "StudyCompletionDate", "StudyCompletionTime",
+    "RequestingPhysician", "RequestingService", "RequestedProcedureDescription",
+    "RequestedProcedureCodeSequence", "RequestedContrastAgent", "AdmissionID", "AdmittingDate",
+    "AdmittingTime", "AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence",
+    "CurrentPatientLocation", "PatientState", "SpecialNeeds", "VisitComments", "VisitStatusID",
+    "InstitutionName", "InstitutionAddress", "InstitutionCodeSequence",
+    "InstitutionalDepartmentName", "StationName", "PerformedStationAETitle",
+    "PerformedStationName", "PerformedLocation", "OperatorsName", "PerformingPhysicianName",
+    "NameOfPhysiciansReadingStudy", "PhysiciansOfRecord", "SeriesDate", "SeriesTime",
+    "ImageComments", "StudyComments", "PatientComments", "TextComments",
+)  # fmt: skip
+_OPTIONS: Final = (
+    "header", "pixels_first", "mode", "dtype", "scale", "multiframe", "transfer_syntax", "compute",
+    "affine", "spacing",
+)  # fmt: skip
 _DIFFUSION: Final = {
     "DiffusionBValue": "b_value",
     "DiffusionGradientOrientation": "gradient_direction",
@@ -80,7 +111,7 @@ def new_elements(
     kept : ndarray of int, shape (images,)
         The cells of the array that have an image.
     """
-    given = dict(encoded_one(parse_name(n), v) for n, v in attributes.items())
+    given = given_attributes(attributes)
     _refuse(given)
     depth = array.ndim - (3 if "channel" in array.dims else 2)
     cells = int(np.prod(array.shape[:depth], dtype=np.int64))
@@ -91,6 +122,8 @@ def new_elements(
         _put_diffusion(elements, sources, kind)
     elements.update(image_planes(array, sources, affine=affine, spacing=spacing))
     elements.update(label_elements(array, sources))
+    if sources is not None and affine is None and spacing is None:
+        _put_locations(elements, array, sources)
     kept = _cells_with_images(sources, cells)
     if not len(kept):
         raise InvalidValue("The array holds gaps only: there is no image to write.")
@@ -105,6 +138,24 @@ def new_elements(
     return elements, kept
 
 
+def given_attributes(attributes: Mapping[str, Any]) -> Edits:
+    """Return attributes that were given by name; a misspelt option is not taken for one."""
+    edits: Edits = {}
+    for name, value in attributes.items():
+        try:
+            attribute = parse_name(name)
+        except UnknownKeyword:
+            close = difflib.get_close_matches(name, _OPTIONS, 1, 0.7)
+            if close:
+                raise InvalidValue(
+                    f"There is no option {name!r}; did you mean {close[0]}=?"
+                ) from None
+            raise
+        key, encoded = encoded_one(attribute, value)
+        edits[key] = encoded
+    return edits
+
+
 def _put_diffusion(elements: Elements, sources: Sources, kind: Kind) -> None:
     """Say b-value and direction by the attributes of the standard.
 
@@ -117,6 +168,38 @@ def _put_diffusion(elements: Elements, sources: Sources, kind: Kind) -> None:
             values = sources.common_values(parse_name(name)).tolist()
             if any(value is not None for value in values):
                 elements[key_of(keyword)] = per_image(keyword, values)
+
+
+def _put_locations(elements: Elements, array: xr.DataArray, sources: Sources) -> None:
+    """Say SliceLocation as arrays of the sources do, where it is worked out.
+
+    An image that is turned over has its normal on the other side, from which it would be counted.
+    """
+    if _LOCATION in elements:
+        return
+    labels = per_cell(array, "SliceLocation")
+    if labels is None or labels.dtype.kind not in "iuf":
+        labels = _locations_of(sources)
+    if np.isfinite(labels).any():
+        values = [round(v, 4) + 0.0 if np.isfinite(v) else None for v in labels.tolist()]
+        elements[_LOCATION] = per_image("SliceLocation", values)
+
+
+def _locations_of(sources: Sources) -> npt.NDArray[np.float64]:
+    """Return the middle of the frames of each image along their normal, NaN where unknown."""
+    places = np.full(len(sources.rows), np.nan)
+    for number, table in enumerate(sources.tables):
+        mine = np.flatnonzero(sources.table_of == number)
+        found = slice_locations(table, sources.rows[mine])
+        if found is not None:
+            places[mine] = found
+    middle = np.full(len(sources), np.nan)
+    filled = np.flatnonzero(np.diff(sources.starts) > 0)
+    if len(filled):
+        starts = sources.starts[:-1][filled]
+        ends = np.minimum.reduceat(places, starts), np.maximum.reduceat(places, starts)
+        middle[filled] = (ends[0] + ends[1]) / 2
+    return middle
 
 
 def _refuse(given: Mapping[Key, Any]) -> None:
@@ -152,7 +235,7 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
     same_study = same_patient and all(key.study_uid == study for key in keys)
     strict = {*keys_of("patient"), *keys_of("study")}
     if not same_patient:
-        strict.update(keys_of("patient study"))
+        strict.update(keys_of("patient study"), map(key_of, _OF_THE_VISIT))
         if keys and _FRAME_OF_REFERENCE in elements:
             elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
     # Files of one patient or study may differ in what they say of it. Then what the sources say

@@ -399,9 +399,9 @@ def series_of_attributes(array: xr.DataArray) -> Table:
     said = array.coords.get("SeriesInstanceUID")
     if said is None or bool((said != series).any()):
         raise NotInDatabase(
-            "This array was put together from several series, or its coordinate SeriesInstanceUID "
-            "was dropped, so that nothing tells what it was made from. Give the header that fits: "
-            "header=..."
+            "This array was put together from several series, or by a step that drops its "
+            "coordinate SeriesInstanceUID (quantile, interp, stack...), so that nothing tells what "
+            "it was made from. Give the header that fits: header=..."
         )
     database = database_of(array)
     tree = database._tree()

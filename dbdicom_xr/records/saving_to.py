@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dbdicom_xr.errors import DbdicomError, InvalidValue, SaveFailed
+from dbdicom_xr.errors import DbdicomError, FileExists, InvalidValue, SaveFailed
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.connection import SqliteFile
@@ -33,7 +33,7 @@ from dbdicom_xr.staging.journal import Step, save_files
 from dbdicom_xr.staging.names import NewPaths
 from dbdicom_xr.staging.splice import create, splice
 
-__all__ = ["save_to", "take_back"]
+__all__ = ["Copies", "copies_of", "save_to", "take_back", "target_folder"]
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 
@@ -41,7 +41,7 @@ Edits = Mapping[Key, Encoded | None]
 
 
 @dataclass
-class _Copies:
+class Copies:
     """The files that are to be written."""
 
     root: str  # the folder that they go to
@@ -77,8 +77,10 @@ def save_to(record: Any, path: str | os.PathLike[str]) -> list[str]:
         return save_scratch(record, path)
     database = record.database
     database._staging.require_no_batch("save(path)")
-    root = _folder(database.path_on_disk, path)
-    copies = _copies(record, root)
+    root = target_folder(database.path_on_disk, path)
+    copies = copies_of(record, root)
+    for folder in sorted({os.path.dirname(path) for path in copies.paths}):
+        _require_empty(folder)
     with progress_bar(len(copies.paths), f"Saving into {root}", "file", database._own_voice) as bar:
         try:
             _write_all(copies, lambda count: bar.update(1))
@@ -95,7 +97,20 @@ def save_to(record: Any, path: str | os.PathLike[str]) -> list[str]:
     return copies.paths
 
 
-def _write_all(copies: _Copies, progress: Callable[[int], None]) -> None:
+def _require_empty(folder: str) -> None:
+    """Refuse to put images beside those of an earlier save of the same series."""
+    try:
+        empty = not os.listdir(folder)
+    except OSError:
+        return
+    if not empty:
+        raise FileExists(
+            f"{folder} has files already, perhaps of an earlier save of this series: beside them, "
+            "images would be there twice. Save into another folder, or remove that one."
+        )
+
+
+def _write_all(copies: Copies, progress: Callable[[int], None]) -> None:
     """Write all files or none."""
     with tempfile.TemporaryDirectory(prefix="dbdicom_xr-", ignore_cleanup_errors=True) as folder:
         journal = StagingFile(Path(folder) / "staging.sqlite")
@@ -136,7 +151,8 @@ def take_back(journal: SqliteFile, root: str) -> None:
             os.rmdir(folder)
 
 
-def _folder(own: str, path: str | os.PathLike[str]) -> str:
+def target_folder(own: str, path: str | os.PathLike[str]) -> str:
+    """Return the absolute path of a folder outside the database."""
     text = os.fsdecode(path)
     if not text:
         raise InvalidValue("'' names no folder; write '.' for the current one.")
@@ -151,10 +167,11 @@ def _folder(own: str, path: str | os.PathLike[str]) -> str:
 
 
 @of_one_state
-def _copies(record: Any, root: str) -> _Copies:
+def copies_of(record: Any, root: str) -> Copies:
+    """Return which files a record becomes in a folder, and where each comes from."""
     database = record.database
     view = database._view()
-    copies = _Copies(root, view.layer)
+    copies = Copies(root, view.layer)
     names = NewPaths(root)
     for table, rows in record._tables():
         instances = np.arange(len(table.places))

@@ -36,6 +36,7 @@ from dbdicom_xr.staging.constant import CONSTANT, CONSTANT_FILE
 if TYPE_CHECKING:
     import xarray as xr
 
+    from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.instance import Instance
     from dbdicom_xr.records.levels import Series
 
@@ -45,6 +46,7 @@ __all__ = [
     "describer",
     "frame_ranks",
     "frame_reader",
+    "hold",
     "image_rows",
     "instance_array",
     "series_array",
@@ -80,6 +82,7 @@ def series_array(
     coords: Coords = {**grid.coords, **provenance(table, cells, grid.dims)}
     header = Header.of_frames(series.database, series._key, table, cells, grid.dims, coords)
     reader = frame_reader(table, pixels, grid.index, cells, fill_value, pixels_first)
+    hold(reader, series.database)
     array = data_array(reader, grid.dims, coords, pixels, chunks, pixels_first)
     for name in grid.coords:
         array[name].attrs.update(_about(name, chosen, table))
@@ -162,6 +165,7 @@ def instance_array(instance: Instance, *, rescale: bool | str, chunks: Any) -> x
     places = np.arange(len(rows)).reshape(cells.shape)
     coords = provenance(table, cells, dims)
     reader = frame_reader(table, pixels, places, cells, np.nan, False)
+    hold(reader, instance.database)
     array = data_array(reader, dims, coords, pixels, chunks, False)
     array.name = array_name(instance.series())
     return with_reference(array, instance.series())
@@ -443,6 +447,12 @@ def array_name(series: Series) -> str | None:
     """Return what an array of a series is called: its description."""
     descriptions = series.SeriesDescription
     return str(descriptions[0]) if len(descriptions) == 1 else None
+
+
+def hold(reader: FrameReader, database: Database) -> None:
+    """Let an array keep a database that goes, with its files, when nobody holds it."""
+    if database._scratch is not None:
+        reader.keep(database)
 
 
 def with_reference(array: xr.DataArray, series: Series) -> xr.DataArray:

@@ -34,6 +34,7 @@ from dbdicom_xr.records.series_array import (
     describer,
     frame_ranks,
     frame_reader,
+    hold,
     image_rows,
     with_reference,
 )
@@ -206,6 +207,7 @@ def _array(
         **provenance(table, rows, dims),
     }
     reader = frame_reader(table, pixels, np.arange(len(rows)), rows, np.nan, True)
+    hold(reader, series.database)
     array = data_array(reader, dims, coords, pixels, chunks, True)
     array[_LOCATION].attrs.update(attrs(_LOCATION))
     array.name = array_name(series)

@@ -30,7 +30,7 @@ from dbdicom_xr.pixels.quantise import Target, require_numbers
 from dbdicom_xr.records.adopting import Mode, adopt, begin_write, give_up, let_go
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.expected import adopt_finished, expect
-from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.labelled import labelled_images
 from dbdicom_xr.records.new_images import new_elements
 from dbdicom_xr.records.placing import key_of_node, said_at
 from dbdicom_xr.records.sources import Sources, sources_of
@@ -42,12 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["write_array"]
 
-_PIXEL_DIMS: Final = ("x", "y", "channel")
 _MODALITY: Final = Key(0x00080060)
 _EVIDENCE: Final = key_of("SourceImageEvidenceSequence")
 _CLASS: Final = Key(0x00080016)
-# A block of one task holds several copies of its images for a moment.
-_BLOCK_BYTES: Final = 64 << 20
 _LOOK_SECONDS: Final = 0.3
 
 
@@ -87,18 +84,20 @@ def write_array(
         The kind of object; by default that of the sources.
     """
     options = _options(mode, dtype, scale, multiframe, transfer_syntax)
-    labelled = _labelled(array, header, pixels_first, kind)
+    labelled = labelled_images(array, header, pixels_first=pixels_first, kind=kind)
     require_numbers(labelled.dtype)
     if not labelled.size:
         raise InvalidValue(f"There is nothing to write in an array of shape {labelled.shape}.")
     sources = _sources(series, labelled, header)
     if sources is None and header is None and kind is None:
-        _warn_of_neutral_header(series, array, options)
+        _check_neutral_header(series, options)
     depth = labelled.ndim - (3 if "channel" in labelled.dims else 2)
     shape, names = labelled.shape[:depth], [str(dim) for dim in labelled.dims[:depth]]
     cells = int(np.prod(shape, dtype=np.int64))
     wanted = _kind(series, sources, "channel" in labelled.dims, kind)
     _check_form(options, wanted)
+    if options.mode == "a":
+        _check_size(series, labelled)
     elements, kept = new_elements(
         series, labelled, sources, wanted, attributes or {},
         append=options.mode == "a", single=options.form == "multiframe", affine=affine,
@@ -126,6 +125,19 @@ def write_array(
         intercepts=intercepts[kept],
     )  # fmt: skip
     return _carried_out(series, labelled, plan, options, compute=compute)
+
+
+def _check_size(series: Series, array: xr.DataArray) -> None:
+    """Refuse images that cannot stand in one array with those that are there."""
+    here = {"Rows": array.sizes["y"], "Columns": array.sizes["x"]}
+    row = series._node.row
+    for keyword, size in here.items() if row is not None and row.instances else ():
+        known = series[keyword]
+        if known and size not in known:
+            raise InvalidValue(
+                f"{series!r} has images of {keyword} {', '.join(map(str, known))}, and those of "
+                f"the array are of {size}: write them into a series of their own."
+            )
 
 
 def _check_form(options: _Options, kind: Kind) -> None:
@@ -165,76 +177,6 @@ def _options(mode: Any, dtype: Any, scale: Any, multiframe: Any, transfer_syntax
     return _Options(mode, name, scale, form, syntax)
 
 
-def _labelled(array: Any, header: Any, pixels_first: bool, kind: str | None) -> xr.DataArray:
-    """Return an array as a lazy DataArray whose last dimensions are those of the pixels."""
-    import dask.array as da
-    import xarray as xr
-
-    if not isinstance(array, xr.DataArray):
-        if not hasattr(array, "ndim") or not hasattr(array, "dtype"):
-            raise InvalidValue(
-                f"An array is needed (xarray, numpy or dask), not {type(array).__name__}."
-            )
-        array = xr.DataArray(array, dims=_dims(array, header, pixels_first, kind))
-    missing = [dim for dim in ("x", "y") if dim not in array.dims]
-    if missing:
-        raise InvalidValue(
-            f"The array has dimensions {', '.join(map(repr, array.dims))}, and none called "
-            f"{' and '.join(map(repr, missing))}: x counts columns, y counts rows. "
-            "array.rename({...}) gives them their names."
-        )
-    pixels = [dim for dim in _PIXEL_DIMS if dim in array.dims]
-    if array.sizes.get("channel", 3) != 3:
-        raise InvalidValue(
-            f"The dimension 'channel' has {array.sizes['channel']} elements; colours have 3."
-        )
-    array = array.transpose(..., *pixels)
-    data = array.data
-    if not isinstance(data, da.Array):
-        data = da.from_array(np.asanyarray(data), chunks=_whole(array, "auto"))  # type: ignore[no-untyped-call]
-    chunks = _whole(array, data.chunks)
-    result: xr.DataArray = array.copy(data=data.rechunk(chunks))
-    return result
-
-
-def _whole(array: xr.DataArray, chunks: Any) -> Any:
-    """Return chunks that hold whole images, and not too many of them."""
-    import dask.array as da
-
-    depth = array.ndim - (3 if "channel" in array.dims else 2)
-    pixels = dict.fromkeys(range(depth, array.ndim), -1)
-    wanted: dict[int, Any] = dict(pixels)
-    size = int(np.prod(array.shape[depth:], dtype=np.int64)) * array.dtype.itemsize
-    most = max(1, _BLOCK_BYTES // max(size, 1))
-    if chunks == "auto" or np.prod([max(c) for c in chunks[:depth]], dtype=float) > 4 * most:
-        left = most
-        for axis in reversed(range(depth)):
-            here = array.shape[axis] if chunks == "auto" else max(chunks[axis])
-            wanted[axis] = max(1, min(here, left))
-            left = max(1, left // max(wanted[axis], 1))
-    if chunks == "auto":
-        return da.core.normalize_chunks(wanted, array.shape, dtype=array.dtype)  # type: ignore[no-untyped-call]
-    return wanted
-
-
-def _dims(array: Any, header: Any, pixels_first: bool, kind: str | None) -> list[str]:
-    """Return names for the dimensions of an array that has none."""
-    depth = array.ndim - 2
-    colour = False
-    if isinstance(header, Header):
-        colour = array.ndim == header.ndim + 3 and array.shape[-1] == 3
-    elif kind == "sc":
-        colour = array.ndim > 2 and array.shape[-1] == 3 and array.dtype == np.uint8
-    depth -= colour
-    if depth < 0:
-        raise InvalidValue(f"The array has {array.ndim} dimensions; an image has two.")
-    dims = [f"dim_{i}" for i in range(depth - 1)] + ["n"] * (depth > 0)
-    if isinstance(header, Header) and header.dims is not None and len(header.dims) == depth:
-        dims = list(header.dims)
-    channel = ["channel"] if colour else []
-    return ["x", "y", *dims, *channel] if pixels_first else [*dims, "x", "y", *channel]
-
-
 # -- what the images say --------------------------------------------------------------------------
 
 
@@ -247,13 +189,18 @@ def _sources(series: Series, array: xr.DataArray, header: Any) -> Sources | None
     return None if header is None and not _carries(array) else sources_of(array, header)
 
 
-def _warn_of_neutral_header(series: Series, array: Any, options: _Options) -> None:
+def _check_neutral_header(series: Series, options: _Options) -> None:
     """Tell that images lose what is known of them, where that may not be meant."""
-    import xarray as xr
-
     row = series._node.row
-    replaces = options.mode == "w" and row is not None and row.instances
-    if replaces or isinstance(array, xr.DataArray):
+    filled = row is not None and row.instances > 0
+    if filled and options.mode == "a":
+        raise InvalidValue(
+            f"The array does not tell what it was made from, and {series!r} has images: beside "
+            "them it needs a header. header=... gives one; header='template' a neutral one, of "
+            "another place."
+        )
+    study = series._node.parent
+    if filled or (study is not None and any(row.instances for row in study.series())):
         warnings.warn(
             f"The array does not tell what it was made from, so that its images in {series!r} get "
             "a neutral header, of no scanner and no place. header=... gives them one; "

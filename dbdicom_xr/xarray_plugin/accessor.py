@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.geometry.affine import (
     Orientation,
     Vector,
@@ -304,6 +306,11 @@ class DicomAccessor:
         [['DERIVED', 'PRIMARY', 'OTHER']]
         >>> database.close(save=False)
         """
+        if getattr(series, "level", None) != "series":
+            raise InvalidValue(
+                f"An array is written into a series, not into {reprlib.repr(series)}: "
+                "study.new_series(SeriesDescription=...) makes one."
+            )
         return series.set_array(
             self._array,
             header,
