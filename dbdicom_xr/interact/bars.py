@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from dbdicom_xr.interact.log import JobLog
 from dbdicom_xr.interact.protocol import Bar, NoBar
 from dbdicom_xr.interact.talk import Voice
 
@@ -27,7 +28,7 @@ def progress_bar(
     unit : str
         What is counted.
     voice : Voice, optional
-        Of the database whose job it is; nothing is shown while that is muted.
+        Of the database whose job it is; nothing is shown while that is muted. It is logged.
 
     Yields
     ------
@@ -41,9 +42,18 @@ def progress_bar(
     ...     bar.update(10)
     """
     voice = voice or Voice()
+    log = JobLog(total, description, unit)
     bar: Bar = NoBar() if voice.muted else voice.front_end.bar(total, description, unit)
     try:
         yield bar
+    except GeneratorExit:  # a loop over `track` was left
+        log.end(None)
+        raise
+    except BaseException as error:
+        log.end(error)
+        raise
+    else:
+        log.end(None)
     finally:
         bar.close()
 

@@ -7,33 +7,50 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from dbdicom_xr.interact.notebook import NotebookFrontEnd
+from dbdicom_xr.interact.presence import in_kernel
 from dbdicom_xr.interact.protocol import FrontEnd
 from dbdicom_xr.interact.scripted import ScriptedFrontEnd
 from dbdicom_xr.interact.terminal import TerminalFrontEnd
 
-_BY_NAME = {"terminal": TerminalFrontEnd, "scripted": ScriptedFrontEnd}
+_BY_NAME = {
+    "terminal": TerminalFrontEnd,
+    "notebook": NotebookFrontEnd,
+    "scripted": ScriptedFrontEnd,
+}
 
 _MEMBERS = [name for name in vars(FrontEnd) if not name.startswith("_")]
 
+Name = Literal["terminal", "notebook", "scripted"]
+
 _lock = threading.Lock()
-_current: FrontEnd = TerminalFrontEnd()
+_current: FrontEnd | None = None
 
 
 def front_end() -> FrontEnd:
-    """Return the front end in use; a terminal unless another one was set."""
-    return _current
+    """Return the front end in use: what was set, else that of a notebook in one, or a terminal."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = _by_place()
+        return _current
+
+
+def _by_place() -> FrontEnd:
+    return NotebookFrontEnd() if in_kernel() else TerminalFrontEnd()
 
 
 def set_front_end(
-    front_end: FrontEnd | Literal["terminal", "scripted"] | None = None,
+    front_end: FrontEnd | Name | None = None,
 ) -> FrontEnd:
     """Choose how messages and questions reach the person, for all threads of this process.
 
     Parameters
     ----------
-    front_end : FrontEnd, "terminal", "scripted" or None
+    front_end : FrontEnd, "terminal", "notebook", "scripted" or None
         What to talk through from now on. ``"scripted"`` is a :class:`ScriptedFrontEnd` without
-        answers, so every question raises; None is the default, the terminal.
+        answers, so every question raises; None is the default: the notebook in a Jupyter kernel,
+        the terminal elsewhere.
 
     Returns
     -------
@@ -59,13 +76,14 @@ def set_front_end(
     >>> _ = set_front_end(before)
     """
     global _current
+    new: FrontEnd
     if front_end is None:
-        front_end = "terminal"
-    if isinstance(front_end, str):
+        new = _by_place()
+    elif isinstance(front_end, str):
         if front_end not in _BY_NAME:
             known = ", ".join(repr(name) for name in _BY_NAME)
             raise ValueError(f"no front end is named {front_end!r}; there are {known}")
-        new: FrontEnd = _BY_NAME[front_end]()
+        new = _BY_NAME[front_end]()
     else:
         lacking = [name for name in _MEMBERS if not hasattr(front_end, name)]
         if lacking:
@@ -74,12 +92,12 @@ def set_front_end(
             raise TypeError(f"{front_end!r} is a class; make a front end of it first")
         new = front_end
     with _lock:
-        previous, _current = _current, new
+        previous, _current = _current or _by_place(), new
     return previous
 
 
 @contextmanager
-def use_front_end(front_end: FrontEnd | Literal["terminal", "scripted"]) -> Iterator[FrontEnd]:
+def use_front_end(front_end: FrontEnd | Name) -> Iterator[FrontEnd]:
     """Talk through another front end inside a ``with`` block.
 
     Examples
@@ -90,7 +108,7 @@ def use_front_end(front_end: FrontEnd | Literal["terminal", "scripted"]) -> Iter
     """
     previous = set_front_end(front_end)
     try:
-        yield _current
+        yield _current or _by_place()
     finally:
         set_front_end(previous)
 
@@ -99,6 +117,7 @@ def interactive() -> bool:
     """Return whether a person is there who could answer a question now, in this thread.
 
     At a terminal that takes standard input and standard error to be one, the main thread of the
-    main process, the foreground of the shell, and neither a CI job nor a test run.
+    main process, the foreground of the shell, and neither a CI job nor a test run. In a notebook
+    it takes a cell that was run by a person.
     """
-    return _current.is_interactive
+    return front_end().is_interactive

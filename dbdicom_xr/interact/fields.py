@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 FieldType = Literal["string", "integer", "float", "dropdownlist", "listview"]
+RecordType = Literal["select record", "select records", "select optional record"]
+NO_RECORD = "(none)"
 
 
 class Field(TypedDict, total=False):
@@ -24,26 +26,82 @@ class Field(TypedDict, total=False):
         The choices.
     minimum, maximum : float
         The closed range of a number.
+    options : sequence of records
+        For the types ``"select record"``, ``"select records"`` and ``"select optional record"``.
+        The answer has the record itself (a list of records; a record or None) in the place of
+        the field.
+    default : record, list of records or None
+        Which of the options are chosen before anything is.
     """
 
     label: str
-    type: FieldType
+    type: FieldType | RecordType
     value: Any
     list: Sequence[str]
     minimum: float
     maximum: float
+    options: Sequence[Any]
+    default: Any
 
 
 def check_field(field: Field) -> None:
-    """Raise ``ValueError`` where a field does not say what it asks for."""
+    """Raise ``ValueError`` where a field, without records, does not say what it asks for."""
     label, kind = field.get("label"), field.get("type", "string")
     if not label:
         raise ValueError(f"a field needs a label: {field!r}")
     if kind not in FieldType.__args__:  # type: ignore[attr-defined]
         known = ", ".join(FieldType.__args__)  # type: ignore[attr-defined]
         raise ValueError(f"field {label!r}: unknown type {kind!r}; one of {known}")
-    if kind in ("dropdownlist", "listview") and not field.get("list"):
-        raise ValueError(f"field {label!r}: a {kind} needs a list of choices")
+    if kind in ("dropdownlist", "listview"):
+        if not field.get("list"):
+            raise ValueError(f"field {label!r}: a {kind} needs a list of choices")
+        if "value" in field:
+            check_value(field, field["value"])
+
+
+def without_records(field: Field) -> Field:
+    """Return the field that asks for a record by its name: front ends know of none.
+
+    Examples
+    --------
+    >>> without_records({"label": "Fixed", "type": "select record", "options": ["a", "b"]})
+    {'label': 'Fixed', 'type': 'dropdownlist', 'list': ['a', 'b'], 'value': 0}
+    """
+    kind, label = field.get("type", "string"), field.get("label", "")
+    if kind not in RecordType.__args__:  # type: ignore[attr-defined]
+        return field
+    options = list(field.get("options", ()))
+    default = field.get("default")
+    wanted = list(default) if isinstance(default, list | tuple) else [default]
+    chosen = [i for i, option in enumerate(options) if option in wanted]
+    names = [_name(option) for option in options]
+    if kind == "select records":
+        return {"label": label, "type": "listview", "list": names, "value": chosen}
+    if kind == "select optional record":
+        first = chosen[0] + 1 if chosen else 0
+        return {
+            "label": label, "type": "dropdownlist", "list": [NO_RECORD, *names], "value": first,
+        }  # fmt: skip
+    first = chosen[0] if chosen else 0
+    return {"label": label, "type": "dropdownlist", "list": names, "value": first}
+
+
+def filled(field: Field, value: Any) -> Any:
+    """Return a field with the value that was given; for records the record, or the records."""
+    kind = field.get("type", "string")
+    if kind == "select record":
+        return field["options"][value]
+    if kind == "select records":
+        return [field["options"][index] for index in value]
+    if kind == "select optional record":
+        return field["options"][value - 1] if value else None
+    copy = field.copy()
+    copy["value"] = value
+    return copy
+
+
+def _name(record: Any) -> str:
+    return str(getattr(record, "path", record))
 
 
 def check_value(field: Field, value: Any) -> Any:

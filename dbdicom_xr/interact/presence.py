@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import sys
 import threading
-from typing import TextIO
+from typing import Any, TextIO
 
 _IMPORTED_IN = os.getpid()
 
@@ -64,3 +65,32 @@ def in_kernel() -> bool:
     ipython = sys.modules.get("IPython")
     get_ipython = getattr(ipython, "get_ipython", None)
     return get_ipython is not None and hasattr(get_ipython(), "kernel")
+
+
+def kernel() -> Any:
+    """Return the Jupyter kernel that this process is; None if it is none."""
+    return sys.modules["IPython"].get_ipython().kernel if in_kernel() else None
+
+
+def person_at_notebook() -> bool:
+    """Return whether a cell is being run for somebody who can answer now.
+
+    Who runs a cell says whether it may ask (``allow_stdin`` of an execute request): JupyterLab
+    and VS Code may, nbclient may not, nor what stands on it: nbconvert, papermill, Voila.
+    """
+    return (
+        threading.current_thread() is threading.main_thread()
+        and not in_child_process()
+        and not runs_by_itself()
+        and bool(getattr(kernel(), "_allow_stdin", False))
+        and _in_event_loop()
+    )
+
+
+def _in_event_loop() -> bool:
+    """Return whether an event loop called: that of a kernel runs all cells, until it shuts down."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from tqdm.std import tqdm
 
 from dbdicom_xr.interact.fields import Field, check_value
+from dbdicom_xr.interact.paths import refusal, typed_path
 from dbdicom_xr.interact.presence import in_child_process, in_kernel, is_terminal, person_at
 from dbdicom_xr.interact.protocol import (
     Answer,
@@ -164,14 +164,12 @@ class TerminalFrontEnd:
         hint = f"{text} (a path{f' from {start}' if start else ''}, empty to cancel)"
         while True:
             typed = self._ask(hint, text, "", decides)
-            # Terminals quote a path that is dragged into them.
-            typed = _unquoted((typed or "").strip())
-            if not typed:
+            path = typed_path(typed or "", start)
+            if path is None:
                 return None
-            path = Path(start or "", Path(typed).expanduser())
-            refusal = _refusal(kind, path)
-            if refusal:
-                self._print(f"{path} {refusal}.", self._stderr)
+            problem = refusal(kind, path)
+            if problem:
+                self._print(f"{path} {problem}.", self._stderr)
             elif kind != "file_to_save" or not path.exists():
                 return str(path)
             else:
@@ -202,12 +200,17 @@ class TerminalFrontEnd:
 
     def _ask(self, prompt: str, text: str, title: str, decides: str) -> str | None:
         """Return the line that was typed, None at the end of input."""
-        stdin = self._stdin
-        if stdin is None or not self.is_interactive:
+        if not self.is_interactive:
             raise no_person(text, decides)
         with _lock:
             self._end_line()
-        self._print(f"{title}\n{prompt}" if title else prompt, self._stderr)
+        return self._typed(f"{title}\n{prompt}" if title else prompt)
+
+    def _typed(self, prompt: str) -> str | None:
+        stdin = self._stdin
+        if stdin is None:
+            return None
+        self._print(prompt, self._stderr)
         # Not input(): it prompts on standard output, which may be a file.
         return stdin.readline() or None
 
@@ -282,20 +285,6 @@ def _one_line(text: str, stream: TextIO, end: str = "") -> str:
     """Return the text without line breaks and control characters, which would tear the bar."""
     words = "".join(c if c.isprintable() else " " for c in text).split()
     return _encodable(" ".join(words), stream) + end if words else ""
-
-
-def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
-
-
-def _refusal(kind: PathKind, path: Path) -> str:
-    if kind == "directory":
-        return "" if path.is_dir() else "is not a folder"
-    if kind == "file_to_open":
-        return "" if path.is_file() else "is not a file"
-    if path.is_dir():
-        return "is a folder"
-    return "" if path.parent.is_dir() else "is in no folder that exists"
 
 
 def _hint(field: Field) -> str:

@@ -224,7 +224,7 @@ def test_set_front_end_returns_the_one_before():
 @pytest.mark.parametrize(
     ("wrong", "error", "why"),
     [
-        ("gui", ValueError, "'gui'; there are 'terminal', 'scripted'"),
+        ("gui", ValueError, "'gui'; there are 'terminal', 'notebook', 'scripted'"),
         (io.StringIO(), TypeError, "lacks.*question"),
         (ScriptedFrontEnd, TypeError, "is a class"),
     ],
