@@ -7,6 +7,7 @@ most neutral of the words that the standard has (``mr_words``).
 
 from __future__ import annotations
 
+from functools import partial
 from math import nan
 from typing import Final
 
@@ -66,7 +67,9 @@ FRAME_TYPE: Final = (
 
 def image_types(frames: Frames) -> Values:
     """Return what FrameType each frame has: four words (PS3.3 C.8.16.1)."""
-    return frames.translated(words.frame_type, "ImageType", "FrameType")
+    labelled = _spin_labeling(frames) is not None
+    translate = partial(words.frame_type, labelled=labelled)
+    return frames.translated(translate, "ImageType", "FrameType")
 
 
 # -- diffusion -----------------------------------------------------------------------
@@ -99,6 +102,51 @@ def _diffusion(frames: Frames) -> Part | None:
             *[part for part in parts if part is not None],
         ],
     )
+
+
+# -- arterial spin labeling and contrast media ----------------------------------------------------
+
+_SLAB: Final = (
+    Member("ASLSlabNumber", must=True), Member("ASLSlabThickness", must=True),
+    Member("ASLSlabOrientation", must=True), Member("ASLMidSlabPosition", must=True),
+    Member("ASLPulseTrainDuration"),
+)  # fmt: skip
+_LABELS: Final = (
+    Member("ASLTechniqueDescription", default=""), Member("ASLContext", must=True),
+    Member("ASLCrusherFlag", must=True), Member("ASLCrusherFlowLimit"),
+    Member("ASLCrusherDescription"), Member("ASLBolusCutoffFlag", must=True),
+)  # fmt: skip
+
+
+def _spin_labeling(frames: Frames) -> Part | None:
+    """Return the MR Arterial Spin Labeling macro (PS3.3 C.8.13.5.14), None unless all is known.
+
+    From what its items say: the sequences themselves do not stand in classic images.
+    """
+    keyword = "MRArterialSpinLabelingSequence"
+    if (whole := _as_it_is(frames, keyword)) is not None:
+        return whole
+    slab = frames.macro("ASLSlabSequence", _SLAB, False)
+    if slab is not None:
+        return frames.macro(keyword, [*_LABELS, slab], False)
+    contexts = frames.values("ASLContext")  # those in which a slab is labelled demand it
+    if contexts is None or set(contexts.occurring()) != {"M_ZERO_SCAN"}:
+        return None
+    return frames.macro(keyword, _LABELS, False)
+
+
+_USAGE: Final = (
+    Member("ContrastBolusAgentNumber", must=True),
+    Member("ContrastBolusAgentAdministered", must=True),
+    Member("ContrastBolusAgentDetected", default=""), Member("ContrastBolusAgentPhase"),
+)  # fmt: skip
+
+
+def _contrast_usage(frames: Frames) -> Part | None:
+    """Return the Contrast/Bolus Usage macro (PS3.3 C.7.6.16.2.12), None unless it is known."""
+    keyword = "ContrastBolusUsageSequence"
+    whole = _as_it_is(frames, keyword)
+    return frames.macro(keyword, _USAGE, False) if whole is None else whole
 
 
 # -- all of them ----------------------------------------------------------------------------------
@@ -216,9 +264,8 @@ _OPTIONAL: Final[dict[str, tuple[Member, ...]]] = {
 }
 # Macros that stand in the columns of enhanced images as they are, and are kept so.
 _AS_THEY_ARE: Final = (
-    "RealWorldValueMappingSequence", "ContrastBolusUsageSequence",
-    "RespiratorySynchronizationSequence", "MRSpatialSaturationSequence",
-    "MRMetaboliteMapSequence", "MRVelocityEncodingSequence", "MRArterialSpinLabelingSequence",
+    "RealWorldValueMappingSequence", "RespiratorySynchronizationSequence",
+    "MRSpatialSaturationSequence", "MRMetaboliteMapSequence", "MRVelocityEncodingSequence",
     "TemporalPositionSequence",
 )  # fmt: skip
 
@@ -267,6 +314,8 @@ def mr_macros(frames: Frames, types: Values, original: bool) -> list[Part]:
     parts += [
         frames.macro("MRImageFrameTypeSequence", frame_type),
         _diffusion(frames),
+        _spin_labeling(frames),
+        _contrast_usage(frames),
         derivation(frames),
         references(frames),
     ]

@@ -189,6 +189,7 @@ def laterality(of_image: Any, of_series: Any) -> str | None:
 
 # -- kinds of images (PS3.3 C.8.13.3.1.1, C.8.16.1) ------------------------------------------------
 
+_LABELLED: Final = "ASL"
 _FLAVOURS: Final = frozenset((
     "ANGIO", "ANGIO_TIME", "ASL", "CARDIAC", "CARDIAC_GATED", "CARDRESP_GATED", "CINE",
     "DIFFUSION", "DIXON", "DYNAMIC", "FLOW_ENCODED", "FLUID_ATTENUATED", "FMRI", "LOCALIZER",
@@ -214,11 +215,11 @@ def _is_map(word: str) -> bool:
     return word.endswith(" MAP") and word not in _COMPONENTS
 
 
-def frame_type(image_type: Any, frame_type: Any) -> list[str]:
-    """Return FrameType."""
+def frame_type(image_type: Any, frame_type: Any, *, labelled: bool) -> list[str]:
+    """Return FrameType; ASL only where the macro that this word demands is there."""
     words = _words(image_type) or _words(frame_type)
     first = words[0] if words and words[0] in ("ORIGINAL", "MIXED") else "DERIVED"
-    flavours = [word for word in words[2:] if word in _FLAVOURS]
+    flavours = [word for word in words[2:] if word in _FLAVOURS and (labelled or word != _LABELLED)]
     contrasts = [word for word in words[2:] if word in _DERIVED_CONTRAST or _is_map(word)]
     contrast = contrasts[0] if contrasts and first != "ORIGINAL" else "NONE"
     return [first, "PRIMARY", flavours[0] if flavours else "VOLUME", contrast]

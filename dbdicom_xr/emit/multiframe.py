@@ -7,7 +7,7 @@ that have no place in it. The functional groups are in ``mr_macros``.
 from __future__ import annotations
 
 import re
-from math import nan
+from math import hypot, nan
 from typing import Any, Final
 
 import numpy as np
@@ -80,6 +80,11 @@ _SYNCHRONIZED: Final = (
     "TriggerSourceOrType", "SynchronizationChannel", "TimeSource", "TimeDistributionProtocol",
     "NTPSourceAddress",
 )  # fmt: skip
+# Unit vectors. What is none says nothing, and judges find fault with it; so it is left out.
+_DIRECTIONS: Final = frozenset(
+    map(key_of, ("SlabOrientation", "ASLSlabOrientation", "VelocityEncodingDirection"))
+)
+_NOT_ONE: Final = 1e-3
 _UNKNOWN: Final = "unknown"
 # Type 1 in an enhanced object and often missing in classic ones (PS3.3 C.7.5.2, C.8.13.1).
 _OBJECT: Final = {
@@ -124,17 +129,18 @@ def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
     ------
     InvalidValue
         The images cannot be one object: their sizes, the encoding of their pixels or their frames
-        of reference differ.
+        of reference differ; or SliceThickness is not known.
 
     Notes
     -----
-    PS3.3 A.36.2 and C.8.13. What frames agree in stands in the shared functional groups, each macro
-    as a whole. Attributes without a place in a macro stay as they are where all frames agree; the
-    others stand, frame by frame, in the Unassigned Per-Frame Converted Attributes Sequence
-    (PS3.3 C.7.6.16.2.25.2), private ones too. What describes one file (InstanceNumber,
-    SliceLocation, the smallest pixel value...) follows from the frame, or is left out. What of the
-    patient, the study and the series differs is taken from the first image. Where nothing but
-    their order tells frames of one place apart, TemporalPositionIndex counts them.
+    PS3.3 A.36.2 and C.8.13. What frames agree in stands in the shared functional groups, each
+    macro as a whole. Attributes without a place in a macro stay as they are where all frames
+    agree; the others stand, frame by frame, in the Unassigned Per-Frame Converted Attributes
+    Sequence (PS3.3 C.7.6.16.2.25.2), private ones too. Directions that are no unit vectors are
+    left out. What describes one file (InstanceNumber, SliceLocation, the smallest pixel
+    value...) follows from the frame, or is left out. What of the patient, the study and the
+    series differs is taken from the first image. Where nothing but their order tells frames of
+    one place apart, TemporalPositionIndex counts them.
 
     10,000 images take about 2 s.
 
@@ -150,16 +156,18 @@ def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
     b'2 '
     """
     _require_one_object(elements)
+    elements = {key: column for key, column in elements.items() if not _is_no_direction(column)}
     frames = Frames(elements, images)
     planes = stacks_of(frames)
     frames.elements = {**elements, **spacing_of(frames, planes)}
+    _require_thickness(frames)
     types = image_types(frames)
     words = types.occurring()
     original = any(value[0] != "DERIVED" for value in words)
     parts = mr_macros(frames, types, original)
     content, dimensions = _frame_content(frames, planes, {part.tag for part in parts}, original)
     sources = evidence(frames)
-    left, result = _left_over(frames, original)
+    left, result = _left_over(frames, {part.tag for part in parts}, original)
     parts += left
     if sources is not None:
         result[key_of("SourceImageEvidenceSequence")] = sources
@@ -192,6 +200,34 @@ def _require_one_object(elements: Elements) -> None:
                 f"{', '.join(found[:4])}{'...' * (len(found) > 4)}. Write them as one file per "
                 "image, multiframe=False, or the parts that agree one by one."
             )
+
+
+def _require_thickness(frames: Frames) -> None:
+    """Refuse frames that have neither a thickness nor neighbours at one distance.
+
+    Type 1C of volumes (PS3.3 C.7.6.16.2.1): a classic image may leave it empty, no frame may.
+    """
+    shown = frames.values("VolumetricProperties")
+    if shown is not None and set(shown.occurring()) == {"DISTORTED"}:
+        return
+    known = frames.values("SliceThickness", "SpacingBetweenSlices")
+    unknown = frames.count if known is None else int((known.codes < 0).sum())
+    if unknown:
+        raise InvalidValue(
+            f"SliceThickness is empty in {unknown} of {frames.count} images, and their distances "
+            "do not tell it; the frames of one object must have one. Give it to write(), "
+            "SliceThickness=... in mm, or write one file per image, multiframe=False."
+        )
+
+
+def _is_no_direction(column: Column) -> bool:
+    """Return whether a direction is none in some image, such as three zeros or three angles."""
+    return column.key in _DIRECTIONS and any(
+        not isinstance(value, list)
+        or len(value) != 3
+        or abs(hypot(*map(float, value)) - 1) > _NOT_ONE
+        for value in column.decoded()
+    )
 
 
 # -- the object ----------------------------------------------------------------------------------
@@ -241,12 +277,19 @@ def _content_time(frames: Frames) -> dict[str, Any]:
     return found
 
 
-def _left_over(frames: Frames, original: bool) -> tuple[list[Part], dict[Key, Encoded]]:
+def _left_over(
+    frames: Frames, macros: set[int], original: bool
+) -> tuple[list[Part], dict[Key, Encoded]]:
     """Return what found no place in a macro: as macros of their own, and as elements."""
     gone = frames.used | MACROS | {key_of(keyword) for keyword in _OF_A_FILE}
     # A derived object has no MR Pulse Sequence module (PS3.3 A.36.2.3), and a few attributes alone
     # are no Synchronization module (C.7.4.2).
     hidden = set() if original else {key_of(member.keyword) for member in PULSE_SEQUENCE}
+    if not original:
+        hidden.add(key_of("BulkMotionCompensationTechnique"))
+    # The agents demand the macro that tells in which frames they are (C.7.6.4b).
+    if key_of("ContrastBolusUsageSequence").tag not in macros:
+        hidden.add(key_of("ContrastBolusAgentSequence"))
     if not all(key_of(keyword) in frames.elements for keyword in _SYNCHRONIZED[:3]):
         hidden.update(map(key_of, _SYNCHRONIZED))
     constant: list[Column] = []
