@@ -17,7 +17,14 @@ import_gdcm()  # before anything imports pydicom
 
 if TYPE_CHECKING:
     from dbdicom_xr.formats.npy import load_npy
-    from dbdicom_xr.interact import FrontEnd, ScriptedFrontEnd, TerminalFrontEnd, set_front_end
+    from dbdicom_xr.interact import (
+        FrontEnd,
+        NotebookFrontEnd,
+        ScriptedFrontEnd,
+        TerminalFrontEnd,
+        set_front_end,
+        set_log_file,
+    )
     from dbdicom_xr.records.attributes import register_attribute
     from dbdicom_xr.records.combine import copy_to, group, merge, move_to
     from dbdicom_xr.records.database import Database
@@ -33,6 +40,7 @@ __all__ = [
     "FrontEnd",
     "Header",
     "Instance",
+    "NotebookFrontEnd",
     "Patient",
     "ScriptedFrontEnd",
     "Series",
@@ -50,6 +58,7 @@ __all__ = [
     "register_attribute",
     "series",
     "set_front_end",
+    "set_log_file",
     "zeros",
 ]
 
@@ -61,6 +70,7 @@ _HOMES = {
     "FrontEnd": "interact",
     "Header": "records.header",
     "Instance": "records.instance",
+    "NotebookFrontEnd": "interact",
     "Patient": "records.levels",
     "ScriptedFrontEnd": "interact",
     "Series": "records.levels",
@@ -77,6 +87,7 @@ _HOMES = {
     "register_attribute": "records.attributes",
     "series": "records.from_nothing",
     "set_front_end": "interact",
+    "set_log_file": "interact",
     "zeros": "records.from_nothing",
 }
 
