@@ -248,8 +248,10 @@ def test_images_without_a_place_have_an_object_each(tmp_path: Path) -> None:
     [
         ({}, {"ImagePositionPatient": places([0, 1, 2, 3])}, [[0, 1, 2, 3]]),
         ({}, {"ImagePositionPatient": places([0, 1, 0, 1])}, [[0, 1], [2, 3]]),
-        ({}, {"ImagePositionPatient": places([0, 0, 1, 1])}, [[0], [1, 2], [3]]),
-        ({}, {"ImagePositionPatient": places([0, 1e-5, 1, 2])}, [[0], [1, 2, 3]]),
+        # As of an array with the dimensions SliceLocation and EchoTime: an object per echo.
+        ({}, {"ImagePositionPatient": places([0, 0, 1, 1])}, [[0, 2], [1, 3]]),
+        ({}, {"ImagePositionPatient": places([0, 1, 1, 1])}, [[0, 1], [2], [3]]),
+        ({}, {"ImagePositionPatient": places([0, 1e-5, 1, 2])}, [[0, 2, 3], [1]]),
         (
             {},
             {
@@ -273,6 +275,15 @@ def test_images_are_split_into_volumes(
 ) -> None:
     elements = images_of("mri", 4, shared, **differing)
     assert [rows.tolist() for rows in volumes(elements, 4)] == expected
+
+
+@pytest.mark.parametrize("slices_first", [True, False])
+def test_dimensions_in_any_order_make_a_volume_per_echo(slices_first: bool) -> None:
+    echo, place = np.meshgrid(np.arange(3), np.arange(4), indexing="xy" if slices_first else "ij")
+    elements = images_of("mri", 12, {}, ImagePositionPatient=places(place.ravel().tolist()))
+    found = volumes(elements, 12)
+    assert [echo.ravel()[rows].tolist() for rows in found] == [[0] * 4, [1] * 4, [2] * 4]
+    assert [place.ravel()[rows].tolist() for rows in found] == [[0, 1, 2, 3]] * 3
 
 
 @pytest.mark.parametrize(

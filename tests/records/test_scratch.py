@@ -25,6 +25,7 @@ import pytest
 import dbdicom_xr as db
 from dbdicom_xr.errors import (
     DbdicomError,
+    FileExists,
     InvalidValue,
     LayoutError,
     NotAFolder,
@@ -522,10 +523,27 @@ def test_a_series_is_written_as_it_is_staged(tmp_path: Path) -> None:
         for one, frame in zip(datasets, [*pixels, *pixels], strict=True)
     )
     assert not (tmp_path / "out" / ".dbdicom_xr").exists()
-    again = series.save(tmp_path / "out")
-    assert not set(again) & set(written)
     assert len(database.changes())  # all is staged as it was
     database.close(save=False)
+
+
+def test_images_are_not_put_beside_those_of_an_earlier_save(tmp_path: Path) -> None:
+    series = phantom()
+    first = series.save(tmp_path / "out")
+    other = series.new_sibling(SeriesDescription="T2")
+    other.new_instance()
+    before = files_of(tmp_path / "out")
+    series.EchoTime = 3.0
+    for record in (series, series.instances()[0], series.patients()):  # the last has a new series
+        with pytest.raises(FileExists, match=r"has files already.*twice.*another folder"):
+            record.save(tmp_path / "out")
+        assert files_of(tmp_path / "out") == before
+    elsewhere = series.save(tmp_path / "elsewhere")
+    assert [pydicom.dcmread(path).EchoTime for path in elsewhere] == [3.0] * 3
+    assert len(other.save(tmp_path / "out")) == 1  # another series, of the same study
+    shutil.rmtree(os.path.dirname(first[0]))
+    assert series.save(tmp_path / "out") == first
+    series.database.close(save=False)
 
 
 def test_other_records_too(tmp_path: Path) -> None:
