@@ -24,11 +24,7 @@ from tests.data import testdata_folder  # noqa: E402
 from tests.emit.rewritten import WAYS, Judgement, judge_series  # noqa: E402
 
 PAGE = ROOT / "docs" / "written_objects.md"
-HEAD = """---
-orphan: true
----
-
-# Written objects before judges from outside
+HEAD = """# Written objects before judges from outside
 
 Each series of images among the public files of scanners was read as an array and written to a new
 series beside it. Of what was written, the first and the last file are looked at by programs of
