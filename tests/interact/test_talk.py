@@ -12,6 +12,7 @@ import pytest
 from dbdicom_xr.errors import DbdicomError, NoPerson
 from dbdicom_xr.interact import (
     FrontEnd,
+    NotebookFrontEnd,
     Said,
     ScriptedFrontEnd,
     Talk,
@@ -23,6 +24,7 @@ from dbdicom_xr.interact import (
     set_front_end,
     use_front_end,
 )
+from dbdicom_xr.interact.fields import without_records
 
 
 class Record(Talk):
@@ -112,7 +114,7 @@ def test_an_answer_that_does_not_fit_raises(series, person, given, cancel):
         lambda dialog, decides: dialog.input({"label": "Sure?"}, decides=decides),
     ],
 )
-@pytest.mark.parametrize("make", [ScriptedFrontEnd, TerminalFrontEnd])
+@pytest.mark.parametrize("make", [ScriptedFrontEnd, TerminalFrontEnd, NotebookFrontEnd])
 def test_without_a_person_every_question_raises_and_names_the_argument(series, ask, make):
     with use_front_end(make()):
         with pytest.raises(NoPerson, match=r'"Sure\?" needs.*pass save=True or save=False'):
@@ -236,10 +238,93 @@ def test_what_is_no_front_end_is_refused(wrong, error, why):
     assert front_end() is before
 
 
-def test_both_front_ends_follow_the_protocol():
-    assert isinstance(ScriptedFrontEnd(), FrontEnd)
-    assert isinstance(TerminalFrontEnd(), FrontEnd)
+@pytest.mark.parametrize("make", [ScriptedFrontEnd, TerminalFrontEnd, NotebookFrontEnd])
+def test_front_ends_follow_the_protocol(make):
+    assert isinstance(make(), FrontEnd)
 
 
 def test_a_voice_pickles_with_its_database():
     assert pickle.loads(pickle.dumps(Voice(muted=True))) == Voice(muted=True)
+
+
+class Named:
+    """Stands for a record: it is shown by its path."""
+
+    def __init__(self, path):
+        self.path = path
+
+
+ONE, TWO, THREE = (Named(f"/patient/{name}") for name in "abc")
+CHOICE = {"label": "Series", "options": [ONE, TWO, THREE]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "given", "chosen"),
+    [
+        ("select record", [TWO], 0, ONE),
+        ("select record", TWO, "/patient/c", THREE),
+        ("select records", [], [0, 2], [ONE, THREE]),
+        ("select records", [TWO], [], []),
+        ("select optional record", None, 0, None),
+        ("select optional record", None, "(none)", None),
+        ("select optional record", TWO, "/patient/b", TWO),
+    ],
+)
+def test_a_form_gives_the_records_that_were_chosen(series, person, kind, default, given, chosen):
+    person([given, "3"])
+    number = {"label": "Tolerance", "type": "float"}
+    cancel, fields = series.dialog.input({**CHOICE, "type": kind, "default": default}, number)
+    assert not cancel
+    assert fields[0] == chosen
+    assert fields[1]["value"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "value"),
+    [
+        ("select record", [TWO], 1),
+        ("select record", None, 0),
+        ("select records", [ONE, THREE], [0, 2]),
+        ("select optional record", TWO, 2),
+        ("select optional record", None, 0),
+    ],
+)
+def test_the_default_of_a_record_stands_there_first(kind, default, value):
+    field = without_records({**CHOICE, "type": kind, "default": default})
+    assert field["value"] == value
+    assert field["list"][-1] == "/patient/c"
+
+
+def test_a_form_without_records_to_choose_from_raises(series, person):
+    person([0])
+    with pytest.raises(ValueError, match="'Series': a dropdownlist needs a list"):
+        series.dialog.input({"label": "Series", "type": "select record", "options": []})
+
+
+def test_a_default_that_is_no_choice_raises(series, person):
+    person([0])
+    with pytest.raises(ValueError, match="none of a, b"):
+        series.dialog.input({"label": "x", "type": "dropdownlist", "list": ["a", "b"], "value": 2})
+
+
+def test_the_spelling_of_dbdicom(series, person):
+    heard = person("Yes", "/a", "/b", "/c")
+    assert series.dialog.question(message="Go on?", title="Check", cancel=True) == "Yes"
+    assert series.dialog.directory("Where?", datafolder="/x") == "/a"
+    opened = series.dialog.file_to_open("Table", extension="CSV files (*.csv)", datafolder="/x")
+    assert opened == "/b"
+    assert series.dialog.file_to_save(title="Save", directory="/x", filter="PNG (*.png)") == "/c"
+    series.progress(1, 2, message="half")
+    series.progress(1, 2, message=None)
+    series.log("noted")
+    assert [said.text for said in heard.said] == [
+        "Go on?", "Where?", "Table, CSV files (*.csv)", "Save, PNG (*.png)", "half", "", "noted",
+    ]  # fmt: skip
+
+
+def test_a_question_without_cancel_is_the_default(series, person):
+    person("Cancel")
+    with pytest.raises(ValueError, match="is no answer to"):
+        series.dialog.question("Go on?")
+    with pytest.raises(TypeError, match="cancel=True"):
+        series.dialog.question("Go on?", True)
