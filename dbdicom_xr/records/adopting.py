@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from dbdicom_xr.emit.plan import PLAN
+from dbdicom_xr.emit.plan import PLAN, load_plan
 from dbdicom_xr.emit.writer import Manifest, read_manifest, remove_write
 from dbdicom_xr.errors import (
     DatabaseChanged,
@@ -32,20 +32,22 @@ from dbdicom_xr.errors import (
     StagingNotWritable,
 )
 from dbdicom_xr.index.blocks import SeriesKey
-from dbdicom_xr.index.columns import Key
+from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
+from dbdicom_xr.index.merge import instance_numbers
 from dbdicom_xr.index.scan import FOLDER_NAME
+from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.expected import forget
 from dbdicom_xr.records.placing import constant, identity_of, key_of_node
 from dbdicom_xr.records.recovering import catch_up
 from dbdicom_xr.records.saving import STAGED_FOLDER, Job, SavePlan, carry_out
 from dbdicom_xr.staging.changing import Change, Selection
-from dbdicom_xr.staging.encode import encode
+from dbdicom_xr.staging.encode import encode, set_encoded
 from dbdicom_xr.staging.file import Layer
 from dbdicom_xr.staging.journal import Step
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
-from dbdicom_xr.staging.patch import Patch, PatchKey, Role
+from dbdicom_xr.staging.patch import Patch, PatchKey, Role, delta
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
@@ -58,6 +60,7 @@ Mode = Literal["w", "a"]
 _WRITING: Final = f"{FOLDER_NAME}/writing"
 _GOAL: Final = "goal"
 _CHARSET: Final = Key(0x00080005)
+_INSTANCE_NUMBER: Final = Key(0x00200013)
 _FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ATTEMPTS: Final = 10
 # What a process of another machine has left behind, and nobody has touched since.
@@ -195,7 +198,7 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
         file = staging.take()
         staging.flush()
         with database._lock:
-            plan, new = _planned(database, goal, manifest, series)
+            plan, new = _planned(database, folder, goal, manifest, series)
             name = os.path.basename(folder)
             plan.jobs = [
                 Job(Step("move", f"{plan.root}/{STAGED_FOLDER}/{name}/{one}",
@@ -206,15 +209,16 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
     give_up(folder)
     if goal.whole_numbers and manifest.error:
         warnings.warn(
-            f"Integers of more than 65,536 different sizes do not fit 16 bits: they were rounded, "
-            f"by {manifest.error:.3g} at most. dtype='float64' keeps them, as a Parametric Map.",
+            f"Integers of this size or range do not fit 16 bits: they were rounded, by "
+            f"{manifest.error:.3g} at most. dtype='float64' keeps those below 2**53, as a "
+            "Parametric Map.",
             DicomWarning,
             stacklevel=levels_to_user(),
         )
 
 
 def _planned(
-    database: Database, goal: Goal, manifest: Manifest, series: Series | None
+    database: Database, folder: str, goal: Goal, manifest: Manifest, series: Series | None
 ) -> tuple[SavePlan, Layer]:
     """Return what is to be done, and what is staged then.
 
@@ -226,7 +230,7 @@ def _planned(
         try:
             target = goal.key if series is None else key_of_node(series._node)
             plan = SavePlan(database, database._view())
-            return plan, _changed(database, plan, goal, manifest, target)
+            return plan, _changed(database, plan, goal, manifest, target, folder)
         except DatabaseChanged:
             if not left:
                 raise
@@ -234,7 +238,12 @@ def _planned(
 
 
 def _changed(
-    database: Database, plan: SavePlan, goal: Goal, manifest: Manifest, target: SeriesKey
+    database: Database,
+    plan: SavePlan,
+    goal: Goal,
+    manifest: Manifest,
+    target: SeriesKey,
+    folder: str,
 ) -> Layer:
     """Return what is staged once the images are in."""
     node = database._tree().at("series", target)
@@ -259,8 +268,24 @@ def _changed(
         if any(value is not None and value.kind.charset for value in edits.values()):
             edits[_CHARSET] = encode(_CHARSET.tag, "ISO_IR 192")
         patch = patch.edited(constant(edits, count))
+    if goal.mode == "a" and table is not None:
+        patch = patch.edited(_numbers(table, folder, count))
     change.add(patch)
     return change.result()
+
+
+def _numbers(table: Table, folder: str, count: int) -> dict[Key, Column]:
+    """Return other numbers for images, where those that they have were taken meanwhile."""
+    column = table.column(_INSTANCE_NUMBER)
+    known = instance_numbers({} if column is None else {_INSTANCE_NUMBER: column},
+                             len(table.places))  # fmt: skip
+    planned = load_plan(folder).elements[_INSTANCE_NUMBER].decoded()
+    known = known[np.isfinite(known)]
+    if not len(known) or min(planned) > known.max():
+        return {}
+    first = int(known.max()) + 1
+    fresh = set_encoded(_INSTANCE_NUMBER.tag, list(range(first, first + count)))
+    return {_INSTANCE_NUMBER: delta(_INSTANCE_NUMBER, fresh, np.arange(count), count)}
 
 
 def sweep(database: Database) -> None:

@@ -51,6 +51,8 @@ class Sources:
         The dimensions of the array without those of the pixels.
     shape : tuple of int
         Of ``dims``; its product is the number of cells, in C order.
+    is_exact : bool
+        Whether these are the frames, and not all those that have the labels that a reduction left.
     """
 
     database: Database
@@ -60,6 +62,7 @@ class Sources:
     starts: Ints
     dims: tuple[str, ...]
     shape: tuple[int, ...]
+    is_exact: bool = True
 
     @classmethod
     def of_records(

@@ -55,6 +55,18 @@ def labelled_images(
             f"{' and '.join(map(repr, missing))}: x counts columns, y counts rows. "
             "array.rename({...}) gives them their names."
         )
+    for dim in ("x", "y"):
+        if not 0 < array.sizes[dim] < 1 << 16 and array.size:
+            raise InvalidValue(
+                f"The array has {array.sizes[dim]} pixels along {dim}, and an image can have 65535."
+            )
+    about = str(array.coords["x"].attrs.get("long_name", "")) if "x" in array.coords else ""
+    if about.endswith("of the row"):
+        raise InvalidValue(
+            "The dimensions x and y have changed places by their names, which would turn the "
+            "patient over: x counts columns, y counts rows, in whichever order they stand. "
+            "array.transpose(...) changes the order."
+        )
     pixels = [dim for dim in _PIXEL_DIMS if dim in array.dims]
     if array.sizes.get("channel", 3) != 3:
         raise InvalidValue(

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.datadict import keyword_for_tag
 
+from dbdicom_xr.deidentify.profile import Do, Options, decide
 from dbdicom_xr.emit.elements import Elements, constant, key_of, per_image, take
 from dbdicom_xr.emit.kinds import Kind, complete, template
 from dbdicom_xr.emit.tracing import untraced
 from dbdicom_xr.errors import InvalidValue, UnknownKeyword
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.merge import instance_numbers
+from dbdicom_xr.index.values import known_vr
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.cells import per_cell
 from dbdicom_xr.records.deriving import derived
@@ -37,28 +40,17 @@ _INSTANCE_NUMBER: Final = Key(0x00200013)
 _MODALITY: Final = Key(0x00080060)
 _FRAME_OF_REFERENCE: Final = Key(0x00200052)
 _LOCATION: Final = Key(0x00201041)
-# What was ordered, scheduled and done for a patient, and where; of no use to another one.
-_OF_THE_VISIT: Final = (
-    "AccessionNumber", "RequestAttributesSequence", "ReferencedStudySequence",
-    "ReferencedPerformedProcedureStepSequence", "ReferencedPatientSequence",
-    "ReferencedImageSequence", "ReferencedVisitSequence", "PerformedProcedureStepStartDate",
-    "PerformedProcedureStepStartTime", "PerformedProcedureStepEndDate",
-    "PerformedProcedureStepEndTime", "PerformedProcedureStepID", "PerformedProcedureStepStatus",
-    "PerformedProcedureStepDescription", "PerformedProtocolCodeSequence",
-    "CommentsOnThePerformedProcedureStep", "PerformedProcedureTypeDescription",
-    "ScheduledStudyStartDate", "ScheduledStudyStartTime", "ScheduledStudyStopDate",
-    "ScheduledStudyStopTime", "ScheduledStudyLocation", "ReasonForStudy", "StudyStatusID",
-    "StudyVerifiedDate", "StudyVerifiedTime", "StudyReadDate", "StudyReadTime",
-    "StudyArrivalDate", "StudyArrivalTime", "StudyCompletionDate", "StudyCompletionTime",
-    "RequestingPhysician", "RequestingService", "RequestedProcedureDescription",
-    "RequestedProcedureCodeSequence", "RequestedContrastAgent", "AdmissionID", "AdmittingDate",
-    "AdmittingTime", "AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence",
-    "CurrentPatientLocation", "PatientState", "SpecialNeeds", "VisitComments", "VisitStatusID",
-    "InstitutionName", "InstitutionAddress", "InstitutionCodeSequence",
-    "InstitutionalDepartmentName", "StationName", "PerformedStationAETitle",
-    "PerformedStationName", "PerformedLocation", "OperatorsName", "PerformingPhysicianName",
-    "NameOfPhysiciansReadingStudy", "PhysiciansOfRecord", "SeriesDate", "SeriesTime",
-    "ImageComments", "StudyComments", "PatientComments", "TextComments",
+# What images say of themselves, also where the Basic Profile of PS3.15 would take it out.
+_OF_THE_IMAGE: Final = frozenset(
+    map(
+        key_of,
+        (
+            "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate",
+            "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "DerivationDescription",
+            "ContributingEquipmentSequence", "SourceImageSequence", "SeriesDescription",
+            "ProtocolName", "PixelPaddingValue",
+        ),
+    )
 )  # fmt: skip
 _OPTIONS: Final = (
     "header", "pixels_first", "mode", "dtype", "scale", "multiframe", "transfer_syntax", "compute",
@@ -71,7 +63,8 @@ _DIFFUSION: Final = {
 _OF_THE_ARRAY: Final = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "SamplesPerPixel", "PhotometricInterpretation", "PixelData", "RescaleSlope",
-    "RescaleIntercept", "NumberOfFrames", "SOPClassUID",
+    "RescaleIntercept", "NumberOfFrames", "SOPClassUID", "PixelPaddingValue", "WindowCenter",
+    "WindowWidth", "SmallestImagePixelValue", "LargestImagePixelValue",
 )  # fmt: skip
 
 
@@ -112,9 +105,9 @@ def new_elements(
         The cells of the array that have an image.
     """
     given = given_attributes(attributes)
-    _refuse(given)
     depth = array.ndim - (3 if "channel" in array.dims else 2)
     cells = int(np.prod(array.shape[:depth], dtype=np.int64))
+    _refuse(given, kind, cells)
     if sources is None:
         elements = {**template(kind, cells), **untraced(kind, cells)}
     else:
@@ -202,11 +195,32 @@ def _locations_of(sources: Sources) -> npt.NDArray[np.float64]:
     return middle
 
 
-def _refuse(given: Mapping[Key, Any]) -> None:
+def _refuse(given: Mapping[Key, Any], kind: Kind, images: int) -> None:
     """Refuse attributes that follow from elsewhere."""
     for name, key in IDENTITY.items():
         if key in given:
             raise InvalidValue(f"{name} cannot be given: the series that is written to decides it.")
+    for key in (*keys_of("patient"), *keys_of("study")):
+        if key in given:
+            raise InvalidValue(
+                f"{keyword_for_tag(key.tag)} is said of the whole patient or study: set it there, "
+                "as in series.parent.StudyDescription = ..."
+            )
+    for keyword in ("ImagePositionPatient", "SliceLocation", "InstanceNumber"):
+        if images > 1 and key_of(keyword) in given:
+            raise InvalidValue(
+                f"{keyword} differs from image to image: label the dimension of the array, give "
+                f"affine=, or set it afterwards: series.set_values({keyword!r}, [...])."
+            )
+    modality = given.get(_MODALITY)
+    if modality is not None and kind.name not in ("sc", "cr"):
+        text = modality.value.decode("ascii", "replace").strip()
+        if text != kind.modality:
+            raise InvalidValue(
+                f"Modality cannot be {text!r}: the images are {kind.modality}, as those that they "
+                "were made from. A new series of another Modality changes that: "
+                f"study.new_series(Modality={text!r})."
+            )
     refuse_pixels(given)
 
 
@@ -214,7 +228,9 @@ def refuse_pixels(given: Mapping[Key, Any]) -> None:
     """Refuse attributes that follow from the pixels."""
     for keyword in _OF_THE_ARRAY:
         if key_of(keyword) in given:
-            raise InvalidValue(f"{keyword} cannot be given: it follows from the array.")
+            raise InvalidValue(
+                f"{keyword} cannot be given: it follows from the array. It can be set afterwards."
+            )
 
 
 def _cells_with_images(sources: Sources | None, cells: int) -> npt.NDArray[np.intp]:
@@ -235,7 +251,7 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
     same_study = same_patient and all(key.study_uid == study for key in keys)
     strict = {*keys_of("patient"), *keys_of("study")}
     if not same_patient:
-        strict.update(keys_of("patient study"), map(key_of, _OF_THE_VISIT))
+        strict.update(keys_of("patient study"), filter(_identifies, elements))
         if keys and _FRAME_OF_REFERENCE in elements:
             elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
     # Files of one patient or study may differ in what they say of it. Then what the sources say
@@ -249,6 +265,16 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
     for key, encoded in said.items():
         if encoded is not None and key != _MODALITY and key not in kept:
             elements[key] = constant(key, encoded, count)
+
+
+def _identifies(key: Key) -> bool:
+    """Return whether an attribute may tell who was examined, or when, where and by whom."""
+    if key.creator or key.tag >> 16 & 1:
+        return True
+    if key in _OF_THE_IMAGE:
+        return False
+    taken_out = (Do.REMOVE, Do.EMPTY, Do.DUMMY, Do.CLEAN)
+    return decide(key.tag, known_vr(key.tag) or "UN", Options()) in taken_out
 
 
 def _is_constant(column: Column) -> bool:

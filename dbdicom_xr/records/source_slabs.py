@@ -129,6 +129,13 @@ def _slab(frames: SourceFrames) -> _Slab:
     planes, starts = frames.planes, frames.starts
     ends = np.append(starts[1:], len(frames.cell_of)) - 1
     is_slab = frames.spread(planes.position) > SAME_PLACE
+    if is_slab.any() and not frames.sources.is_exact:
+        raise GridError(
+            f"{int(is_slab.sum())} of {len(is_slab)} images were made from several slices, and "
+            "nothing tells whether from all of their series or from a part, so that they have no "
+            "place. Say from which, as in header=header, or header=header[2:5]; affine= gives a "
+            "place of its own."
+        )
     if not is_slab.any():
         return _Slab(is_slab, planes.position[starts], np.zeros(len(starts)), starts, starts)
     normals = np.full((len(starts), 3), np.nan)

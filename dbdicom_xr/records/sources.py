@@ -195,6 +195,7 @@ def _of_labels(array: xr.DataArray, dims: tuple[str, ...], shape: tuple[int, ...
         np.concatenate([[0], ends]),
         dims,
         shape,
+        is_exact=not bool((counts > 1).any()),
     )
 
 
@@ -276,6 +277,7 @@ def _of_header(
                     f"The dimension {dim} of the array has no name of its own: name it as in the "
                     f"header, whose dimensions are {', '.join(over)}."
                 )
+        _require_no_other_name(array, header, dims)
     for name, coord in array.coords.items():
         if name in header.coords and name not in FRAME_COORDS:
             beside, theirs = header.coords[str(name)]
@@ -283,6 +285,20 @@ def _of_header(
                 _require_same(str(name), coord.to_numpy(), np.asarray(theirs))
     elements = _required(header.view(np.ndarray).ravel().tolist(), over, header.shape)
     return elements.take(_members(over, header.shape, dims, shape), dims, shape)
+
+
+def _require_no_other_name(array: xr.DataArray, header: Header, dims: tuple[str, ...]) -> None:
+    """Refuse a dimension that seems to be one of the header under another name."""
+    gathered = dict(zip(header.dims or (), header.shape, strict=True))
+    for dim in dims:
+        size = array.sizes[dim]
+        same = [one for one, n in gathered.items() if one not in dims and n == size > 1]
+        if dim not in gathered and same:
+            raise InvalidValue(
+                f"The array has a dimension {dim} of {size}, and the header {same[0]}, of which "
+                f"each image would get all. If they are the same: array.rename({dim}={same[0]!r}); "
+                f"if not, header.isel({same[0]}=...) chooses."
+            )
 
 
 def _selected(array: xr.DataArray, header: Header) -> Header:

@@ -28,7 +28,7 @@ from dbdicom_xr.index.columns import Key
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.pixels.quantise import Target, require_numbers
 from dbdicom_xr.records.adopting import Mode, adopt, begin_write, give_up, let_go
-from dbdicom_xr.records.current import levels_to_user
+from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.expected import adopt_finished, expect
 from dbdicom_xr.records.labelled import labelled_images
 from dbdicom_xr.records.new_images import new_elements
@@ -88,6 +88,26 @@ def write_array(
     require_numbers(labelled.dtype)
     if not labelled.size:
         raise InvalidValue(f"There is nothing to write in an array of shape {labelled.shape}.")
+    plan = _planned(
+        series, labelled, header, options, kind=kind, affine=affine, spacing=spacing,
+        attributes=attributes or {},
+    )  # fmt: skip
+    return _carried_out(series, labelled, plan, options, compute=compute)
+
+
+@of_one_state
+def _planned(
+    series: Series,
+    labelled: xr.DataArray,
+    header: Any,
+    options: _Options,
+    *,
+    kind: str | None,
+    affine: npt.ArrayLike | None,
+    spacing: Sequence[float] | None,
+    attributes: Mapping[str, Any],
+) -> WritePlan:
+    """Return what is to be written."""
     sources = _sources(series, labelled, header)
     if sources is None and header is None and kind is None:
         _check_neutral_header(series, options)
@@ -97,13 +117,18 @@ def write_array(
     wanted = _kind(series, sources, "channel" in labelled.dims, kind)
     _check_form(options, wanted)
     if options.mode == "a":
-        _check_size(series, labelled)
+        _check_fit(series, labelled, wanted)
+    if options.mode == "a" and sources is None:
+        known = series.FrameOfReferenceUID
+        attributes = {**({"FrameOfReferenceUID": known[0]} if known else {}), **attributes}
     elements, kept = new_elements(
-        series, labelled, sources, wanted, attributes or {},
+        series, labelled, sources, wanted, attributes,
         append=options.mode == "a", single=options.form == "multiframe", affine=affine,
         spacing=spacing,
     )  # fmt: skip
     count = len(kept)
+    if options.mode == "a":
+        _check_place(series, elements)
     if sources is not None and options.form != "images":
         evidence = source_evidence(_instances_of(sources))
         if evidence is not None:
@@ -111,7 +136,7 @@ def write_array(
     slopes, intercepts = _source_scales(sources, cells)
     images = np.full(cells, GAP, np.int64)
     images[kept] = np.arange(count)
-    plan = WritePlan(
+    return WritePlan(
         elements, images, shape, names,
         frame=(labelled.sizes["y"], labelled.sizes["x"]),
         dtype=options.dtype or "",
@@ -124,20 +149,36 @@ def write_array(
         slopes=slopes[kept],
         intercepts=intercepts[kept],
     )  # fmt: skip
-    return _carried_out(series, labelled, plan, options, compute=compute)
 
 
-def _check_size(series: Series, array: xr.DataArray) -> None:
-    """Refuse images that cannot stand in one array with those that are there."""
-    here = {"Rows": array.sizes["y"], "Columns": array.sizes["x"]}
+def _check_fit(series: Series, array: xr.DataArray, kind: Kind) -> None:
+    """Refuse images that cannot stand in one series with those that are there."""
     row = series._node.row
-    for keyword, size in here.items() if row is not None and row.instances else ():
+    if row is None or not row.instances:
+        return
+    here: dict[str, Any] = {"Rows": array.sizes["y"], "Columns": array.sizes["x"]}
+    if kind.name != "sc":
+        here["Modality"] = kind.modality
+    for keyword, value in here.items():
         known = series[keyword]
-        if known and size not in known:
+        if known and value not in known:
             raise InvalidValue(
                 f"{series!r} has images of {keyword} {', '.join(map(str, known))}, and those of "
-                f"the array are of {size}: write them into a series of their own."
+                f"the array are of {value}: write them into a series of their own."
             )
+
+
+def _check_place(series: Series, elements: Elements) -> None:
+    """Refuse images of another frame of reference than that of their series (PS3.3 C.7.4.1)."""
+    column = elements.get(key_of("FrameOfReferenceUID"))
+    known = series.FrameOfReferenceUID
+    new = [] if column is None else [uid for uid in column.decoded() if uid]
+    if known and new and not set(new) <= set(known):
+        raise InvalidValue(
+            f"The images lie in another frame of reference than those of {series!r}, so that "
+            "their places do not compare: write them into a series of their own, or give the "
+            f"one that holds for them: FrameOfReferenceUID={known[0]!r}."
+        )
 
 
 def _check_form(options: _Options, kind: Kind) -> None:
@@ -196,8 +237,7 @@ def _check_neutral_header(series: Series, options: _Options) -> None:
     if filled and options.mode == "a":
         raise InvalidValue(
             f"The array does not tell what it was made from, and {series!r} has images: beside "
-            "them it needs a header. header=... gives one; header='template' a neutral one, of "
-            "another place."
+            "them it needs a header. header=... gives one; header='template' a neutral one."
         )
     study = series._node.parent
     if filled or (study is not None and any(row.instances for row in study.series())):
@@ -224,17 +264,19 @@ def _kind(series: Series, sources: Sources | None, colour: bool, name: str | Non
             if not colour
             else kind_for(kind_named("sc").sop_class, "OT", colour=True)
         )
-    if sources is not None:
+    encoded = said_at(series.database, series._node).get(_MODALITY)
+    said = "" if encoded is None else encoded.value.decode("ascii").strip()
+    row = series._node.row
+    if said and (row is None or not row.instances):  # as it was made
+        by_modality = {"MR": "mri", "CT": "ct", "PT": "pet"}.get(said, "sc")
+        sop_class, modality = kind_named(by_modality).sop_class, said
+        if sources is not None and said == _text(sources.first(_MODALITY)):
+            sop_class = _text(sources.first(_CLASS))
+    elif sources is not None:
         sop_class, modality = _text(sources.first(_CLASS)), _text(sources.first(_MODALITY))
     else:
-        said = {**said_at(series.database, series._node)}
         made = series.SOPClassUID
-        sop_class = made[0] if made else kind_named("mri").sop_class
-        encoded = said.get(_MODALITY)
-        modality = "" if encoded is None else encoded.value.decode("ascii").strip()
-        if not made and modality:
-            by_modality = {"MR": "mri", "CT": "ct", "PT": "pet"}.get(modality, "sc")
-            sop_class = kind_named(by_modality).sop_class
+        sop_class, modality = made[0] if made else kind_named("mri").sop_class, said
     return kind_for(sop_class, modality, colour=colour)
 
 

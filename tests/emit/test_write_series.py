@@ -396,7 +396,9 @@ class Model:
         elif what == "from another":
             source = names[(which + 1) % len(names)]
             array, header = called(self.database, source).array("InstanceNumber")
-            series.set_array(array, header, mode="a")
+            known = series.FrameOfReferenceUID
+            place = {"FrameOfReferenceUID": known[0]} if known else {}
+            series.set_array(array, header, mode="a", **place)
             self.now[name] = self.now[name] + self.now[source]
         elif what == "read":
             array = series.array("InstanceNumber")[0]
