@@ -13,11 +13,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from dbdicom_xr.errors import DbdicomError, FileExists, InvalidValue, SaveFailed
+from dbdicom_xr.errors import (
+    DbdicomError,
+    FileExists,
+    FolderNotReadable,
+    InvalidValue,
+    MissingFolder,
+    NotAFolder,
+    SaveFailed,
+)
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.connection import SqliteFile
 from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import progress_bar
@@ -33,7 +42,7 @@ from dbdicom_xr.staging.journal import Step, save_files
 from dbdicom_xr.staging.names import NewPaths
 from dbdicom_xr.staging.splice import create, splice
 
-__all__ = ["Copies", "copies_of", "save_to", "take_back", "target_folder"]
+__all__ = ["Copies", "copies_of", "named_folder", "save_to", "take_back", "target_folder"]
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 
@@ -151,12 +160,40 @@ def take_back(journal: SqliteFile, root: str) -> None:
             os.rmdir(folder)
 
 
+def named_folder(path: Any) -> str:
+    """Return the absolute path of a folder that files may be put into, or that can be made."""
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        raise InvalidValue(
+            f"{path!r} names no folder: a path is a text, or a pathlib.Path."
+        ) from None
+    if not text:
+        raise MissingFolder("'' names no folder; write '.' for the current one.")
+    root = os.path.abspath(os.path.expanduser(text))
+    try:
+        here = Path(os.path.realpath(root))
+        there = next(folder for folder in (here, *here.parents) if os.path.lexists(folder))
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(root)
+    except PermissionError as error:
+        raise FolderNotReadable(f"{root} may not be looked at: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # too long, a loop of links, a null character
+        raise MissingFolder(f"{root!r} cannot be a folder: {error}.") from error
+    if not there.is_dir():
+        what = "is a file" if there == here else f"cannot be a folder: {there} is a file"
+        raise NotAFolder(f"{root} {what}. Save into a folder, as in '/data/study'.")
+    if FOLDER_NAME in here.parts:
+        raise InvalidValue(
+            f"{root} is in a folder {FOLDER_NAME}, where a database keeps its index, and in which "
+            "no images are looked for. Save into another folder."
+        )
+    return root
+
+
 def target_folder(own: str, path: str | os.PathLike[str]) -> str:
     """Return the absolute path of a folder outside the database."""
-    text = os.fsdecode(path)
-    if not text:
-        raise InvalidValue("'' names no folder; write '.' for the current one.")
-    root = os.path.abspath(os.path.expanduser(text))
+    root = named_folder(path)
     real = Path(os.path.realpath(own))
     if real in (here := Path(os.path.realpath(root)), *here.parents):
         raise InvalidValue(

@@ -33,7 +33,7 @@ from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.database import Database, scratch_databases
 from dbdicom_xr.records.location import INDEX_NAME, STAGING_NAME
 from dbdicom_xr.records.saving import save
-from dbdicom_xr.records.saving_to import take_back
+from dbdicom_xr.records.saving_to import named_folder, take_back
 from dbdicom_xr.staging.durable import temporary_beside
 from dbdicom_xr.staging.file import Layer
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
@@ -212,8 +212,9 @@ def save_scratch(database: Database, path: str | os.PathLike[str]) -> list[str]:
     staging = database._staging
     staging.require_no_batch("save(path)")
     with staging.changing, database._lock:
-        there = os.path.isdir(path)
-        root = _target(path)
+        named = named_folder(path)
+        there = os.path.isdir(named)
+        root = _target(named)
         before = _found(root)
         source = _Home.of(database)
         copied: list[str] = []
@@ -249,12 +250,12 @@ def save_scratch(database: Database, path: str | os.PathLike[str]) -> list[str]:
     return [path.replace(os.sep, "/") for path in written]
 
 
-def _target(path: str | os.PathLike[str]) -> str:
+def _target(path: str) -> str:
     """Return the folder that a database may be put into."""
     from dbdicom_xr.records.opening import folder_at
 
     there = os.path.isdir(path)
-    root = folder_at(os.fsdecode(path), create=True)
+    root = folder_at(path, create=True)
     if os.path.lexists(f"{root}/{FOLDER_NAME}"):
         raise InvalidValue(
             f"{root} is the folder of a database already. Save into another folder, or write "

@@ -28,6 +28,7 @@ from dbdicom_xr.errors import (
     FileExists,
     InvalidValue,
     LayoutError,
+    MissingFolder,
     NotAFolder,
     NotSaved,
     SaveFailed,
@@ -182,28 +183,66 @@ def _a_file(folder: Path) -> Path:
     return folder / "file"
 
 
+def _a_loop(folder: Path) -> Path:
+    (folder / "loop").symlink_to(folder / "loop")
+    return folder / "loop"
+
+
+def _linked(folder: Path) -> Path:
+    (folder / "link").symlink_to(_a_database(folder) / ".dbdicom_xr")
+    return folder / "link" / "below"
+
+
+@pytest.mark.parametrize("level", ["series", "database"])
 @pytest.mark.parametrize(
     ("place", "error", "words"),
     [
-        (_a_database, InvalidValue, "folder of a database already"),
         (_a_file, NotAFolder, "is a file"),
-        (lambda folder: _a_file(folder) / "below", NotAFolder, "cannot be a folder"),
-        (lambda folder: "", FileNotFoundError, "names no folder"),
+        (lambda folder: _a_file(folder) / "below" / "that", NotAFolder, "file is a file"),
+        (lambda folder: os.devnull, NotAFolder, "is a file"),
+        (lambda folder: f"{os.devnull}/below", NotAFolder, "cannot be a folder"),
+        (lambda folder: "", MissingFolder, "names no folder"),
+        (lambda folder: "a\0b", MissingFolder, "cannot be a folder"),
+        (lambda folder: folder / ("x" * 300), MissingFolder, "cannot be a folder"),
+        (_a_loop, MissingFolder, "cannot be a folder"),
+        (lambda folder: 5, InvalidValue, "5 names no folder"),
+        (lambda folder: ["a"], InvalidValue, "names no folder"),
+        (lambda folder: _a_database(folder) / ".dbdicom_xr", InvalidValue, "keeps its index"),
+        (lambda folder: folder / ".dbdicom_xr" / "new", InvalidValue, "keeps its index"),
+        (_linked, InvalidValue, "keeps its index"),
     ],
 )
 def test_what_is_no_place_is_refused(
-    tmp_path: Path, place: Any, error: type[Exception], words: str
+    tmp_path: Path, place: Any, error: type[Exception], words: str, level: str
 ) -> None:
     series = phantom()
     path = place(tmp_path)
-    before = files_of(tmp_path)
+    before = _but_temporary(tmp_path)
     with pytest.raises(error, match=words):
-        series.database.save(path)
-    assert {k: v for k, v in files_of(tmp_path).items() if "temporary" not in k} == {
-        k: v for k, v in before.items() if "temporary" not in k
-    }
+        (series if level == "series" else series.database).save(path)
+    assert _but_temporary(tmp_path) == before
     assert series.array()[0].shape == (3, 8, 6)
+    assert len(series.save(tmp_path / "out")) == 3
     series.database.close(save=False)
+
+
+def test_a_database_is_not_put_into_another(tmp_path: Path) -> None:
+    series = phantom()
+    place = _a_database(tmp_path)
+    before = _but_temporary(tmp_path)
+    with pytest.raises(InvalidValue, match="folder of a database already"):
+        series.database.save(place)
+    assert _but_temporary(tmp_path) == before
+    series.database.close(save=False)
+
+
+def _but_temporary(folder: Path) -> dict[str, Any]:
+    """Return all that is in a folder, links and folders too, and what is in the files."""
+    found = {
+        str(path): None if path.is_dir() or path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+    }
+    return {path: content for path, content in found.items() if "/temporary/" not in path}
 
 
 def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
