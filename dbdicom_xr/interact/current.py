@@ -30,10 +30,11 @@ _current: FrontEnd | None = None
 def front_end() -> FrontEnd:
     """Return the front end in use: what was set, else that of a notebook in one, or a terminal."""
     global _current
-    with _lock:
-        if _current is None:
-            _current = _by_place()
-        return _current
+    current = _current
+    if current is None:  # else no lock: a fork may copy it while another thread holds it
+        with _lock:
+            current = _current = _current or _by_place()
+    return current
 
 
 def _by_place() -> FrontEnd:

@@ -38,7 +38,7 @@ class Form:
         widgets = ipywidgets()
         self.answered = False
         self.answer: Any = None
-        self._problem = widgets.Label()
+        self._problem = widgets.Label(layout={"display": "none"})  # takes no room while empty
         self._buttons = widgets.HBox()
         heading = [widgets.Label(line, layout=WIDE) for line in (title, text) if line]
         self.box = widgets.VBox(
@@ -58,6 +58,7 @@ class Form:
                 self.answer = answer()
             except ValueError as problem:
                 self._problem.value = str(problem)
+                self._problem.layout.display = None
                 return
             self.answered = True  # last, since another thread may look at it
 
