@@ -1,7 +1,7 @@
 """Exact floating point images as Parametric Map Storage (PS3.3 A.75), through highdicom.
 
 One object holds the slices of one volume: highdicom wants each frame at a place of its own, and all
-parallel. So an array of several volumes becomes as many objects, which :func:`volumes` tells apart.
+parallel. So an array of several volumes becomes as many objects, which ``map_volumes`` tells apart.
 
 What the images say beyond the modules of the map stays: what all frames agree in stands in the
 object itself (a Standard Extended SOP Class, PS3.2 3.11.3), what differs stands with each frame in
@@ -21,25 +21,23 @@ import numpy.typing as npt
 from dbdicom_xr._version import __version__
 from dbdicom_xr.emit.assemble import element_bytes
 from dbdicom_xr.emit.elements import Elements, key_of, lookup
+from dbdicom_xr.emit.map_volumes import places_of, volumes
 from dbdicom_xr.emit.obsolete import is_obsolete
 from dbdicom_xr.emit.tracing import equipment_item
 from dbdicom_xr.errors import InvalidValue, LayoutError
-from dbdicom_xr.geometry.planes import positions_along_normal
-from dbdicom_xr.geometry.stacks import SAME_PLACE
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.staging.uids import new_uid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["PARAMETRIC_MAP", "parametric_map", "require_highdicom", "volumes"]
+__all__ = ["PARAMETRIC_MAP", "parametric_map", "require_highdicom"]
 
 PARAMETRIC_MAP: Final = "1.2.840.10008.5.1.4.1.1.30"
 
 _LARGEST: Final = 0xFFFFFFFE  # bytes of an element, PS3.5 7.1.1
 _NAME: Final = "dbdicom_xr"
 _WIDEST: Final = 9e18  # a window; dciodvfy takes what 64 bits do not hold for negative
-_DIGITS: Final = 6  # to which direction cosines and spacings of one volume agree
 
 # Said by the modules and macros of the map in their own way, of the object or of each frame.
 _TOLD_ANEW: Final = frozenset(
@@ -77,18 +75,16 @@ _PLACE: Final = (
     "PixelSpacing",
     "FrameOfReferenceUID",
 )
-# What highdicom reads of its sources.
-_WANTED: Final = (
+# What highdicom copies from its sources, and is put in here as it stands.
+_COPIED: Final = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
     "StudyDate", "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
-_OF_SOURCES: Final = frozenset(
-    key_of(keyword)
-    for keyword in (
-        *_PLACE, "SOPInstanceUID", "InstanceNumber", "SliceThickness", "Manufacturer",
-        "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
-    )
-)  # fmt: skip
+# What would make modules of an acquisition or of a slide demand the rest of themselves.
+_UNASSIGNED: Final = frozenset(
+    map(key_of, ("ContrastBolusAgentSequence", "BulkMotionCompensationTechnique"))
+)
+_OF_SLIDES: Final = 0x0048  # group
 # Set by highdicom to what holds for maps in general; that of the images says more.
 _OF_THE_SERIES: Final = frozenset(
     ("Modality", "PositionReferenceIndicator", "BurnedInAnnotation", "RecognizableVisualFeatures")
@@ -118,88 +114,6 @@ def require_highdicom() -> Any:
     return highdicom
 
 
-def volumes(elements: Elements, images: int) -> list[npt.NDArray[np.intp]]:
-    """Return which images can stand in one Parametric Map each.
-
-    These are parallel, of one pixel spacing, and no two of them at one place. The first image at
-    each place comes into the first object, the second one into the second, so that there is an
-    object per volume, in whichever order the dimensions of an array stand. Images without a place
-    have an object each, at the origin of a frame of reference of its own.
-
-    Parameters
-    ----------
-    elements : Elements
-        What the images say.
-    images : int
-        Their number.
-
-    Returns
-    -------
-    list of ndarray of int
-        Numbers of images, ascending; each image in one of them.
-
-    Examples
-    --------
-    >>> from dbdicom_xr.emit.elements import constant, per_image
-    >>> places = [[0, 0, 0], [0, 0, 5], [0, 0, 0], [0, 0, 5]]
-    >>> elements = {
-    ...     one.key: one
-    ...     for one in (
-    ...         per_image("ImagePositionPatient", places),
-    ...         constant("ImageOrientationPatient", [1, 0, 0, 0, 1, 0], 4),
-    ...         constant("PixelSpacing", [1, 1], 4),
-    ...         constant("FrameOfReferenceUID", "1.2", 4),
-    ...     )
-    ... }
-    >>> volumes(elements, 4)
-    [array([0, 1]), array([2, 3])]
-    """
-    position = _numbers(elements, "ImagePositionPatient", images, 3)
-    orientation = _numbers(elements, "ImageOrientationPatient", images, 6)
-    spacing = _numbers(elements, "PixelSpacing", images, 2)
-    frames = np.array(lookup(elements, "FrameOfReferenceUID") or [None] * images, object)
-    placed = np.isfinite(np.concatenate([position, orientation, spacing], axis=1)).all(axis=1)
-    placed &= np.array([bool(one) for one in frames], bool)
-    result = [np.array([image], np.intp) for image in np.flatnonzero(~placed)]
-    # highdicom says the orientation once for all frames.
-    shared = np.round(np.concatenate([orientation, spacing], axis=1), _DIGITS) + 0.0
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for image in np.flatnonzero(placed).tolist():
-        groups.setdefault((frames[image], *shared[image].tolist()), []).append(image)
-    for group in groups.values():
-        result += _apart(np.array(group, np.intp), position, orientation)
-    return sorted(result, key=lambda volume: int(volume[0]))
-
-
-def _apart(
-    group: npt.NDArray[np.intp], position: npt.NDArray[Any], orientation: npt.NDArray[Any]
-) -> list[npt.NDArray[np.intp]]:
-    """Return parallel images as volumes, in which each place is there once."""
-    along = positions_along_normal(position[group], orientation[group])
-    if along is None:
-        return [np.array([image], np.intp) for image in group]
-    # Places along the normal, as highdicom sorts by them; they need not be evenly spaced.
-    order = np.argsort(along, kind="stable")
-    place = np.empty(len(group), np.intp)
-    place[order] = np.cumsum(np.diff(along[order], prepend=along[order[0]]) > SAME_PLACE)
-    # The images at one place are those of one volume each, in their order.
-    turns = np.zeros(len(group), np.intp)
-    counts: dict[int, int] = {}
-    for number, at in enumerate(place.tolist()):
-        turns[number] = counts.get(at, 0)
-        counts[at] = counts.get(at, 0) + 1
-    return [group[turns == turn] for turn in range(int(turns.max(initial=-1)) + 1)]
-
-
-def _numbers(elements: Elements, keyword: str, images: int, count: int) -> npt.NDArray[np.float64]:
-    """Return an attribute of several numbers, shape (images, count); NaN where it is missing."""
-    result = np.full((images, count), np.nan)
-    for image, value in enumerate(lookup(elements, keyword) or ()):
-        if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == count:
-            result[image] = value
-    return result
-
-
 def parametric_map(
     elements: Elements,
     values: npt.NDArray[Any],
@@ -225,7 +139,7 @@ def parametric_map(
     Returns
     -------
     pydicom.Dataset
-        With file meta information. Frames are in the order of their places, not of the images.
+        With file meta information. Frames are in the order of the images.
         SourceImageSequence of each image stands in its frame; the series of the sources is named
         where SourceImageEvidenceSequence tells.
 
@@ -249,10 +163,9 @@ def parametric_map(
     """
     highdicom = require_highdicom()
     images = _checked(elements, values)
-    unnamed = new_uid()  # study and series of images that have not been put anywhere
-    sources = [_source(elements, image, values.shape[1:], unnamed) for image in range(images)]
+    sources = _sources(elements, images, values.shape[1:])
     first = sources[0]
-    description = str(first.get("SeriesDescription") or "")
+    description = _text(elements, "SeriesDescription")
     label = (label or description or "MAP").replace("\\", " ").strip()[:16].strip()
     ends = _ends(values, ~np.isnan(values))
     low, high = _ends(values, np.isfinite(values))
@@ -261,14 +174,15 @@ def parametric_map(
         sources,
         values,
         series_instance_uid=first.SeriesInstanceUID,
-        series_number=int(first.get("SeriesNumber") or 1),
+        series_number=_number(elements, "SeriesNumber"),
         sop_instance_uid=first.SOPInstanceUID,
-        instance_number=int(first.get("InstanceNumber") or 1),
+        instance_number=_number(elements, "InstanceNumber"),
         manufacturer=_NAME,
         manufacturer_model_name=_NAME,
         software_versions=__version__,
         device_serial_number=_NO_SERIAL_NUMBER,
-        contains_recognizable_visual_features=first.get("RecognizableVisualFeatures") == "YES",
+        contains_recognizable_visual_features=_text(elements, "RecognizableVisualFeatures")
+        == "YES",
         real_world_value_mappings=[
             highdicom.pm.RealWorldValueMapping(
                 lut_label=label,
@@ -289,7 +203,8 @@ def parametric_map(
         content_description=description[:64] or None,
         specific_character_set="ISO_IR 192",
     )
-    _finish(dataset, elements, _order(dataset, sources))
+    _put_in_order(dataset, sources, values)
+    _finish(dataset, elements)
     return dataset
 
 
@@ -342,30 +257,54 @@ def _dataset(elements: Elements, image: int, keys: Iterable[Key]) -> Dataset:
     return read_dataset(BytesIO(b"".join(parts)), False, True, parent_encoding="utf_8")
 
 
-def _source(elements: Elements, image: int, shape: tuple[int, ...], others: str) -> Dataset:
-    """Return an image as highdicom wants to see it: it copies the patient, the study, the place."""
-    keys = [key for key in elements if _is_kept(key) or key in _OF_SOURCES]
-    source = _dataset(elements, image, keys)
-    for keyword in _WANTED:
-        if keyword not in source:
+def _first(elements: Elements, keyword: str) -> Any:
+    """Return what the first image says."""
+    return (lookup(elements, keyword) or [None])[0]
+
+
+def _text(elements: Elements, keyword: str) -> str:
+    value = _first(elements, keyword) or ""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _number(elements: Elements, keyword: str) -> int:
+    value = _first(elements, keyword)
+    return value if isinstance(value, int) and value > 0 else 1
+
+
+def _sources(elements: Elements, images: int, shape: tuple[int, ...]) -> list[Dataset]:
+    """Return the images as highdicom wants to see them: where they lie, and nothing else.
+
+    It stumbles over values of other attributes that are no dates or numbers.
+    """
+    unnamed = new_uid()  # study and series of images that have not been put anywhere
+    keys = [key for key in map(key_of, _PLACE) if key in elements]
+    uids = lookup(elements, "SOPInstanceUID") or [None] * images
+    thickness = _first(elements, "SliceThickness")
+    places = places_of(elements, images)
+    result: list[Dataset] = []
+    for image in range(images):
+        source = _dataset(elements, image, keys)
+        if not places.known[image]:
+            # highdicom makes no object without a place. What has none gets one that claims
+            # nothing, as other images made from nothing do: in a frame of reference of its own.
+            source.FrameOfReferenceUID = unnamed
+            source.ImagePositionPatient = [0.0, 0.0, 0.0]
+            source.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+            if not (places.spacing[image] > 0).all():
+                source.PixelSpacing = [1.0, 1.0]
+        elif result:  # highdicom takes only what is equal to the last digit
+            source.ImageOrientationPatient = result[0].ImageOrientationPatient
+        for keyword in _COPIED:
             setattr(source, keyword, "")
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-        if not source.get(keyword):
-            setattr(source, keyword, others)
-    if not source.get("SOPInstanceUID"):
-        source.SOPInstanceUID = new_uid()
-    if not source.get("SliceThickness"):
-        source.SliceThickness = None
-    # highdicom makes no object without a place. What has none gets one that claims nothing, as
-    # other images made from nothing do: in a frame of reference of its own.
-    if not all(source.get(keyword) for keyword in _PLACE):
-        source.FrameOfReferenceUID = others
-        source.ImagePositionPatient = [0.0, 0.0, 0.0]
-        source.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
-        source.PixelSpacing = source.get("PixelSpacing") or [1.0, 1.0]
-    source.SOPClassUID = _MR  # of the classes that have a place
-    source.Rows, source.Columns = shape
-    return source
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+            setattr(source, keyword, _text(elements, keyword) or unnamed)
+        source.SOPInstanceUID = uids[image] or new_uid()
+        source.SliceThickness = thickness if isinstance(thickness, float) and thickness else None
+        source.SOPClassUID = _MR  # of the classes that have a place
+        source.Rows, source.Columns = shape
+        result.append(source)
+    return result
 
 
 def _is_kept(key: Key) -> bool:
@@ -373,22 +312,29 @@ def _is_kept(key: Key) -> bool:
     return not key.creator and key not in _TOLD_ANEW and not is_obsolete(key)
 
 
-def _order(dataset: Dataset, sources: Sequence[Dataset]) -> list[int]:
-    """Return of which image each frame is: highdicom sorts them by their places."""
-    if len(sources) == 1:
-        return [0]
+def _put_in_order(dataset: Dataset, sources: Sequence[Dataset], values: npt.NDArray[Any]) -> None:
+    """Put frames in the order of their images: highdicom sorts them by their places."""
     places = np.array([source.ImagePositionPatient for source in sources], np.float64)
-    order = []
-    for group in dataset.PerFrameFunctionalGroupsSequence:
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    frame_of = np.empty(len(sources), np.intp)
+    for frame, group in enumerate(groups):
         place = np.array(group.PlanePositionSequence[0].ImagePositionPatient, np.float64)
-        order.append(int(np.abs(places - place).sum(axis=1).argmin()))
+        frame_of[np.abs(places - place).sum(axis=1).argmin()] = frame
+    order = frame_of.tolist()
     assert sorted(order) == list(range(len(sources)))
-    return order
+    if order == sorted(order):
+        return
+    dataset.PerFrameFunctionalGroupsSequence = [groups[frame] for frame in order]
+    keyword = "FloatPixelData" if values.dtype.itemsize == 4 else "DoubleFloatPixelData"
+    setattr(dataset, keyword, values.astype(f"<f{values.dtype.itemsize}").tobytes())
+    # "3D" says that places follow each other (PS3.3 C.7.6.17).
+    dataset.pop("DimensionOrganizationType", None)
 
 
-def _finish(dataset: Dataset, elements: Elements, order: Sequence[int]) -> None:
+def _finish(dataset: Dataset, elements: Elements) -> None:
     """Say what highdicom does not know: the modality, the sources, and all else of the images."""
     from pydicom import Dataset
+    from pydicom.charset import convert_encodings
     from pydicom.sequence import Sequence as Items
 
     # highdicom took the new images themselves for the sources.
@@ -399,9 +345,16 @@ def _finish(dataset: Dataset, elements: Elements, order: Sequence[int]) -> None:
     evidence = _dataset(elements, 0, told).get("SourceImageEvidenceSequence")
     kept = [key for key in elements if _is_kept(key) and key != _EVIDENCE]
     shared = [key for key in kept if _is_shared(elements[key])]
-    for element in _dataset(elements, 0, shared):
-        if element.tag not in dataset or element.keyword in _OF_THE_SERIES:
-            dataset[element.tag] = element
+    outside = [key for key in shared if key in _UNASSIGNED or key.tag >> 16 == _OF_SLIDES]
+    said = _dataset(elements, 0, [key for key in shared if key not in outside])
+    for tag in list(said.keys()):
+        _put_in(dataset, said, tag)
+    if outside:
+        (common,) = dataset.SharedFunctionalGroupsSequence
+        common.UnassignedSharedConvertedAttributesSequence = Items([_dataset(elements, 0, outside)])
+    if _text(elements, "SeriesInstanceUID") and not _text(elements, "StudyInstanceUID"):
+        # As its sources have none; with another it would lie in a study of its own.
+        del dataset.StudyInstanceUID
     # One of them tells how the patient lies (PS3.3 C.7.3.1.1.2).
     if "PatientOrientationCodeSequence" in dataset and "PatientPosition" in dataset:
         coded = bool(dataset.PatientOrientationCodeSequence)
@@ -410,7 +363,7 @@ def _finish(dataset: Dataset, elements: Elements, order: Sequence[int]) -> None:
     differing = [key for key in kept if key not in shared]
     sources = key_of("SourceImageSequence")
     referred: set[str] = set()
-    for frame, image in zip(dataset.PerFrameFunctionalGroupsSequence, order, strict=True):
+    for image, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
         derivation = frame.pop("DerivationImageSequence", None)
         if sources in elements and elements[sources].code(image) >= 0:
             (item,) = derivation.value if derivation is not None else [Dataset()]
@@ -425,6 +378,8 @@ def _finish(dataset: Dataset, elements: Elements, order: Sequence[int]) -> None:
             frame.UnassignedPerFrameConvertedAttributesSequence = Items([own])
     if referred and evidence is not None:
         _refer(dataset, evidence, referred)
+    # So that pydicom writes what was put in byte for byte; of what is no number it makes none.
+    dataset.set_original_encoding(False, True, convert_encodings("ISO_IR 192"))
 
 
 def _refer(dataset: Dataset, evidence: Iterable[Dataset], referred: Iterable[str]) -> None:
@@ -461,6 +416,13 @@ def _coded(value: str, scheme: str, meaning: str) -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return item
+
+
+def _put_in(dataset: Dataset, said: Dataset, tag: Any) -> None:
+    """Put an element in as it stands, unless highdicom has said that better."""
+    own = dataset.get(tag)
+    if own is None or own.is_empty or own.keyword in _OF_THE_SERIES:
+        dataset[tag] = said.get_item(tag)
 
 
 def _is_shared(column: Column) -> bool:

@@ -139,7 +139,8 @@ def _column(key: Key, values: Sequence[Encoded | None]) -> Column:
 def _maps(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
     from pydicom.uid import UID
 
-    from dbdicom_xr.emit.parametric import parametric_map, volumes
+    from dbdicom_xr.emit.map_volumes import volumes
+    from dbdicom_xr.emit.parametric import parametric_map
 
     paths = _parts_of(folder, plan)
     files, uids = [], []

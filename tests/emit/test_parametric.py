@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_VR
 
 import dbdicom_xr as db
-from dbdicom_xr.emit.elements import Elements, key_of, per_image, put, take
+from dbdicom_xr.emit.elements import Elements, constant, key_of, per_image, put, take, without
 from dbdicom_xr.emit.kinds import complete, kind_named, template
-from dbdicom_xr.emit.parametric import parametric_map, volumes
+from dbdicom_xr.emit.map_volumes import volumes
+from dbdicom_xr.emit.parametric import parametric_map
 from dbdicom_xr.errors import InvalidValue, LayoutError
+from dbdicom_xr.index.values import Kind
+from dbdicom_xr.staging.encode import Encoded
+from dbdicom_xr.staging.patch import delta
 from dbdicom_xr.staging.uids import new_uid, new_uids
 from tests.emit.judges import dcmdump_ok, errors_of
 
@@ -104,15 +109,14 @@ def test_every_bit_comes_back(tmp_path: Path, dtype: str, orientation: list[floa
         np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
         for group in dataset.PerFrameFunctionalGroupsSequence
     ]
-    said = np.array(places(locations, orientation))
-    order = [int(np.abs(said - frame).sum(1).argmin()) for frame in frames]
-    assert sorted(order) == [0, 1, 2, 3]
-    np.testing.assert_array_equal(bits_of(stored.reshape(4, 7, 9)), bits_of(values[order]))
+    np.testing.assert_allclose(frames, places(locations, orientation), atol=1e-9)
+    np.testing.assert_array_equal(bits_of(stored.reshape(4, 7, 9)), bits_of(values))
+    assert "DimensionOrganizationType" not in dataset  # places do not follow each other
 
     read = highdicom.imread(path).get_frames(
         apply_real_world_transform=False, apply_modality_transform=False, dtype=np.dtype(dtype)
     )
-    np.testing.assert_array_equal(read, values[order])
+    np.testing.assert_array_equal(read, values)
 
     with db.database(tmp_path, index=tmp_path / "index") as database:
         (series,) = database.series()
@@ -140,6 +144,100 @@ def evidence(study: str, series: dict[str, list[str]]) -> list[dict]:
             ],
         }
     ]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_frames_are_in_the_order_of_the_images(tmp_path: Path, step: int) -> None:
+    images = np.random.default_rng(7).standard_normal((5, 6, 4)).astype("float32")[::step]
+    with db.database(tmp_path / "data", create=True) as database:
+        series = database.new_patient(PatientID="1").new_study().new_series()
+        series.set_array(images, dtype="float32")
+        array, _ = series.array()
+        np.testing.assert_array_equal(array.values, images)
+        second = series.new_sibling()
+        array[::-1].dicom.write(second, dtype="float32")
+        back, header = second.array()
+        np.testing.assert_array_equal(back.values, images[::-1])
+        assert [one.ImagePositionPatient[2] for one in header] == [4.0, 3.0, 2.0, 1.0, 0.0]
+        locations = second.array("SliceLocation")[0].SliceLocation
+        assert locations.values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+        database.restore()
+
+
+@pytest.mark.filterwarnings("ignore:.*SliceThickness|.0018,0050:dbdicom_xr.errors.UndecodableValue")
+@pytest.mark.parametrize("differing", [False, True])
+def test_what_is_no_date_and_no_number_is_kept(tmp_path: Path, differing: bool) -> None:
+    elements = images_of("mri", 2, {}, ImagePositionPatient=places([0, 5]))
+    bad = {
+        "PatientBirthDate": b"1990/01/", "StudyDate": b"*** ", "StudyTime": b"1:1 ",
+        "SeriesDate": b"*** ", "EchoTime": b"/0", "EchoNumbers": b"/0", "AcquisitionTime": b"*** ",
+        "SliceThickness": b"/0",
+    }  # fmt: skip
+    for keyword, value in bad.items():
+        key = key_of(keyword)
+        kind = Kind(dictionary_VR(key.tag))
+        if differing and keyword in ("EchoTime", "EchoNumbers", "AcquisitionTime"):
+            pair = [Encoded(kind, value), Encoded(kind, b"1 ")]
+            elements[key] = delta(key, pair, np.array([0, 1], np.int32), 2)
+        else:
+            elements[key] = constant(keyword, Encoded(kind, value), 2)
+    (path,) = saved(tmp_path, elements, floats((2, 8, 8), "float32"))
+    assert dcmdump_ok(path)
+    dataset = dcmread(path)
+    for keyword, value in bad.items():
+        place = dataset
+        if differing and keyword in ("EchoTime", "EchoNumbers", "AcquisitionTime"):
+            group = dataset.PerFrameFunctionalGroupsSequence[0]
+            (place,) = group.UnassignedPerFrameConvertedAttributesSequence
+        if keyword != "SliceThickness":  # told by the geometry, where it is a number
+            assert place.get_item(keyword).value == value, keyword
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"ContrastBolusAgentSequence": [{"CodeValue": "1", "CodingSchemeDesignator": "99X",
+                                         "CodeMeaning": "Gd", "ContrastBolusAgentNumber": 1}]},
+        {"BulkMotionCompensationTechnique": "NONE"},
+        {"ImageOrientationSlide": AXIAL, "NumberOfOpticalPaths": 1},
+    ],
+)  # fmt: skip
+def test_what_belongs_to_other_objects_is_kept_aside(tmp_path: Path, said: dict[str, Any]) -> None:
+    elements = images_of("ct", 2, said, ImagePositionPatient=places([0, 5]))
+    (path,) = saved(tmp_path, elements, floats((2, 8, 8), "float32"))
+    assert errors_of(path) == set()
+    dataset = dcmread(path)
+    (shared,) = dataset.SharedFunctionalGroupsSequence
+    (aside,) = shared.UnassignedSharedConvertedAttributesSequence
+    for keyword in said:
+        assert keyword in aside
+        assert keyword not in dataset
+
+
+def test_tiles_of_a_slide_have_an_object_each(tmp_path: Path) -> None:
+    said = {
+        "ImageOrientationPatient": None, "FrameOfReferenceUID": "1.2.3", "TotalPixelMatrixRows": 16,
+        "TotalPixelMatrixColumns": 8, "ImageOrientationSlide": AXIAL,
+    }  # fmt: skip
+    elements = images_of("sc", 2, said)
+    paths = saved(tmp_path, elements, floats((2, 8, 8), "float32"))
+    assert [errors_of(path) for path in paths] == [set(), set()]
+
+
+def test_directions_equal_to_six_digits_are_one_volume(tmp_path: Path) -> None:
+    directions = [AXIAL, [1.0, 0.0, 1e-8, 0.0, 1.0, 0.0]]
+    elements = images_of(
+        "mri", 2, {}, ImagePositionPatient=places([0, 5]), ImageOrientationPatient=directions
+    )
+    (path,) = saved(tmp_path, elements, floats((2, 8, 8), "float32"))
+    assert dcmread(path).NumberOfFrames == "2"
+
+
+def test_without_a_study_no_study_is_made_up(tmp_path: Path) -> None:
+    elements = images_of("mri", 1, {"StudyInstanceUID": None})
+    assert "StudyInstanceUID" not in parametric_map(elements, np.zeros((1, 4, 4), "f4"))
+    without(elements, ["SeriesInstanceUID"])  # put nowhere: an object whole in itself
+    assert parametric_map(elements, np.zeros((1, 4, 4), "f4")).StudyInstanceUID
 
 
 @pytest.mark.parametrize("kind", ["mri", "ct", "pet", "sc"])
