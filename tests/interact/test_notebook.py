@@ -50,6 +50,7 @@ class Browser:
         self.widgets = {}  # by id: the state
         self.shown = {}  # by display id: what is displayed
         self.printed = ""
+        self.heard = set()  # which messages the kernel is done with
         assert self.run(SETUP) == "ok"
 
     def start(self, code, **options):
@@ -90,6 +91,8 @@ class Browser:
                 message = self.client.get_iopub_msg(timeout=seconds)
             except queue.Empty:
                 return
+            if message["content"].get("execution_state") == "idle":
+                self.heard.add(message["parent_header"].get("msg_id"))
             self.take(message["msg_type"], message["content"])
 
     def take(self, kind, content):
@@ -119,13 +122,14 @@ class Browser:
         content = {"comm_id": comm, "data": data}
         message = self.client.session.msg("comm_msg", content)
         self.client.shell_channel.send(message)
+        return message["header"]["msg_id"]
 
     def click(self, name):
         comm = self.until(lambda: self.find("ButtonModel", description=name))
         self.send(comm, method="custom", content={"event": "click"})
 
     def set(self, comm, **state):
-        self.send(comm, method="update", state=state, buffer_paths=[])
+        return self.send(comm, method="update", state=state, buffer_paths=[])
 
     def close(self):
         self.client.stop_channels()
@@ -222,6 +226,19 @@ def test_a_form_can_be_cancelled(browser):
     browser.click("Cancel")
     assert browser.finish(cell) == "ok"
     assert browser.printed == "True\n"
+
+
+def test_a_widget_hears_that_its_change_has_arrived_while_the_cell_waits(browser):
+    """Else the widgets of a browser hold back all changes after the first."""
+    cell = browser.start("print(dialog.input({'label': 'Name'})[1][0]['value'])")
+    text = browser.until(lambda: browser.find("TextModel", value=""))
+    for typed in ("M", "Mü"):
+        change = browser.set(text, value=typed)
+        browser.until(lambda change=change: change in browser.heard)
+    assert cell not in browser.heard
+    browser.click("OK")
+    assert browser.finish(cell) == "ok"
+    assert browser.printed == "Mü\n"
 
 
 def test_a_folder_is_found_by_clicking_and_typing(browser, tmp_path):
