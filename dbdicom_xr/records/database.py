@@ -30,7 +30,7 @@ from dbdicom_xr.interact import Voice, progress_bar
 from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its attributes
 from dbdicom_xr.records.changing import ChangingRecord
 from dbdicom_xr.records.current import levels_to_user
-from dbdicom_xr.records.expected import adopt_finished
+from dbdicom_xr.records.expected import adopt_finished, expected
 from dbdicom_xr.records.from_nothing_methods import FromNothing
 from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
@@ -327,6 +327,11 @@ class Database(FromNothing, ChangingRecord):
         self._staging.require_no_batch("close()")
         if save and not os.path.isdir(self._root):
             self._take()  # which says that it has gone
+        if save is False:
+            from dbdicom_xr.records.adopting import give_up
+
+            for folder in expected(self._root):  # writes not computed, which may fill the disk
+                give_up(folder)
         if self._staging.layer().unsaved:
             wanted = {True: "Yes", False: "No", None: ""}[save] or self._ask_about_changes()
             if wanted == "Cancel":

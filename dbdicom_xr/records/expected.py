@@ -17,7 +17,7 @@ from dbdicom_xr.records.current import levels_to_user
 if TYPE_CHECKING:
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["adopt_finished", "expect", "forget"]
+__all__ = ["adopt_finished", "expect", "expected", "forget"]
 
 # While another process changes the database, how often to try again.
 _AGAIN_SECONDS: Final = 1.0
@@ -44,6 +44,12 @@ def expect(series: Series, folder: str) -> None:
 def _keep(folder: str, write: _Write) -> None:
     with _lock:
         _expected.setdefault(write.series.database.path_on_disk, {})[folder] = write
+
+
+def expected(root: str) -> list[str]:
+    """Return the folders of the writes that are expected for a database."""
+    with _lock:
+        return list(_expected.get(root, ()))
 
 
 def forget(folder: str) -> None:

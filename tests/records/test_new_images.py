@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DicomWarning, GridError, InvalidValue
+from dbdicom_xr.errors import DbdicomError, DicomWarning, GridError, InvalidValue
 from dbdicom_xr.testing import make_dce, make_enhanced, make_series
 
 SLICES = {"SliceLocation": [0.0, 5.0]}
@@ -215,3 +215,15 @@ def test_an_array_keeps_its_temporary_database() -> None:
     gc.collect()
     assert array.sum() == np.arange(32.0).sum()
     array.dicom.database.close(save=False)
+
+
+def test_closing_without_saving_gives_up_what_was_not_computed(tmp_path: Path) -> None:
+    make_dce(tmp_path)
+    database = db.database(tmp_path)
+    series = database.series()[0]
+    array, _ = series.array(["SliceLocation", TIME])
+    write = array.dicom.write(series, compute=False)
+    database.close(save=False)
+    assert not Path(tmp_path, ".dbdicom_xr", "writing").exists()
+    with pytest.raises(DbdicomError, match="given up"):
+        write.compute()
