@@ -422,16 +422,19 @@ def _finish(folder: str, errors: Sequence[Any], result: _Result) -> Series:
 def _progress(series: Series, folder: str, count: int) -> Iterator[None]:
     """Show how many images there are, whoever writes them."""
     ended = threading.Event()
+    known = 0
+
+    def advance(to: int) -> None:
+        nonlocal known
+        bar.update(max(0, to - known))
+        known = max(to, known)
 
     def look() -> None:
-        known = 0
         while not ended.wait(_LOOK_SECONDS):
             try:
-                now = sum(name.endswith(".dcm") for name in os.listdir(folder))
+                advance(sum(name.endswith(".dcm") for name in os.listdir(folder)))
             except OSError:
                 return
-            bar.update(max(0, now - known))
-            known = max(now, known)
 
     with progress_bar(count, f"Writing {series.name}", "image", series.database._own_voice) as bar:
         thread = threading.Thread(target=look, name="dbdicom_xr progress", daemon=True)
@@ -441,3 +444,4 @@ def _progress(series: Series, folder: str, count: int) -> Iterator[None]:
         finally:
             ended.set()
             thread.join()
+        advance(count)
