@@ -51,6 +51,8 @@ _TOLD_ANEW: Final = frozenset(
         "LargestImagePixelValue", "SmallestImagePixelValue", "PixelAspectRatio", "SliceLocation",
         "ContentDate", "ContentTime", "LossyImageCompression", "LossyImageCompressionRatio",
         "LossyImageCompressionMethod",
+        # what it says stands beside it, and a map of slides would have to say more
+        "PlanePositionSlideSequence",
     )
 )  # fmt: skip
 # UCUM codes of what images say of their values (PS3.3 C.8.9.1.1.3 and C.11.1.1.2), with the

@@ -27,6 +27,8 @@ __all__ = ["WAYS", "Judgement", "Way", "judge_series", "judged", "plane_of", "re
 
 _NOT_JUDGED: Final = "Information Object Not found"
 _MOST: Final = 60_000_000  # numbers of one array
+_MEAN: Final = "mean"
+_TILES: Final = (0x0019, 0x100A)  # how many a mosaic of Siemens has
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ def _mean(array: Any) -> Any:
     dims = [dim for dim in array.dims if dim not in ("x", "y", "channel")]
     if "channel" in array.dims or not dims:
         return None
-    return array.astype("float32").mean(dims[0], keep_attrs=True)
+    return array.astype("float64").mean(dims[0], keep_attrs=True)
 
 
 WAYS: Final = {
     way.name: way
     for way in (
         Way("unchanged", lambda array: array),
-        Way("mean", _mean, stays=False),
+        Way(_MEAN, _mean, stays=False),
         Way("multiframe", lambda array: array, {"multiframe": True}),
         Way("map", lambda array: array.astype("float32"), {"dtype": "float32"}),
         Way("RLE", lambda array: array, {"transfer_syntax": "RLE"}),
@@ -87,7 +89,7 @@ class Judgement:
     error, span : float
         The largest difference of a value to that of its source, and the range of the values.
     checked : int
-        How many images were compared with their sources.
+        How many images were compared with their sources, or with the mean of these.
     new_errors : set of str
         Those of dciodvfy that no source has.
     missing, differing : set of str
@@ -140,18 +142,20 @@ def judge_series(series: Any, way: Way, *, most: int = 3) -> Judgement | None:
     if way.options.get("multiframe") and series.Modality != ["MR"]:
         return None
     try:
-        array, _ = series.array()
+        array, header = series.array()
     except DbdicomError:
         return None
     if array.size > _MOST:
-        array = array.isel({array.dims[0]: slice(0, max(1, array.shape[0] * _MOST // array.size))})
+        some = slice(0, max(1, array.shape[0] * _MOST // array.size))
+        array, header = array.isel({array.dims[0]: some}), header[some]
     changed = way.change(array)
     several_frames = way.options.get("multiframe") or way.options.get("dtype")
     if changed is None or ("channel" in array.dims and several_frames):
         return None
     new = series.new_sibling()
     try:
-        changed.dicom.write(new, **way.options)
+        # A mean over all images does not tell by itself of which.
+        changed.dicom.write(new, header if way.name == _MEAN else None, **way.options)
     except DbdicomError as error:
         return Judgement(way.name, Path(series.files()[0]), refused=str(error))
     except Exception as error:  # of a library below: not a refusal, but for the table to show
@@ -235,6 +239,8 @@ def _judge_file(
         _vote(result, "GDCM", _equal(gdcm_pixels(path), new.pixel_array))
         if _has_one_scale(new):  # it reads all frames with the scale of the first
             _vote(result, "SimpleITK", _equal(sitk_pixels(path), real))
+    if way.name == _MEAN and len(real) == 1:
+        _judge_mean(real[0], new.get("SourceImageSequence", []), sources, result)
     if not way.stays or not used:
         return
     for frame, (source, number) in enumerate(zip(used, numbers, strict=True)):
@@ -391,15 +397,59 @@ def _judge_values(
     result.checked += 1
 
 
+def _judge_mean(
+    real: np.ndarray[Any, Any],
+    named: Any,
+    sources: Mapping[str, tuple[Path, Dataset]],
+    result: Judgement,
+) -> None:
+    """Compare an image with the mean of its sources, in float64; all there are if none is named."""
+    frames: list[tuple[str, int]] = []
+    for item in named:
+        uid = str(item.ReferencedSOPInstanceUID)
+        if uid not in sources:
+            return
+        numbers = item.get("ReferencedFrameNumber") or range(1, _count(sources[uid][1]) + 1)
+        frames += [(uid, int(number)) for number in np.atleast_1d(numbers)]
+    if not frames:
+        for uid, (_, dataset) in sources.items():
+            frames += [(uid, number) for number in range(1, _count(dataset) + 1)]
+    total, count = np.zeros(real.shape), 0
+    for uid, number in dict.fromkeys(frames):
+        path, dataset = sources[uid]
+        try:
+            values = np.asarray(real_values(path, dataset, number), float)
+        except (AttributeError, ValueError, NotImplementedError, RuntimeError, TypeError):
+            return  # pydicom cannot read it
+        if values.shape == real.shape:
+            total, count = total + values, count + 1
+        elif _TILES in dataset:  # places without a tile hold zeros
+            total = total + sum(_tiles(values, real.shape))
+            count += int(dataset[_TILES].value)
+        else:
+            return
+    wanted = total / count
+    result.error = max(result.error, float(np.abs(real - wanted).max()))
+    result.span = max(result.span, float(np.ptp(wanted)))
+    result.checked += 1
+
+
+def _count(dataset: Dataset) -> int:
+    return int(dataset.get("NumberOfFrames", 1) or 1)
+
+
 def _nearest_tile(mosaic: np.ndarray[Any, Any], tile: np.ndarray[Any, Any]) -> Any:
     """Return the tile of a mosaic that is most like another."""
-    rows, columns = tile.shape[:2]
-    tiles = [
+    return min(_tiles(mosaic, tile.shape), key=lambda one: float(np.abs(one - tile).max()))
+
+
+def _tiles(mosaic: np.ndarray[Any, Any], shape: tuple[int, ...]) -> list[np.ndarray[Any, Any]]:
+    rows, columns = shape[:2]
+    return [
         mosaic[row : row + rows, column : column + columns]
         for row in range(0, mosaic.shape[0] - rows + 1, rows)
         for column in range(0, mosaic.shape[1] - columns + 1, columns)
     ]
-    return min(tiles, key=lambda one: float(np.abs(one - tile).max()))
 
 
 def plane_of(dataset: Dataset, frame: int = 0) -> np.ndarray[Any, Any] | None:

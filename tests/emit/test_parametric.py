@@ -218,6 +218,8 @@ def test_tiles_of_a_slide_have_an_object_each(tmp_path: Path) -> None:
     said = {
         "ImageOrientationPatient": None, "FrameOfReferenceUID": "1.2.3", "TotalPixelMatrixRows": 16,
         "TotalPixelMatrixColumns": 8, "ImageOrientationSlide": AXIAL,
+        "XOffsetInSlideCoordinateSystem": 2.0,
+        "PlanePositionSlideSequence": [{"XOffsetInSlideCoordinateSystem": 2.0}],
     }  # fmt: skip
     elements = images_of("sc", 2, said)
     paths = saved(tmp_path, elements, floats((2, 8, 8), "float32"))
