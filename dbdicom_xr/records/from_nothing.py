@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,13 @@ from dbdicom_xr.index.values import Kind as Encoding
 from dbdicom_xr.pixels.quantise import quantise, require_numbers
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.edits import encoded_one
+from dbdicom_xr.records.new_dimensions import (
+    has_source,
+    images_of,
+    labelled_array,
+    require_countable,
+    require_written,
+)
 from dbdicom_xr.records.new_images import new_elements, refuse_pixels
 from dbdicom_xr.records.writing import write_array
 from dbdicom_xr.staging.changing import Change
@@ -35,11 +43,7 @@ __all__ = ["full", "make_series", "ones", "series", "shape_of", "zeros"]
 
 _ROWS, _COLUMNS = Key(0x00280010), Key(0x00280011)
 _CHARSET: Final = Key(0x00080005)
-_PIXELS: Final = ("x", "y")
-# Of dimensions without coordinates: those whose values follow from the place of the images, or do
-# not stand in them; and times, which count seconds. Others count from 0.
-_PLACED: Final = ("n", "SliceLocation", "ImagePositionPatient", "InstanceNumber")
-_NUMBERS: Final = frozenset(("DS", "IS", "FD", "FL", "SL", "SS", "UL", "US", "SV", "UV"))
+_MODALITY: Final = Key(0x00080060)
 
 
 def series(
@@ -60,8 +64,9 @@ def series(
         Of shape ``(n, x, y)``, or with `dims` ``(*dims, n, x, y)``; the dimension ``n`` may be
         missing. A ``DataArray`` tells its dimensions by their names. A shape makes pixels of 0.
     dtype : {"mri", "ct", "pet", "sc"}
-        The kind of images; by default MR, or that of the images which an array was made from.
-        Secondary Capture takes colours too: uint8, with a last dimension of size 3.
+        The kind of images; by default that of the Modality which is given, or of the images which
+        an array was made from, else MR. Secondary Capture stands for all other modalities, and
+        takes colours too: uint8, with a last dimension of size 3.
     dims : sequence of str, optional
         Names of dimensions: keywords of DICOM.
     coords : mapping, optional
@@ -82,7 +87,10 @@ def series(
     Raises
     ------
     InvalidValue
-        The shape, the dimensions or the values do not make a series.
+        The shape, the dimensions or the values do not make a series; or an attribute that is
+        given contradicts them.
+    UnknownKeyword
+        A dimension or an attribute is no keyword of DICOM.
 
     Examples
     --------
@@ -179,42 +187,85 @@ def make_series(
     attributes: Mapping[str, Any],
 ) -> Series:
     """Make a series of an array or a shape in a study, or in a new one; see :func:`series`."""
-    kind = _kind(dtype)
-    given = dict(encoded_one(parse_name(n), v) for n, v in attributes.items())
+    given: dict[Key, Encoded | None] = {}
+    for name, text in attributes.items():
+        attribute = parse_name(name)
+        require_written(attribute)
+        given.update([encoded_one(attribute, text)])
+    modality = _said(given.get(_MODALITY))
+    kind = _kind(dtype, modality)
     refuse_pixels(given)
     if _is_shape(array):
         shape = shape_of(array)
         frame = _one_pixel(value)
-        labelled = _labelled(np.broadcast_to(frame, shape), dims, coords)
+        labelled = labelled_array(np.broadcast_to(frame, shape), dims, coords)
+        _refuse(given, math.prod(shape[:-2]))
+        kind = kind or KINDS["mri"]
+        kind = replace(kind, modality=modality or kind.modality)
         with parent.database.batch():
             made: Series = parent.new_series(**attributes)
-            _stage_constant(made, labelled, kind or KINDS["mri"], frame, spacing, affine)
+            _stage_constant(made, labelled, kind, frame, spacing, affine)
         return made
-    labelled = _labelled(array, dims, coords, colour=dtype == "sc")
+    labelled = labelled_array(array, dims, coords, colour=kind is not None and kind.name == "sc")
+    _refuse(given, images_of(labelled))
     made = parent.new_series(**attributes)
     top: Any = made
     while top.parent.level != parent.level:
         top = top.parent
     try:
-        name = None if kind is None and _has_source(labelled) else (kind or KINDS["mri"]).name
-        write_array(made, labelled, affine=affine, spacing=spacing, kind=name)
+        if kind is None and not has_source(labelled):
+            kind = KINDS["mri"]
+        write_array(
+            made,
+            labelled,
+            affine=affine,
+            spacing=spacing,
+            kind=None if kind is None else kind.name,
+            attributes={"Modality": modality} if modality else {},
+        )
     except BaseException:
         top.remove()
         raise
     return made
 
 
-def _kind(dtype: Any) -> Kind | None:
-    if dtype is None or (isinstance(dtype, str) and dtype in KINDS):
-        return None if dtype is None else kind_named(dtype)
-    raise InvalidValue(
-        f"dtype is {dtype!r}; it names a kind of images: {', '.join(map(repr, KINDS))}. Which "
-        "numbers they hold follows from the values: full(shape, value), or series(array)."
-    )
+def _said(encoded: Encoded | None) -> str:
+    return "" if encoded is None else encoded.value.decode("ascii").strip()
 
 
-def _has_source(array: xr.DataArray) -> bool:
-    return "SOPInstanceUID" in array.coords or "SeriesInstanceUID" in array.attrs
+def _kind(dtype: Any, modality: str) -> Kind | None:
+    """Return the kind of images that is asked for, by its name or by Modality."""
+    if dtype is None:
+        named = {kind.modality: kind for kind in KINDS.values()}
+        return named.get(modality, KINDS["sc"]) if modality else None
+    if not (isinstance(dtype, str) and dtype in KINDS):
+        raise InvalidValue(
+            f"dtype is {dtype!r}; it names a kind of images: {', '.join(map(repr, KINDS))}. Which "
+            "numbers they hold follows from the values: full(shape, value), or series(array)."
+        )
+    kind = kind_named(dtype)
+    if modality and kind.name != "sc" and modality != kind.modality:
+        raise InvalidValue(
+            f"Modality is {modality!r}, and images of the kind {dtype!r} have {kind.modality!r}. "
+            "Leave one of them out; dtype='sc' takes any Modality."
+        )
+    return kind
+
+
+def _refuse(given: Mapping[Key, Any], images: int) -> None:
+    """Refuse attributes that each image has of its own, and that follow from the array."""
+    for keyword in ("SOPInstanceUID", "InstanceNumber"):
+        if Key(parse_name(keyword).tag) in given:
+            raise InvalidValue(
+                f"{keyword} cannot be given: the images of a series are numbered from 1, and each "
+                "has an identifier of its own."
+            )
+    for keyword in ("ImagePositionPatient", "SliceLocation"):
+        if images > 1 and Key(parse_name(keyword).tag) in given:
+            raise InvalidValue(
+                f"{keyword} differs from image to image: spacing=, affine= or "
+                "coords={'SliceLocation': [...]} tell where they lie."
+            )
 
 
 def _is_shape(array: Any) -> bool:
@@ -233,6 +284,7 @@ def shape_of(shape: Any) -> tuple[int, ...]:
             f"There is no series of shape {sizes}: it has two dimensions at least, the last two "
             "being x and y, and their sizes are between 1 and 65535."
         )
+    require_countable(math.prod(sizes[:-2]), sizes)
     return sizes
 
 
@@ -245,88 +297,6 @@ def _one_pixel(value: Any) -> npt.NDArray[Any]:
             "a series of an array."
         )
     return frame.reshape(1, 1)
-
-
-# -- dimensions ----------------------------------------------------------------------------------
-
-
-def _labelled(
-    array: Any,
-    dims: Sequence[str] | None,
-    coords: Mapping[str, Any] | None,
-    *,
-    colour: bool = False,
-) -> xr.DataArray:
-    """Return an array with names of its dimensions, and a label where an attribute needs one."""
-    import xarray as xr
-
-    if isinstance(array, xr.DataArray):
-        if dims is not None:
-            raise InvalidValue("A DataArray has dimensions: array.rename({...}) in place of dims=.")
-        result = array
-    else:
-        if not hasattr(array, "ndim") or not hasattr(array, "dtype"):
-            raise InvalidValue(
-                f"An array is needed (xarray, numpy or dask) or a shape, not "
-                f"{type(array).__name__}."
-            )
-        result = xr.DataArray(array, dims=_dims(array, dims, coords, colour=colour))
-    for name, values in (coords or {}).items():
-        if not isinstance(values, tuple) and name not in result.dims:
-            raise InvalidValue(
-                f"coords has {name!r}, which is none of the dimensions "
-                f"{', '.join(map(repr, result.dims))}. dims= names them."
-            )
-        if name not in (*_PIXELS, "n", "channel"):
-            parse_name(name)  # a misspelt one would be lost
-        try:
-            result = result.assign_coords({name: values})
-        except ValueError as error:
-            raise InvalidValue(f"coords[{name!r}] does not fit: {error}.") from error
-    for dim in map(str, result.dims):
-        if dim not in result.coords and dim not in (*_PIXELS, *_PLACED, "channel"):
-            counted = _counted(dim, result.sizes[dim])
-            result = result if counted is None else result.assign_coords({dim: counted})
-    return result
-
-
-def _dims(
-    array: Any, dims: Sequence[str] | None, coords: Mapping[str, Any] | None, *, colour: bool
-) -> list[str]:
-    """Return names for the dimensions of an array: those given, and the usual ones after them."""
-    colours = colour and array.ndim > 2 and array.shape[-1] == 3 and array.dtype == np.uint8
-    last = [*_PIXELS, *(["channel"] if colours else [])]
-    depth = array.ndim - len(last)
-    named = [dim for dim in coords or () if dim not in _PIXELS] if dims is None else list(dims)
-    if isinstance(dims, str):
-        named = [dims]
-    for every in ([*named, *last], [*named, "n", *last], named):
-        if len(every) == array.ndim and len({*every}) == len(every) and every[-len(last) :] == last:
-            return every
-    if dims is None and coords is None and depth > 1:
-        raise InvalidValue(
-            f"An array of shape {tuple(array.shape)} has {depth - 1} dimensions that need names: "
-            "dims=('SliceLocation', ...), keywords of DICOM, for those before n, x and y."
-        )
-    raise InvalidValue(
-        f"dims={named} does not name the dimensions of the shape {tuple(array.shape)}: it has "
-        "names for those before n, x and y, or before x and y."
-    )
-
-
-def _counted(dim: str, size: int) -> Any:
-    """Return labels that count, for a dimension that is an attribute and was given none."""
-    from pydicom.datadict import dictionary_VR, tag_for_keyword
-
-    tag = tag_for_keyword(dim)
-    if tag is None:
-        return None
-    vr = dictionary_VR(tag)
-    if vr == "TM":
-        return np.arange(size).astype("timedelta64[s]").astype("timedelta64[ns]")
-    if vr not in _NUMBERS:
-        raise InvalidValue(f"coords= has to give values of {dim}, which are no numbers.")
-    return np.arange(size)
 
 
 # -- pixels of one value -------------------------------------------------------------------------

@@ -227,6 +227,15 @@ def test_dimensions_come_back(
         (((2, 4, 3),), {"coords": {"EchoTime": [1]}, "dims": ["FlipAngle"]}, "none of the dim"),
         (((2, 4, 3),), {"dims": ["ContentDate"]}, "ContentDate"),
         (((2, 4, 3),), {"Rows": 5}, "follows from the array"),
+        (((1 << 40, 4, 5),), {}, "more than the 2147483647"),
+        (((1 << 20, 1 << 20, 1 << 20, 4, 5),), {}, "more than the 2147483647"),
+        (((2, 4, 3),), {"SOPInstanceUID": "1.2.3"}, "SOPInstanceUID cannot be given"),
+        (((2, 4, 3),), {"InstanceNumber": 7}, "InstanceNumber cannot be given"),
+        (((1, 4, 3),), {"InstanceNumber": 7}, "InstanceNumber cannot be given"),
+        (((2, 4, 3),), {"SliceLocation": 7}, "SliceLocation differs"),
+        (((2, 4, 3),), {"ImagePositionPatient": [1, 2, 3]}, "ImagePositionPatient differs"),
+        (((2, 4, 3),), {"b_value": 7}, "Use DiffusionBValue"),
+        (((2, 4, 3),), {"dims": [0x00180081]}, "dims"),
     ],
 )
 def test_what_makes_no_series(
@@ -243,6 +252,125 @@ def test_what_is_no_value(database: Database, value: Any) -> None:
     with pytest.raises(InvalidValue):
         database.full((2, 4, 3), value)
     assert len(database) == 0
+
+
+@pytest.mark.parametrize("way", ["shape", "array", "labelled"])
+@pytest.mark.parametrize(
+    ("dim", "values", "words"),
+    [
+        ("b_value", [0, 50], "Use DiffusionBValue"),
+        ("gradient_direction", ["a", "b"], "Use DiffusionGradientOrientation"),
+        ("echo", [1, 2], "Use EchoNumbers or EchoTime"),
+        ("image_type", ["M", "P"], "Use ImageType"),
+        ("affine", [1, 2], "Use a keyword"),
+        ("(0019,1008)", [1, 2], "its creator is not known"),
+        ("Rows", [1, 2], "Rows cannot be given"),
+        ("SOPInstanceUID", ["1.2", "1.3"], "SOPInstanceUID cannot be given"),
+        ("FrameOfReferenceUID", ["1.2", "1.3"], "FrameOfReferenceUID cannot be given"),
+        ("PatientID", ["1", "2"], "whole patient, study or series"),
+        ("SeriesNumber", [1, 2], "whole patient, study or series"),
+    ],
+)
+def test_labels_that_would_be_lost(
+    database: Database, dim: str, values: list[Any], words: str, way: str
+) -> None:
+    array: Any = (2, 4, 3) if way == "shape" else np.zeros((2, 4, 3))
+    options: dict[str, Any] = {"dims": [dim], "coords": {dim: values}}
+    if way == "labelled":
+        if dim == "SOPInstanceUID":
+            pytest.skip("it tells where the array is from")
+        array = xr.DataArray(array, dims=(dim, "x", "y"), coords=options["coords"])
+        options = {}
+    with pytest.raises(InvalidValue, match=words):
+        database.series(array, **options)
+    with pytest.raises(InvalidValue):
+        database.series((2, 4, 3), dims=[dim])
+    assert len(database) == 0
+
+
+@pytest.mark.parametrize("options", [{"dims": ["EchoTim"]}, {}, {"dims": "EchoTim"}])
+@pytest.mark.parametrize("array", [(2, 4, 3), np.zeros((2, 4, 3))])
+def test_a_misspelt_dimension(database: Database, array: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(UnknownKeyword, match="Did you mean 'EchoTime'"):
+        database.series(array, coords={"EchoTim": [1, 2]}, **options)
+    if options:
+        with pytest.raises(UnknownKeyword, match="Did you mean 'EchoTime'"):
+            database.series(array, **options)
+    assert len(database) == 0
+
+
+def test_numbers_of_images_that_are_not_theirs(database: Database) -> None:
+    one = {"dims": ["InstanceNumber"], "coords": {"InstanceNumber": [1, 2]}}
+    assert database.zeros((2, 4, 3), **one).InstanceNumber == [1, 2]
+    with pytest.raises(InvalidValue, match="numbered from 1"):
+        database.zeros((2, 4, 3), dims=["InstanceNumber"], coords={"InstanceNumber": [5, 6]})
+
+
+def test_dimensions_by_tag_and_by_place(database: Database) -> None:
+    by_tag = database.zeros((2, 3, 4, 3), dims=["z", "(0018,0081)"])
+    assert by_tag.array(["SliceLocation", "EchoTime"])[0].EchoTime.values.tolist() == [0, 1, 2]
+    assert database.zeros((2, 4, 3), coords={"z": [5, 9]}).SliceLocation == [5, 9]
+    private = "(0019,xx0c) SIEMENS MR HEADER"
+    with pytest.raises(InvalidValue, match="coords= has to give"):
+        database.zeros((2, 4, 3), dims=[private])
+
+
+def test_a_custom_dimension_of_images_that_have_it(database: Database) -> None:
+    source = database.zeros((2, 4, 3), dims=["DiffusionBValue"],
+                            coords={"DiffusionBValue": [0, 50]})  # fmt: skip
+    array, _ = source.array(["b_value"])
+    made = database.series(array * 2)
+    assert made.array(["b_value"])[0].b_value.values.tolist() == [0, 50]
+
+
+@pytest.mark.parametrize("array", [(2, 4, 3), np.arange(24).reshape(2, 4, 3)])
+@pytest.mark.parametrize(
+    ("said", "modality", "sop_class"),
+    [
+        ({}, "MR", "4"),
+        ({"Modality": ""}, "MR", "4"),
+        ({"Modality": "MR"}, "MR", "4"),
+        ({"Modality": "CT"}, "CT", "2"),
+        ({"Modality": "PT"}, "PT", "128"),
+        ({"Modality": "US"}, "US", "7"),
+        ({"Modality": "CT", "dtype": "ct"}, "CT", "2"),
+        ({"Modality": "CT", "dtype": "sc"}, "CT", "7"),
+    ],
+)
+def test_the_kind_follows_from_modality(
+    database: Database, tmp_path: Path, array: Any, said: Any, modality: str, sop_class: str
+) -> None:
+    series = database.series(array, **said)
+    assert series.Modality == [modality]
+    assert series.SOPClassUID == [f"1.2.840.10008.5.1.4.1.1.{sop_class}"]
+    path = series.save(tmp_path)[0]
+    assert pydicom.dcmread(path).Modality == modality
+    assert errors_of(path) == set()
+
+
+@pytest.mark.parametrize("array", [(2, 4, 3), np.zeros((2, 4, 3))])
+def test_a_kind_of_another_modality(database: Database, array: Any) -> None:
+    with pytest.raises(InvalidValue, match="'CT', and images of the kind 'mri' have 'MR'"):
+        database.series(array, dtype="mri", Modality="CT")
+    assert len(database) == 0
+
+
+def test_colours_of_a_modality(database: Database) -> None:
+    colours = np.arange(2 * 4 * 3 * 3, dtype=np.uint8).reshape(2, 4, 3, 3)
+    series = database.series(colours, Modality="US")
+    assert series.Modality == ["US"]
+    assert np.array_equal(series.array()[0].values, colours)
+
+
+@pytest.mark.parametrize("shape", [(65_536, 1), (1, 2, 65_536)])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_images_that_are_too_large(database: Database, shape: tuple[int, ...], lazy: bool) -> None:
+    array = da.zeros(shape, dtype=np.uint8) if lazy else np.zeros(shape, np.uint8)
+    with pytest.raises(InvalidValue, match="65535"):
+        database.series(array)
+    assert len(database) == 0
+    largest = database.series(np.zeros((1, 65_535), np.uint8))
+    assert largest.Rows == [65_535]
 
 
 def test_a_misspelt_attribute(database: Database) -> None:
