@@ -362,19 +362,20 @@ def _finish(dataset: Dataset, elements: Elements) -> None:
         coded = bool(dataset.PatientOrientationCodeSequence)
         del dataset["PatientPosition" if coded else "PatientOrientationCodeSequence"]
     _add_equipment(dataset)
-    differing = [key for key in kept if key not in shared]
+    references = key_of("ReferencedImageSequence")
+    differing = [key for key in kept if key not in shared and key != references]
     sources = key_of("SourceImageSequence")
     referred: set[str] = set()
     for image, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
         derivation = frame.pop("DerivationImageSequence", None)
         if sources in elements and elements[sources].code(image) >= 0:
             (item,) = derivation.value if derivation is not None else [Dataset()]
-            item.SourceImageSequence = _dataset(elements, image, [sources]).SourceImageSequence
-            for source in item.SourceImageSequence:
-                referred.add(source.ReferencedSOPInstanceUID)
-                if "PurposeOfReferenceCodeSequence" not in source:
-                    source.PurposeOfReferenceCodeSequence = [_coded(*_SOURCE_IMAGE)]
+            item.SourceImageSequence = _named(elements, image, sources)
+            referred.update(one.ReferencedSOPInstanceUID for one in item.SourceImageSequence)
             frame.DerivationImageSequence = Items([item])
+        if references in kept and references not in shared:
+            # a macro that one frame has all must have (PS3.3 C.7.6.16.1)
+            frame.ReferencedImageSequence = _named(elements, image, references)
         own = _dataset(elements, image, differing)
         if len(own):
             frame.UnassignedPerFrameConvertedAttributesSequence = Items([own])
@@ -410,6 +411,16 @@ def _refer(dataset: Dataset, evidence: Iterable[Dataset], referred: Iterable[str
             other.ReferencedSeriesSequence = found
             others = dataset.get("StudiesContainingOtherReferencedInstancesSequence") or []
             dataset.StudiesContainingOtherReferencedInstancesSequence = [*others, other]
+
+
+def _named(elements: Elements, image: int, key: Key) -> list[Dataset]:
+    """Return the images that a sequence of an image names, each with its purpose."""
+    element = _dataset(elements, image, [key]).get(key.tag)
+    named = [] if element is None else list(element.value)
+    for one in named:
+        if "PurposeOfReferenceCodeSequence" not in one:
+            one.PurposeOfReferenceCodeSequence = [_coded(*_SOURCE_IMAGE)]
+    return named
 
 
 def _coded(value: str, scheme: str, meaning: str) -> Dataset:

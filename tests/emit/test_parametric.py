@@ -18,7 +18,7 @@ from dbdicom_xr.emit.map_volumes import volumes
 from dbdicom_xr.emit.parametric import parametric_map
 from dbdicom_xr.errors import InvalidValue, LayoutError
 from dbdicom_xr.index.values import Kind
-from dbdicom_xr.staging.encode import Encoded
+from dbdicom_xr.staging.encode import Encoded, encode
 from dbdicom_xr.staging.patch import delta
 from dbdicom_xr.staging.uids import new_uid, new_uids
 from tests.emit.judges import dcmdump_ok, errors_of
@@ -224,6 +224,24 @@ def test_tiles_of_a_slide_have_an_object_each(tmp_path: Path) -> None:
     elements = images_of("sc", 2, said)
     paths = saved(tmp_path, elements, floats((2, 8, 8), "float32"))
     assert [errors_of(path) for path in paths] == [set(), set()]
+
+
+def test_references_of_some_frames_are_a_macro_of_all(tmp_path: Path) -> None:
+    items = [{"ReferencedSOPClassUID": MR, "ReferencedSOPInstanceUID": "1.2.8"}]
+    shared = {
+        "SourceImageEvidenceSequence": evidence("1.2.3", {"1.2.3.4": ["1.2.8"]}),
+        "SourceImageSequence": items,
+    }
+    elements = images_of("mri", 2, shared, ImagePositionPatient=places([0, 5]))
+    encoded = encode(key_of("ReferencedImageSequence").tag, items)
+    elements[key_of("ReferencedImageSequence")] = delta(
+        key_of("ReferencedImageSequence"), [encoded], np.array([0, -1], np.int32), 2
+    )
+    (path,) = saved(tmp_path, elements, floats((2, 8, 8), "float32"))
+    assert errors_of(path) == set()
+    groups = dcmread(path).PerFrameFunctionalGroupsSequence
+    assert [len(group.ReferencedImageSequence) for group in groups] == [1, 0]
+    assert groups[0].ReferencedImageSequence[0].ReferencedSOPInstanceUID == "1.2.8"
 
 
 def test_directions_equal_to_six_digits_are_one_volume(tmp_path: Path) -> None:
