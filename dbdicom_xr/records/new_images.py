@@ -251,7 +251,9 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
     same_study = same_patient and all(key.study_uid == study for key in keys)
     strict = {*keys_of("patient"), *keys_of("study")}
     if not same_patient:
-        strict.update(keys_of("patient study"), filter(_identifies, elements))
+        strict.update(keys_of("patient study"))
+        if keys:
+            strict.update(filter(_identifies, elements))
         if keys and _FRAME_OF_REFERENCE in elements:
             elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
     # Files of one patient or study may differ in what they say of it. Then what the sources say

@@ -227,3 +227,11 @@ def test_closing_without_saving_gives_up_what_was_not_computed(tmp_path: Path) -
     assert not Path(tmp_path, ".dbdicom_xr", "writing").exists()
     with pytest.raises(DbdicomError, match="given up"):
         write.compute()
+
+
+def test_private_labels_of_an_array_from_nothing_stay() -> None:
+    label = "(0019,xx0c) SIEMENS MR HEADER"
+    series = db.zeros((2, 4, 3), dims=[label], coords={label: ["50", "100"]})
+    found = [one[("SIEMENS MR HEADER", 0x0C)] for one in series.instances()]
+    assert [str(value) for value in found] == ["50", "100"]
+    series.database.close(save=False)
