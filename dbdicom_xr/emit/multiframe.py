@@ -149,7 +149,7 @@ def enhanced_mr(elements: Elements, images: int) -> dict[Key, Encoded]:
     >>> from dbdicom_xr.emit.elements import constant, per_image
     >>> elements = {
     ...     key_of("EchoTime"): per_image("EchoTime", [2.0, 4.0]),
-    ...     key_of("FlipAngle"): constant("FlipAngle", 15, 2),
+    ...     key_of("SliceThickness"): constant("SliceThickness", 5, 2),
     ... }
     >>> made = enhanced_mr(elements, 2)
     >>> made[key_of("NumberOfFrames")].value
