@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-
 # A header of 17 kB, of an EPI series of GE.
 SCANNED = Path(__file__).parents[2] / "shared/data/nih/In/20180918GE/mr_0006"
 

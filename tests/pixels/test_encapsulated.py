@@ -6,7 +6,6 @@ import io
 import struct
 import subprocess
 import sys
-import sys
 import threading
 import time
 import zlib

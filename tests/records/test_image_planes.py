@@ -180,7 +180,7 @@ def test_gaps_say_nothing(tmp_path: Path) -> None:
     corner = made.affine @ [1, 0, 0, 1]
     assert found[POSITION][1] is None
     assert found[POSITION][0] == pytest.approx(corner[:3])
-    assert found[POSITION][3] == pytest.approx(corner[:3] + [0, 0, 5])
+    assert found[POSITION][3] == pytest.approx(corner[:3] + np.array([0, 0, 5]))
 
 
 def slices(size: int) -> Any:

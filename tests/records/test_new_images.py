@@ -181,7 +181,8 @@ def test_nothing_of_one_patient_comes_to_another(dce: Any) -> None:
     said = {
         "CurrentPatientLocation": "Ward 3 bed 2", "SpecialNeeds": "secret", "StationName": "MR7",
         "RequestingPhysician": "Dr^A", "StudyComments": "comment on A", "TextComments": "text",
-        "PerformedProcedureStepID": "step", "ImageComments": "image of A", "InstitutionName": "house",
+        "PerformedProcedureStepID": "step", "ImageComments": "image of A",
+        "InstitutionName": "house",
     }  # fmt: skip
     for name, value in said.items():
         dce[name] = value
