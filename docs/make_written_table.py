@@ -41,8 +41,8 @@ DEFAULT = ("unchanged", "mean", "multiframe", "map")
 TOLD = {
     "unchanged": "the array as it is, one file per image",
     "mean": "the mean over all images, in 64-bit floats, with their header",
-    "crop": "without some columns and rows",
-    "flip": "the columns in reverse order",
+    "crop": "without some columns and rows; values are not compared",
+    "flip": "the columns in reverse order; values are not compared",
     "RLE": "the array as it is, compressed with RLE",
     "JPEG-LS": "the array as it is, compressed with JPEG-LS",
     "multiframe": "the array of an MR series as one Enhanced MR object",
@@ -52,7 +52,8 @@ COLUMNS = """
 - *error*: the largest difference of a value, as pydicom reads it, to that of the source, as pydicom
   reads it, or to the mean of the sources, which numpy computes in 64-bit floats. In parts of the
   range of the values. 0 is exact; 7.6e-06 is half a step of 16 bits, as floats may be off.
-  Empty where images have no single source (crop and flip move pixels), or pydicom cannot read it.
+  Empty where nothing was compared: the source has no UID to be named by, or pydicom does not decode
+  it, or does not tell how many tiles it has.
 - *new errors*: those that `dciodvfy -new` finds in the new file and not in its sources.
 - *read by*: which of DCMTK (`dcmdump`), GDCM and SimpleITK read the file with the same values; of
   maps DCMTK and highdicom. SimpleITK is not asked about objects whose frames differ in slope and
@@ -72,8 +73,9 @@ REASONS = {
     "source has none. `SliceThickness=` tells.",
     "lacks TemporalPositionIndex": "The source says it beside the functional groups, where it has "
     "no meaning; the image says TemporalPositionIdentifier.",
-    OFF: "Off by more than half a step of 16 bits.",
-    "not one volume": "Frames at one place.",
+    OFF: "The array that was read is of 32-bit floats. Against that array it is half a step at "
+    "most; their rounding, up to 6e-8 of each value, comes on top, which counts where values are "
+    "large beside their range.",
 }
 
 
