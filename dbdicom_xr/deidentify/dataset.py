@@ -27,7 +27,6 @@ __all__ = ["Treatment", "deidentified"]
 
 _PATIENT: Final = (0x00100010, 0x00100020)
 _CONTENT: Final = 0x0040A730
-_TEXT_VALUE: Final = 0x0040A160
 _DOCUMENT: Final = 0x00420011
 _REMOVED: Final = "REMOVED"
 
@@ -229,8 +228,6 @@ class _Work:
         else:
             for item in items:
                 self.treat(item)
-                if tag == _CONTENT and _TEXT_VALUE in item:
-                    self._clean(item, _TEXT_VALUE, "UT")
 
     def _items(self, dataset: Dataset, tag: int) -> Any:
         """Return the items of a sequence; None where they cannot be read, and are taken out."""
@@ -265,7 +262,7 @@ class _Work:
         from pydicom.datadict import keyword_for_tag
 
         clean = self.treatment.options.descriptors
-        if (vr not in _TEXT and tag != _TEXT_VALUE) or clean is None:
+        if vr not in _TEXT or clean is None:
             self._dummy(dataset, tag, vr)
             return
         with without_warnings():

@@ -1,9 +1,9 @@
 """The table of PS3.15 Annex E (E.1-1, edition 2026c): what becomes of which attribute.
 
 ``table_e1_1.csv`` holds the table; this module reads it, and says what to do with an element under
-the options that were chosen. Attributes that the table does not name are kept, but for those that
-can hold nothing else than identity or its traces: names of persons, addresses of networks, UIDs of
-instances, dates, and elements that no dictionary knows.
+the options that were chosen. Attributes that the table does not name are kept, but for a few that
+are listed here, and for those that can hold nothing else than identity or its traces: names of
+persons, addresses of networks, UIDs of instances, dates, and elements that no dictionary knows.
 """
 
 from __future__ import annotations
@@ -81,6 +81,33 @@ _ACTIONS: Final = {
 # What may be left out, and may not be empty (PS3.3 C.7.2.1), or may draw a name (C.10.5).
 _STRICTER: Final = {0x00081110: Do.REMOVE, 0x00700001: Do.REMOVE}
 
+_TEXT: Final = frozenset(("descriptors",))
+_ALWAYS: Final = frozenset[str]()
+# What the table does not name, though it tells as much as what it names.
+_BESIDES: Final = {
+    0x00100033: Rule("X", _ALWAYS),  # PatientBirthDateInAlternativeCalendar: the day of birth
+    0x00100034: Rule("X", _ALWAYS),  # PatientDeathDateInAlternativeCalendar: the day of death
+    0x00100035: Rule("X", _ALWAYS),  # PatientAlternativeCalendar: allowed only beside one of them
+    0x00400400: Rule("X", _TEXT),  # CommentsOnTheScheduledProcedureStep: free text on the patient
+    # PlacerOrderNumber and FillerOrderNumber, whose newer tags the table names: lead to the order.
+    0x00401006: Rule("X", _ALWAYS),
+    0x00401007: Rule("X", _ALWAYS),
+    0x00402006: Rule("X", _ALWAYS),
+    0x00402007: Rule("X", _ALWAYS),
+    # TextValue: an answer in free text, in the context of images as in reports. A dummy, since
+    # an item of type TEXT must have it (PS3.3 10.2).
+    0x0040A160: Rule("D", _TEXT),
+    0x0040A33A: Rule("X", _TEXT),  # ReportStatusCommentTrial: free text
+    0x0040A492: Rule("X", _TEXT),  # CompletionFlagDescription: free text
+    0x0040A992: Rule("X", _ALWAYS),  # UniformResourceLocatorTrial: an address, but of VR ST
+    # HL7InstanceIdentifier: names one document of one hospital; type 1 where it refers to one.
+    0x0040E001: Rule("X/D", _ALWAYS),
+    0x00420010: Rule("Z", _TEXT),  # DocumentTitle: often holds the name; type 2 (PS3.3 C.24.2)
+    0x0074100C: Rule("X", _ALWAYS),  # ContactDisplayName: a person, but of VR LO
+    0x21000160: Rule("X", _ALWAYS),  # OwnerID: who printed
+    0x40101078: Rule("X", _TEXT),  # PTOLocationDescription: free text
+}
+
 # UIDs that name a kind of thing, the same in every hospital.
 _OF_KINDS: Final = ("SOPClass", "TransferSyntax")
 _KINDS: Final = frozenset(("CodingSchemeUID", "ContextUID", "MappingResourceUID"))
@@ -123,7 +150,7 @@ def decide(tag: int, vr: str, options: Options) -> Do:
     group = tag >> 16
     if not tag & 0xFFFF or group < 8 or 0x5000 <= group <= 0x50FF or 0x6000 <= group <= 0x60FF:
         return Do.REMOVE
-    rule = rules().get(tag)
+    rule = rules().get(tag) or _BESIDES.get(tag)
     if rule is None:
         return _unnamed(tag, vr, options)
     whole = Do.INSIDE if vr == "SQ" else Do.KEEP

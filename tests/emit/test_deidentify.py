@@ -12,7 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, Sequence
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import (
+    dictionary_has_tag,
+    dictionary_VR,
+    keyword_for_tag,
+    tag_for_keyword,
+)
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -447,3 +452,54 @@ def test_pseudonyms() -> None:
 )  # fmt: skip
 def test_images_that_may_show_text(given_values: tuple[Any, ...], warned: bool) -> None:
     assert (may_show_text(*given_values) is not None) is warned
+
+
+@pytest.mark.parametrize("keyword", [
+    "PatientBirthDateInAlternativeCalendar", "PatientDeathDateInAlternativeCalendar",
+    "PlacerOrderNumberProcedure", "FillerOrderNumberProcedure",
+    "PlacerOrderNumberImagingServiceRequestRetired",
+    "FillerOrderNumberImagingServiceRequestRetired", "HL7InstanceIdentifier", "DocumentTitle",
+    "UniformResourceLocatorTrial", "OwnerID", "ContactDisplayName", "ReportStatusCommentTrial",
+    "CommentsOnTheScheduledProcedureStep", "PTOLocationDescription", "CompletionFlagDescription",
+])  # fmt: skip
+@pytest.mark.parametrize("options", [{}, {"dates": "full", "patient": True, "structured": True}])
+def test_what_the_table_forgets_goes_too(keyword: str, options: dict[str, Any]) -> None:
+    dataset = basic()
+    setattr(dataset, keyword, TEXT)
+    inner = Dataset()
+    setattr(inner, keyword, TEXT)
+    dataset.ReferencedInstanceSequence = [inner]
+    data, _ = treated(dataset, **options)
+    assert TEXT.encode() not in data
+    assert tag_for_keyword(keyword) not in rules()  # else the list need not name it
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"structured": True}, {"dates": "modified", "patient": True},
+    {"descriptors": lambda keyword, text: text.replace(TEXT, "nobody")},
+])  # fmt: skip
+@pytest.mark.parametrize("path", [
+    ["AcquisitionContextSequence"],
+    ["SpecimenDescriptionSequence", "SpecimenPreparationSequence",
+     "SpecimenPreparationStepContentItemSequence"],
+    ["PerformedProtocolCodeSequence", "ProtocolContextSequence"],
+    ["ConceptNameCodeSequence", "ContentItemModifierSequence"],
+])  # fmt: skip
+def test_answers_in_words_go_wherever_they_stand(path: list[str], options: dict[str, Any]) -> None:
+    item = Dataset()
+    item.ValueType, item.TextValue, item.PersonName = "TEXT", TEXT, TEXT
+    item.UID, item.NumericValue = f"{UID}7", "25"
+    if options.get("dates") is None:
+        item.Date, item.Time, item.DateTime = DATE, TIME, DATE + TIME
+    for keyword in reversed(path):
+        outer = Dataset()
+        setattr(outer, keyword, [item])
+        item = outer
+    dataset = basic()
+    dataset.update(item)
+    data, after = treated(dataset, **options)
+    assert [trace for trace in TRACES if trace in data] == []
+    if path[0] == "PerformedProtocolCodeSequence":
+        (kept,) = after.PerformedProtocolCodeSequence[0].ProtocolContextSequence
+        assert kept.NumericValue == 25
+        assert kept.TextValue == ("nobody" if "descriptors" in options else "REMOVED")
