@@ -6,8 +6,8 @@ Names in a zip file are only shown, never used as places, so that none can lead 
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 __all__ = ["ENCRYPTED", "BadMember", "extract", "is_zip", "members"]
@@ -40,11 +40,12 @@ def members(path: str) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
     Raises
     ------
     BadMember
-        The zip file is damaged.
-    OSError
+        The zip file is damaged, or cannot be read.
     """
     try:
         archive = zipfile.ZipFile(path)
+    except OSError as error:
+        raise BadMember(f"cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
         raise BadMember(f"the zip file is damaged: {error}") from error
     with archive:
@@ -67,18 +68,28 @@ def extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: str) -> Non
     """
     if info.flag_bits & _IS_ENCRYPTED:
         raise BadMember(ENCRYPTED)
+    with _reading():
+        source = archive.open(info)
+    with source:
+        with _reading():
+            data = source.read(132)
+        if data[:4] in _STARTS:
+            raise BadMember("a zip file inside a zip file; unpack it first")
+        if data[128:] != b"DICM" and data[:2] not in _BARE_STARTS:
+            raise BadMember("not a DICOM file (no DICM prefix)")
+        with open(target, "xb") as file:
+            while data:
+                file.write(data)
+                with _reading():
+                    data = source.read(_CHUNK)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Make an error of reading one of the file in the zip file, not of the disk written to."""
     try:
-        with archive.open(info) as source:
-            start = source.read(132)
-            if start[:4] in _STARTS:
-                raise BadMember("a zip file inside a zip file; unpack it first")
-            if start[128:] != b"DICM" and start[:2] not in _BARE_STARTS:
-                raise BadMember("not a DICOM file (no DICM prefix)")
-            with open(target, "xb") as file:
-                file.write(start)
-                while data := source.read(_CHUNK):
-                    file.write(data)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise BadMember(f"it is damaged: {error}") from error
-    except RuntimeError as error:  # what zipfile raises for a password
+        yield
+    except RuntimeError as error:  # what zipfile raises for a password, or a method it lacks
         raise BadMember(str(error)) from error
+    except Exception as error:  # each method of compression raises errors of its own
+        raise BadMember(f"it is damaged: {error}") from error

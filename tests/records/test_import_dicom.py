@@ -334,3 +334,38 @@ def test_killed_it_leaves_all_or_nothing(source: Path, tmp_path: Path, number: i
     assert not [path for path in all_files(folder) if "writing" in path]
     database.restore()
     database.close()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_no_method_of_compression_stops_the_others(
+    database: Any, source: Path, tmp_path: Path, method: int
+) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", method) as file:
+        for number, path in enumerate(dicom(source)):
+            file.write(path, f"{number}.dcm")
+    data = bytearray(archive.read_bytes())
+    data[60:90] = b"\xff" * 30  # in the first file
+    archive.write_bytes(data)
+    report = database.import_dicom(archive)
+    assert [one.file for one in report.failures] == [f"{archive}: 0.dcm"]
+    assert "damaged" in report.failures[0].reason
+    assert len(report) == len(dicom(source)) - 1 == len(database.instances())
+
+
+def test_an_error_of_the_disk_is_not_one_of_the_zip(
+    database: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(dicom(source)[0], "0.dcm")
+
+    def full(path: str, *mode: str) -> Any:
+        if mode == ("xb",):
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return open(path, *mode)
+
+    monkeypatch.setattr(zip_files, "open", full, raising=False)
+    with pytest.raises(SaveFailed, match=r"No space left on device\. Nothing was imported"):
+        database.import_dicom(archive)
+    assert database.instances() == []
