@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbdicom_xr._version import __version__
 from dbdicom_xr.deidentify import csa
+from dbdicom_xr.deidentify.hidden_text import clear_hidden_text
 from dbdicom_xr.deidentify.pixels import clear_unused_bits
 from dbdicom_xr.deidentify.private import is_own, is_safe
 from dbdicom_xr.deidentify.profile import Do, Options, decide
@@ -83,6 +84,8 @@ class Treatment:
     days: int
     unreadable: set[str] = field(default_factory=set)
     """Elements that were taken out, since what they hold could not be read."""
+    hidden: str | None = None
+    """Why the pixels of the object that was treated last may hold text beside the image."""
 
 
 def deidentified(dataset: Dataset, treatment: Treatment) -> None:
@@ -96,9 +99,10 @@ def deidentified(dataset: Dataset, treatment: Treatment) -> None:
 
     Notes
     -----
-    PS3.15 E.1 and E.2. Text in the pixels is not looked for.
+    PS3.15 E.1 and E.2. Text that the pixels show is not looked for.
     """
     clear_unused_bits(dataset)
+    treatment.hidden = clear_hidden_text(dataset)
     work = _Work(treatment)
     work.treat(dataset)
     dataset.PatientID = dataset.PatientName = treatment.patient  # also where there was none

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["clear_unused_bits", "may_show_text"]
+__all__ = ["UNCOMPRESSED", "clear_unused_bits", "may_show_text"]
 
 _POSITION: Final = 0x0102  # OverlayBitPosition
-_UNCOMPRESSED: Final = frozenset(
+UNCOMPRESSED: Final = frozenset(
     ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
 )
 
@@ -71,7 +71,7 @@ def clear_unused_bits(dataset: Dataset) -> None:
         if 0x6000 <= tag.group <= 0x60FF and tag.element == _POSITION and dataset[tag].value
     ]  # fmt: skip
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", "")
-    if not positions or "PixelData" not in dataset or (syntax and syntax not in _UNCOMPRESSED):
+    if not positions or "PixelData" not in dataset or (syntax and syntax not in UNCOMPRESSED):
         return
     allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
     high = int(dataset.get("HighBit", stored - 1))

@@ -79,6 +79,7 @@ class _Export:
     replaced: set[str] = field(default_factory=set)
     contents: str = ""  # the DICOMDIR that was made
     may_show: dict[str, str] = field(default_factory=dict)  # series, and why
+    may_hide: dict[str, str] = field(default_factory=dict)  # files, and why
 
     def write(self, number: int, path: str) -> None:
         """Write one file."""
@@ -121,6 +122,8 @@ class _Export:
         if why is not None and self._has_pixels(number, dataset, pixels):
             self.may_show.setdefault(self.folders[number], why)
         deidentified(dataset, treatment)
+        if treatment.hidden is not None:
+            self.may_hide[self._name(number)] = treatment.hidden
         return dataset
 
     def _has_pixels(self, number: int, dataset: Dataset, pixels: bool) -> bool:
@@ -377,6 +380,15 @@ def _warn(export: _Export) -> None:
         warnings.warn(
             f"The images of {len(shown)} series may show text, such as the name of the patient; "
             f"pixels are not changed. Look at: {'; '.join(shown[:5])}{more}.",
+            DicomWarning,
+            stacklevel=levels_to_user(),
+        )
+    if export.may_hide:
+        shown = [f"{file} ({why})" for file, why in export.may_hide.items()]
+        more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+        warnings.warn(
+            "The pixel data of these files may hold text that no image shows: "
+            f"{'; '.join(shown[:5])}{more}.",
             DicomWarning,
             stacklevel=levels_to_user(),
         )

@@ -1,0 +1,165 @@
+"""Text in the pixel data that no image shows: comments in codestreams, bytes behind the last frame.
+
+It is overwritten in place, so that no length changes and the images stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from typing import TYPE_CHECKING, Final
+
+from dbdicom_xr.deidentify.pixels import UNCOMPRESSED
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["clear_hidden_text"]
+
+_WITHOUT_TEXT: Final = frozenset(("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.8.1"))  # RLE, deflate
+_NATIVE: Final = {"PixelData": None, "FloatPixelData": 32, "DoubleFloatPixelData": 64}
+_ITEM: Final = b"\xfe\xff\x00\xe0"
+_END: Final = b"\xfe\xff\xdd\xe0"
+_JPEG, _JPEG_2000 = b"\xff\xd8\xff", b"\xff\x4f\xff"
+# Neither stuffing nor restarts; also right for JPEG-LS, where a bit is stuffed after FF.
+_MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+# Without these a decoder takes other colours: JFIF, Adobe; HP's transform in JPEG-LS, SPIFF.
+_NEEDED: Final[dict[int, tuple[bytes, ...]]] = {
+    0xE0: (b"JFIF\0",), 0xE8: (b"mrfx", b"SPIFF\0"), 0xEE: (b"Adobe",),
+}  # fmt: skip
+
+
+def clear_hidden_text(dataset: Dataset) -> str | None:
+    """Overwrite text in the pixel data that no image shows.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With its file meta information; changed in place.
+
+    Returns
+    -------
+    str or None
+        Why some may be left; None where none is.
+
+    Notes
+    -----
+    Cleared are comments and application data of JPEG (ISO/IEC 10918-1 B.2.4), but for those that
+    tell of colours; comments of JPEG 2000 (ISO/IEC 15444-1 A.9.2); and what stands behind the last
+    frame where frames are not compressed.
+    """
+    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", "")
+    if not syntax or syntax in UNCOMPRESSED:
+        return _clear_behind(dataset)
+    if "PixelData" not in dataset or syntax in _WITHOUT_TEXT:
+        return None
+    element = dataset["PixelData"]
+    if not isinstance(element.value, bytes) or not element.value:
+        return None
+    new, why = _clear_frames(element.value)
+    if new != element.value:
+        element.value = new
+    return why
+
+
+def _clear_behind(dataset: Dataset) -> str | None:
+    """Write zeros behind the last frame."""
+    for keyword, bits in _NATIVE.items():
+        value = dataset[keyword].value if keyword in dataset else None
+        if not isinstance(value, bytes):
+            continue
+        try:
+            size = math.prod((
+                int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames") or 1),
+                bits or int(dataset.BitsAllocated), int(dataset.get("SamplesPerPixel") or 1),
+            ))  # fmt: skip
+        except (AttributeError, TypeError, ValueError):
+            return "what of the pixel data is image cannot be told"
+        if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+            size = size * 2 // 3  # two pixels share their colour (PS3.3 C.7.6.3.1.2)
+        size = (size + 7) // 8
+        if any(value[size:]):
+            dataset[keyword].value = value[:size] + bytes(len(value) - size)
+    return None
+
+
+def _clear_frames(value: bytes) -> tuple[bytes, str | None]:
+    """Return encapsulated pixel data without text (PS3.5 A.4), and why some may be left."""
+    data = bytearray(value)
+    fragments: list[tuple[int, int]] = []
+    place = 0
+    while value[place : place + 4] == _ITEM and place + 8 <= len(value):
+        (length,) = struct.unpack_from("<I", value, place + 4)
+        fragments.append((place + 8, min(place + 8 + length, len(value))))
+        place += 8 + length
+    if value[place : place + 4] not in (b"", _END):
+        return value, "its frames cannot be told apart"
+    data[place + 8 :] = bytes(len(data[place + 8 :]))
+    frames: list[list[tuple[int, int]]] = []
+    for begin, end in fragments[1:]:  # the first is the table of offsets
+        if not frames or value.startswith((_JPEG, _JPEG_2000), begin):
+            frames.append([])
+        frames[-1].append((begin, end))
+    whole = True
+    for frame in frames:
+        stream = bytearray().join(data[begin:end] for begin, end in frame)
+        clear = _clear_jpeg if stream.startswith(_JPEG) else _clear_jpeg_2000
+        try:
+            whole &= clear(stream)
+        except (struct.error, IndexError):  # it ends too early
+            whole = False
+        at = 0
+        for begin, end in frame:
+            data[begin:end] = stream[at : at + end - begin]
+            at += end - begin
+    return bytes(data), None if whole else "it is compressed in a way that is not looked through"
+
+
+def _clear_jpeg(stream: bytearray) -> bool:
+    """Clear a codestream of JPEG or JPEG-LS; False where its end is not found."""
+    place = 2
+    while True:
+        match = _MARKER.search(stream, place)
+        if match is None:
+            return False
+        marker, place = stream[match.end() - 1], match.end()
+        if marker == 0xD9:
+            stream[place:] = bytes(len(stream) - place)
+            return True
+        (length,) = struct.unpack_from(">H", stream, place)
+        begin, place = place + 2, place + length
+        if length < 2 or place > len(stream):
+            return False
+        if marker == 0xFE or (
+            0xE0 <= marker <= 0xEF and not stream.startswith(_NEEDED.get(marker, ()), begin)
+        ):
+            stream[begin:place] = bytes(place - begin)
+
+
+def _clear_jpeg_2000(stream: bytearray) -> bool:
+    """Clear a codestream of JPEG 2000; False where it is none, or its end is not found."""
+    if not stream.startswith(_JPEG_2000):
+        return False
+    place, part_end = 2, 0
+    while True:
+        (marker,) = struct.unpack_from(">H", stream, place)
+        if marker == 0xFFD9:
+            stream[place + 2 :] = bytes(len(stream) - place - 2)
+            return True
+        if marker == 0xFF93:  # the data of a part begin
+            if part_end <= place:
+                return False
+            place = part_end
+            continue
+        (length,) = struct.unpack_from(">H", stream, place + 2)
+        end = place + 2 + length
+        if marker < 0xFF00 or length < 2 or end > len(stream):
+            return False
+        if marker == 0xFF90:  # a part
+            (size,) = struct.unpack_from(">I", stream, place + 6)
+            # Zero: up to the end of the codestream.
+            part_end = place + size if size else stream.rfind(b"\xff\xd9")
+        elif marker == 0xFF64:
+            stream[place + 6 : end] = b" " * (end - place - 6)
+        place = end
