@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import math
 import os
@@ -18,9 +19,19 @@ from dbdicom_xr.errors import InvalidValue
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FORMAT", "NpyWriter", "column_content", "labels", "load_npy", "plain", "side_text"]
+__all__ = [
+    "FORMAT",
+    "NpyWriter",
+    "column_content",
+    "digest_of",
+    "labels",
+    "load_npy",
+    "plain",
+    "side_text",
+]
 
 FORMAT: Final = "dbdicom_xr array"
+_PART: Final = 1 << 16  # bytes
 
 
 class NpyWriter:
@@ -189,6 +200,26 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+def digest_of(path: str) -> str:
+    """Return what tells a file from another one: a digest of its size and of parts of it.
+
+    Of 16 parts of 64 kB, the first and the last among them: whole files take too long to read.
+
+    Raises
+    ------
+    OSError
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(str(size).encode())
+        last = max(size - _PART, 0)
+        for begin in sorted({last * number // 15 for number in range(16)}):
+            file.seek(begin)
+            digest.update(file.read(_PART))
+    return digest.hexdigest()
+
+
 def load_npy(path: str | os.PathLike[str]) -> xr.DataArray:
     """Return an array that was exported, with its labels.
 
@@ -231,6 +262,11 @@ def load_npy(path: str | os.PathLike[str]) -> xr.DataArray:
     if list(data.shape) != content["shape"]:
         raise InvalidValue(
             f"{text} is of shape {data.shape}, but the .json beside it tells of {content['shape']}."
+        )
+    if content.get("npy", digest := digest_of(text)) != digest:
+        raise InvalidValue(
+            f"{text} and {os.path.splitext(text)[0]}.json do not belong together: one of them was "
+            "replaced or changed without the other. Export them again."
         )
     coords = {name: _coordinate(value) for name, value in content["coords"].items()}
     header = {name: content[name] for name in ("constant", "varying")}

@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError
+from dbdicom_xr.errors import DbdicomError, SaveFailed
 from dbdicom_xr.formats.disk import whole_files
-from dbdicom_xr.formats.npy import FORMAT, NpyWriter, column_content, labels, plain, side_text
+from dbdicom_xr.formats.npy import (
+    FORMAT,
+    NpyWriter,
+    column_content,
+    digest_of,
+    labels,
+    plain,
+    side_text,
+)
 from dbdicom_xr.formats.targets import made_folder, refuse_existing, target_of
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar, progress_bar
@@ -88,6 +96,12 @@ def export_npy(
                     raise
                 refused.append((one.part.record, error))
                 continue
+            except OSError as error:
+                if isinstance(error, DbdicomError):
+                    raise
+                raise SaveFailed(
+                    f"{error.filename or file}: {error.strerror or error}. {file} was not written."
+                ) from error
             written.append(file)
     if not written:
         refuse_all(record, refused)
@@ -209,4 +223,4 @@ def _write(one: _Planned, path: str, bar: Bar) -> None:
             )
             da.store([array.data], [room], lock=False)  # type: ignore[list-item]
         with open(names[1], "w", encoding="utf-8", newline="\n") as side:
-            side.write(side_text(one.text) + "\n")
+            side.write(side_text({**one.text, "npy": digest_of(names[0])}) + "\n")

@@ -20,6 +20,7 @@ from dbdicom_xr.errors import (
     InvalidValue,
     LeftOut,
     NotAFolder,
+    SaveFailed,
 )
 from dbdicom_xr.formats.npy import NpyWriter
 from dbdicom_xr.testing import make_dce, make_enhanced, make_series, make_study
@@ -219,3 +220,32 @@ def test_memory_stays_small(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert np.load(file, mmap_mode="r").nbytes > 78e6
     assert peak < 2 * 80e6
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_files_of_two_exports_are_not_read_as_one(
+    large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (300, 200) if large else (12, 16)
+    for number, name in enumerate("ab"):
+        make_series(tmp_path / name, keys={"SliceLocation": SLICES}, shape=shape, seed=number)
+    target = tmp_path / "out" / "x.npy"
+    series_of(tmp_path / "a").export_as_npy(target, "SliceLocation")
+    db.load_npy(target)
+    real, calls = os.replace, []
+
+    def failing(old: str, new: str) -> None:
+        if str(new).endswith("x.json"):
+            raise OSError(28, "No space left on device", new)
+        calls.append(new)
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(SaveFailed, match="No space left on device"):
+        series_of(tmp_path / "b").export_as_npy(target, "SliceLocation", overwrite=True)
+    assert [os.path.basename(path) for path in calls] == ["x.npy"]
+    with pytest.raises(InvalidValue, match=r"x\.npy and .*x\.json do not belong together"):
+        db.load_npy(target)
+    monkeypatch.undo()
+    series_of(tmp_path / "b").export_as_npy(target, "SliceLocation", overwrite=True)
+    db.load_npy(target)
