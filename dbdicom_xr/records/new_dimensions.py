@@ -57,7 +57,7 @@ def labelled_array(
         if not hasattr(array, "ndim") or not hasattr(array, "dtype"):
             raise InvalidValue(
                 f"An array is needed (xarray, numpy or dask) or a shape, not "
-                f"{type(array).__name__}."
+                f"{type(array).__name__}. To search, name the attribute: series(FlipAngle=10)."
             )
         result = xr.DataArray(array, dims=_dims(array, dims, coords, colour=colour))
     require_countable(images_of(result), result.shape)

@@ -375,18 +375,21 @@ def carry_out(database: Database, file: StagingFile, plan: SavePlan, new: Layer,
     finally:
         staging.reload()
         database._look_again()
-    _tidy(f"{database.path_on_disk}/{STAGED_FOLDER}")
+    _tidy(database)
 
 
-def _tidy(folder: str) -> None:
+def _tidy(database: Database) -> None:
     """Remove folders of written images that have gone to their places."""
+    folder = f"{database.path_on_disk}/{STAGED_FOLDER}"
+    own = os.path.dirname(folder)
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             if entry.is_dir(follow_symlinks=False):
                 with suppress(OSError):  # there is something in it
                     os.rmdir(entry.path)
-        os.rmdir(folder)
-        os.rmdir(os.path.dirname(folder))  # where the index is elsewhere, and no write under way
+        if os.path.dirname(os.path.realpath(database._index)) != os.path.realpath(own):
+            os.rmdir(folder)  # nothing else of ours is in the user's folder
+            os.rmdir(own)
 
 
 def restore(record: Any) -> None:

@@ -303,7 +303,7 @@ class DicomAccessor:
         >>> array, header = series.array(["SliceLocation", "TemporalPositionIdentifier"])
         >>> peak = array.max("TemporalPositionIdentifier")
         >>> peak.dicom.write(series.new_sibling(SeriesDescription="Peak")).ImageType
-        [['DERIVED', 'PRIMARY', 'OTHER']]
+        [['DERIVED', 'PRIMARY', 'M', 'ND']]
         >>> database.close(save=False)
         """
         if getattr(series, "level", None) != "series":
