@@ -111,7 +111,7 @@ def _dims(array: Any, header: Any, pixels_first: bool, kind: str | None) -> list
         colour = array.ndim > 2 and array.shape[-1] == 3 and array.dtype == np.uint8
     depth -= colour
     if depth < 0:
-        raise InvalidValue(f"The array has {array.ndim} dimensions; an image has two.")
+        raise InvalidValue(f"The array has shape {array.shape}; an image has two dimensions.")
     dims = [f"dim_{i}" for i in range(depth - 1)] + ["n"] * (depth > 0)
     if isinstance(header, Header) and header.dims is not None:
         dims = _dims_of(header, array, depth, pixels_first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -362,7 +363,7 @@ def _of_list(
         return _of_series(array, header, dims, shape)
     try:
         records = np.asarray(header, dtype=object)
-    except ValueError:  # lists of several lengths
+    except (ValueError, TypeError):  # lists of several lengths, data sets of pydicom or xarray
         raise _no_header(header) from None
     flat = records.ravel().tolist()
     for one in flat:
@@ -434,7 +435,10 @@ def _required(records: list[Any], dims: tuple[str, ...], shape: tuple[int, ...])
 
 
 def _no_header(given: Any) -> InvalidValue:
+    # What a data set holds is nobody's business but its reader's.
+    plain = given is None or isinstance(given, (str, bytes, int, float, list, tuple))
+    shown = reprlib.repr(given) if plain else f"An object of type {type(given).__name__}"
     return InvalidValue(
-        f"{given!r} is no header: give the one that series.array() gave or a part of it, a series, "
+        f"{shown} is no header: give the one that series.array() gave or a part of it, a series, "
         "an instance, or a list of instances."
     )

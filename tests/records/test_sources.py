@@ -393,6 +393,8 @@ WRONG: dict[str, Any] = {
     "only gaps": (lambda a, h: (plain(n=2), [None, None]), "only gaps"),
     "uneven": (lambda a, h: (a, [[h[0, 0, 0]], []]), "is no header"),
     "number": (lambda a, h: (a, 3), "3 is no header"),
+    "data set": (lambda a, h: (a, h[0, 0, 0].dataset()), "of type FileDataset is no header"),
+    "columns": (lambda a, h: (a, h.to_xarray("FlipAngle")), "of type Dataset is no header"),
     "text": (lambda a, h: (a, ["header"]), "'header' is no header"),
     "study": (lambda a, h: (a, h[0, 0, 0].series().parent), "is no header"),
 }
