@@ -10,9 +10,14 @@ from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.values import Kind
 from dbdicom_xr.staging.encode import Encoded
 
-__all__ = ["packed_part", "read_part"]
+__all__ = ["file_name", "packed_part", "read_part"]
 
 _LENGTH = struct.Struct("<I")
+
+
+def file_name(image: int) -> str:
+    """Return the name of the file of an image in the folder of its write."""
+    return f"{image + 1:07d}.dcm"
 
 
 def packed_part(said: PixelElements) -> bytes:

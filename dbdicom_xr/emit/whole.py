@@ -13,7 +13,7 @@ import numpy as np
 from dbdicom_xr.emit.assemble import FileMaker, pixel_data_head
 from dbdicom_xr.emit.compress import encapsulated_pieces
 from dbdicom_xr.emit.elements import Elements, key_of, take
-from dbdicom_xr.emit.parts import read_part
+from dbdicom_xr.emit.parts import file_name, read_part
 from dbdicom_xr.emit.plan import WritePlan
 from dbdicom_xr.index.columns import Column, Key, tidy
 from dbdicom_xr.index.elements import EXPLICIT
@@ -42,8 +42,6 @@ def whole_objects(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
 
 
 def _parts_of(folder: str, plan: WritePlan) -> list[str]:
-    from dbdicom_xr.emit.writer import file_name
-
     return [os.path.join(folder, file_name(image)) for image in range(plan.count)]
 
 

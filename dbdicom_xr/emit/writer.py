@@ -22,7 +22,7 @@ from dbdicom_xr.emit.assemble import FileMaker, pixel_data_head
 from dbdicom_xr.emit.compress import compressed, encapsulated
 from dbdicom_xr.emit.elements import take
 from dbdicom_xr.emit.image import OF_PIXELS, pixel_bytes, pixel_elements
-from dbdicom_xr.emit.parts import packed_part
+from dbdicom_xr.emit.parts import file_name, packed_part
 from dbdicom_xr.emit.plan import GAP, MANIFEST, WritePlan, clear_errors, load_plan
 from dbdicom_xr.errors import InvalidValue, SaveFailed
 from dbdicom_xr.index.columns import Key
@@ -161,11 +161,6 @@ def _cells(shape: tuple[int, ...], place: Sequence[Any]) -> npt.NDArray[np.intp]
         return np.zeros(1, np.intp)
     ranges = [np.arange(start, stop) for start, stop in place]
     return np.ravel_multi_index(np.ix_(*ranges), shape).ravel()
-
-
-def file_name(image: int) -> str:
-    """Return the name of the file of an image in the folder of its write."""
-    return f"{image + 1:07d}.dcm"
 
 
 def _write(path: str, parts: Sequence[bytes]) -> None:
