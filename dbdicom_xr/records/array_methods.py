@@ -69,9 +69,10 @@ class ArraySeries:
             the attributes that vary and form a full grid.
         pixels_first : bool
             Put ``x`` and ``y`` before the other dimensions.
-        chunks : "auto", int, tuple or dict
+        chunks : "auto", int, tuple, dict or None
             How the array is cut into blocks: a number of images, or sizes by dimension as in dask.
-            "auto" makes blocks of 32 to 128 MiB that hold whole images.
+            "auto" makes blocks of 32 to 128 MiB that hold whole images. None: no dask; pixels are
+            read when values are used, and kept.
         rescale : bool or str
             True: real values, by the Modality LUT or RescaleSlope and RescaleIntercept of each
             frame. False: the stored values. Text: the real world value map of that label.

@@ -368,13 +368,36 @@ def data_array(
     pixels_first: bool,
 ) -> xr.DataArray:
     """Return a reader as a lazy array with labels."""
-    import dask.array as da
     import xarray as xr
 
     depth = len(dims)
     channel = ("channel",) if len(reader._pixel_shape) == 3 else ()
     all_dims = ("x", "y", *dims, *channel) if pixels_first else (*dims, "x", "y", *channel)
-    wanted = _chunks(reader, depth, chunks, all_dims, pixels_first)
+    data = _data(reader, depth, chunks, all_dims, pixels_first)
+    variables: dict[str, Any] = dict(coords)
+    variables["x"] = ("x", pixels.x, pixels.axis_attrs("column"))
+    variables["y"] = ("y", pixels.y, pixels.axis_attrs("row"))
+    if channel:
+        variables["channel"] = ("channel", np.array(["R", "G", "B"]))
+    # Not through coords=, which copies text one by one: 60 ms for 100,000 UIDs.
+    array = xr.DataArray(data, dims=all_dims).assign_coords(variables)
+    if chunks is None:  # what chunk({}) and xr.open_dataset(chunks={}) cut it into
+        preferred = _chunks(reader, depth, "auto", all_dims, pixels_first)
+        array.encoding["preferred_chunks"] = dict(zip(all_dims, preferred, strict=True))
+    return array
+
+
+def _data(
+    reader: FrameReader, depth: int, chunks: Any, dims: tuple[str, ...], pixels_first: bool
+) -> Any:
+    """Return a reader as a dask array, or for ``chunks=None`` as xarray reads without dask."""
+    if chunks is None:
+        from dbdicom_xr.arrays.lazy import lazy
+
+        return lazy(reader)
+    import dask.array as da
+
+    wanted = _chunks(reader, depth, chunks, dims, pixels_first)
     try:
         sizes = da.core.normalize_chunks(  # type: ignore[no-untyped-call]
             wanted, reader.shape, dtype=reader.dtype
@@ -382,25 +405,18 @@ def data_array(
         if any(size <= 0 for dim in sizes for size in dim) and reader.size:
             raise ValueError("a block has at least one element along each dimension")
     except (ValueError, TypeError, ZeroDivisionError, NotImplementedError) as error:
-        shape = dict(zip(all_dims, reader.shape, strict=True))
+        shape = dict(zip(dims, reader.shape, strict=True))
         raise InvalidValue(
             f"chunks is {chunks!r}, which does not cut an array of {shape} into blocks: {error}. "
-            "Use 'auto', a number of images, or a dict by dimension."
+            "Use 'auto', a number of images, a dict by dimension, or None to read without dask."
         ) from error
-    data = da.from_array(  # type: ignore[no-untyped-call]
+    return da.from_array(  # type: ignore[no-untyped-call]
         reader,
         chunks=sizes,
         asarray=False,
         meta=np.empty((0,) * reader.ndim, reader.dtype),
         name=None,
     )
-    variables: dict[str, Any] = dict(coords)
-    variables["x"] = ("x", pixels.x, pixels.axis_attrs("column"))
-    variables["y"] = ("y", pixels.y, pixels.axis_attrs("row"))
-    if channel:
-        variables["channel"] = ("channel", np.array(["R", "G", "B"]))
-    # Not through coords=, which copies text one by one: 60 ms for 100,000 UIDs.
-    return xr.DataArray(data, dims=all_dims).assign_coords(variables)
 
 
 def _chunks(
