@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from dbdicom_xr._version import __version__
@@ -102,3 +103,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# Where xarray is at work already, as in a worker that has been sent an array, so is `array.dicom`.
+if "xarray" in sys.modules:
+    importlib.import_module("dbdicom_xr.xarray_plugin.accessor")

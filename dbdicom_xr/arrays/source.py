@@ -21,6 +21,8 @@ from dbdicom_xr.errors import DbdicomError, IndexDamaged, PixelError, StaleArray
 from dbdicom_xr.index.columns import Column
 from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.gather import FRAGMENTS
+from dbdicom_xr.index.scan import FOLDER_NAME
+from dbdicom_xr.index.seen import not_seen, this_place
 from dbdicom_xr.index.store import FileRow, Store
 from dbdicom_xr.index.walker import inflated
 from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native
@@ -51,6 +53,12 @@ class Place:
     fragments: bytes | None
 
 
+def _folder_of(index: str) -> str:
+    """Return the folder whose index it is, or where that is kept elsewhere, the folder of that."""
+    folder = os.path.dirname(index)
+    return os.path.dirname(folder) if os.path.basename(folder) == FOLDER_NAME else folder
+
+
 class Locator:
     """What the index says of the files of one database, remembered per process."""
 
@@ -59,14 +67,17 @@ class Locator:
             os.stat(index)  # a Store makes the index that it does not find
             self.store = Store(Path(index), writable=False)
         except Exception as error:
+            if not os.path.isdir(_folder_of(index)):
+                raise not_seen(_folder_of(index)) from error
             raise StaleArray(
-                f"The index {index} cannot be read: {error}. Can this process see the folder? "
-                "If the index was removed, open the database again and make the array anew."
+                f"The index {index} cannot be read by the {this_place()}: {error}. If the index "
+                "was removed, open the database again and make the array anew."
             ) from error
         if self.store.identity != identity:
             raise StaleArray(
-                f"The index {index} has been made anew since the array was made; make the array "
-                "again from its series."
+                f"The index {index} has been made anew since the array was made, or the "
+                f"{this_place()} has another folder of this name. Make the array again from its "
+                "series."
             )
         self.index = index
         self.identity = identity
@@ -269,6 +280,8 @@ class Files:
         place = self._places.place(file)
         fd = self._checked(place)
         if fd is None:
+            if not os.path.isdir(self._root):
+                raise not_seen(self._root)
             # A save that is under way has put its file in place, and not yet in the index.
             self._places.store.wait_for_save()
             place = self._places.look_again(file)

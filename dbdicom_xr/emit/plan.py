@@ -24,6 +24,7 @@ from dbdicom_xr.errors import DbdicomError, SaveFailed
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
+from dbdicom_xr.index.seen import not_seen, this_place
 from dbdicom_xr.pixels.quantise import Target
 
 __all__ = [
@@ -154,11 +155,22 @@ def clear_errors(folder: str) -> Iterator[None]:
         raise
     except OSError as error:
         if not os.path.isdir(folder):
-            raise DbdicomError(_GONE.format(folder=folder)) from error
+            if not os.path.isdir(_root_of(folder)):
+                raise not_seen(_root_of(folder)) from error
+            raise DbdicomError(_GONE.format(folder=folder) + _or_elsewhere()) from error
         raise SaveFailed(
             f"The images could not be written to {folder}: {error.strerror or error}. The series "
             "is as it was before."
         ) from error
+
+
+def _root_of(folder: str) -> str:
+    """Return the folder of the database: <root>/.dbdicom_xr/writing/<name>."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(folder)))
+
+
+def _or_elsewhere() -> str:
+    return f" Or the {this_place()} has another folder of the name of the database."
 
 
 @functools.lru_cache(maxsize=4)
@@ -174,10 +186,9 @@ def load_plan(folder: str) -> WritePlan:
         with open(os.path.join(folder, PLAN), "rb") as file:
             data = file.read()
     except OSError as error:
-        raise DbdicomError(
-            f"{_GONE.format(folder=folder)} Or this worker does not see the folder of the "
-            f"database: all workers need the same file system ({error.strerror})."
-        ) from error
+        if not os.path.isdir(_root_of(folder)):
+            raise not_seen(_root_of(folder)) from error
+        raise DbdicomError(_GONE.format(folder=folder) + _or_elsewhere()) from error
     magic, length = _HEAD.unpack_from(data)
     if magic != _MAGIC:
         raise DbdicomError(f"{folder} holds the plan of another version of dbdicom_xr.")

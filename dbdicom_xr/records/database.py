@@ -24,6 +24,7 @@ from dbdicom_xr.errors import (
 from dbdicom_xr.index.connection import remove_index
 from dbdicom_xr.index.rows import from_stored, to_stored
 from dbdicom_xr.index.scan import Outcome, refresh
+from dbdicom_xr.index.seen import not_seen, this_place
 from dbdicom_xr.index.store import SeriesRow, Store
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Voice, progress_bar
@@ -407,6 +408,7 @@ class _ScanProgress:
         self._context.__exit__(None, None, None)
 
 
+_MOST_OPEN: Final = 32  # in workers that live long, and see many databases
 _opened: dict[tuple[str, str], Database] = {}
 scratch_databases: weakref.WeakValueDictionary[tuple[str, str], Database] = (
     weakref.WeakValueDictionary()
@@ -421,12 +423,21 @@ def reopened(root: str, index: str) -> Database:
     One per index in each process. No file of the folder is looked at.
     """
     with _opened_lock:
-        found = _opened.get((root, index)) or scratch_databases.get((root, index))
+        found = scratch_databases.get((root, index)) or _opened.pop((root, index), None)
         if found is None:
             if not os.path.exists(index):
+                if not os.path.isdir(root):
+                    raise not_seen(root)
                 raise MissingFolder(
-                    f"The index {index} of the database {root} is not there. Can this process see "
-                    "the folder? If the index was removed, open the database again."
+                    f"The index {index} of the database {root} is not there for the "
+                    f"{this_place()}. If it lies elsewhere than the folder, as that of a folder "
+                    "that cannot be written to, choose a place that all processes see: index=. If "
+                    "it was removed, open the database again."
                 )
-            found = _opened[root, index] = Database(root, Path(index))
+            found = Database(root, Path(index))
+        if (root, index) not in scratch_databases:
+            _opened[root, index] = found  # the last one used stands last
+        for old, other in list(_opened.items())[: max(0, len(_opened) - _MOST_OPEN)]:
+            if not other._staging.taken:  # records that hold it open it again
+                _opened.pop(old)._close()
         return found
