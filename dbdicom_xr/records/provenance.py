@@ -36,6 +36,7 @@ __all__ = [
     "labelled_frames",
     "matched",
     "require_frames",
+    "require_one_origin",
     "series_of_attributes",
     "source_of",
     "sources_by_series",
@@ -47,6 +48,12 @@ INTERPOLATED: Final = (
     "This array lies between the frames that it was made from, as after an interpolation, so that "
     "it has no header of its own. To write it, say which frames it is like, header=..., or "
     'header="template" for images that are made from nothing.'
+)
+
+_TOGETHER: Final = (
+    "This array was put together from several series, or by a step that drops its coordinate "
+    "SeriesInstanceUID (quantile, stack...), so that nothing tells what it was made from. Give the "
+    "header that fits: header=..."
 )
 
 
@@ -234,8 +241,12 @@ def require_frames(array: xr.DataArray, source: Source) -> None:
     """
     flat, index = _filled(source)
     everywhere = np.arange(len(source.table))
+    # Numbers between numbers of frames are no integers, also where all of them are 1.
+    may_lie_between = array.coords["frame"].dtype.kind == "f"
     for name, coord in _labels(array):
-        if not is_length(name) or (coord.dims and name not in index):
+        if coord.dims and name not in index:
+            continue
+        if not is_length(name) and not (may_lie_between and coord.dtype.kind in "iufmM"):
             continue
         # Also frames of the whole series: the label of several that are nearly equal is one of
         # theirs, but perhaps of another than was selected.
@@ -244,6 +255,32 @@ def require_frames(array: xr.DataArray, source: Source) -> None:
         known = [np.isin(np.arange(labels.size), matched(key, labels)) for key in keys]
         if known and not np.any(known, axis=0).all():
             raise NotInDatabase(INTERPOLATED)
+
+
+def require_one_origin(array: xr.DataArray) -> None:
+    """Raise where values may be of another series than the coordinates that name the frames.
+
+    Arithmetic between series keeps the coordinates that only one of them has, but drops that of
+    the series. A variable of a Dataset has attributes of its own, and the coordinates of all.
+
+    Raises
+    ------
+    NotInDatabase
+        They may.
+    """
+    said, series = array.coords.get("SeriesInstanceUID"), array.attrs.get("SeriesInstanceUID")
+    if said is None:
+        if "quantile" not in array.coords:  # which drops all coordinates without dimensions
+            raise NotInDatabase(_TOGETHER)
+    elif series and not bool((said == series).any()):
+        raise NotInDatabase(
+            f"The attributes of this array name the series {series}, and its coordinates frames of "
+            f"{said.to_numpy().ravel()[0]}. A variable of a Dataset with several series has the "
+            "coordinates of the first: keep a Dataset or an array per series. Where the "
+            "coordinates are right, as after xr.concat of several series and a selection, "
+            'del array.attrs["SeriesInstanceUID"] says so; xr.concat(..., '
+            'combine_attrs="drop_conflicts") does. Or give the header that fits: header=...'
+        )
 
 
 def has_labels_of(array: xr.DataArray, source: Source) -> bool:
@@ -398,11 +435,7 @@ def series_of_attributes(array: xr.DataArray) -> Table:
         )
     said = array.coords.get("SeriesInstanceUID")
     if said is None or bool((said != series).any()):
-        raise NotInDatabase(
-            "This array was put together from several series, or by a step that drops its "
-            "coordinate SeriesInstanceUID (quantile, interp, stack...), so that nothing tells what "
-            "it was made from. Give the header that fits: header=..."
-        )
+        raise NotInDatabase(_TOGETHER)
     database = database_of(array)
     tree = database._tree()
     found = [

@@ -16,6 +16,7 @@ from dbdicom_xr.records.common import Common
 from dbdicom_xr.records.gathered import Ints, Sources
 from dbdicom_xr.records.header import Header
 from dbdicom_xr.records.instance import Instance
+from dbdicom_xr.records.new_labels import attribute_of, is_new, may_be_averages, slack_of
 from dbdicom_xr.records.provenance import (
     FRAME_COORDS,
     INTERPOLATED,
@@ -24,6 +25,7 @@ from dbdicom_xr.records.provenance import (
     keys_of,
     matched,
     require_frames,
+    require_one_origin,
     series_of_attributes,
     sources_by_series,
 )
@@ -118,6 +120,7 @@ def header_of(array: xr.DataArray) -> Header:
 
 def _of_coordinates(array: xr.DataArray, dims: tuple[str, ...], shape: tuple[int, ...]) -> Sources:
     parts = sources_by_series(array)
+    require_one_origin(array)
     for part in parts:
         require_frames(array, part)
     over, rows = parts[0].dims, np.stack([part.rows for part in parts])
@@ -164,13 +167,14 @@ def _of_labels(array: xr.DataArray, dims: tuple[str, ...], shape: tuple[int, ...
     # Images and frames get a number each, equal where all labels are.
     image, frame = np.zeros(shape, np.int64), np.zeros(len(rows), np.int64)
     known: set[str] = set()
-    for name, coord in array.coords.items():
-        if name in FRAME_COORDS or name in PIXEL_DIMS or not set(coord.dims) <= set(dims):
+    for label, coord in array.coords.items():
+        if label in FRAME_COORDS or label in PIXEL_DIMS or not set(coord.dims) <= set(dims):
             continue
-        keys = keys_of(str(name), table, rows)
-        if not keys:
-            continue
-        here, there = _numbered(str(name), coord, keys)
+        name = attribute_of(str(label), coord)
+        keys = keys_of(name, table, rows)
+        if not keys or (not coord.dims and is_new(name, coord)):
+            continue  # one for all images, given by a person, tells what they are called now
+        here, there = _numbered(name, coord, keys)
         order = [dim for dim in dims if dim in coord.dims]
         here = here.transpose([coord.dims.index(dim) for dim in order])
         spread = [size if dim in order else 1 for dim, size in zip(dims, shape, strict=True)]
@@ -220,12 +224,16 @@ def _numbered(
             f"The series of this array has no frame of {name} {labels[absent[0]]}: the labels of "
             f"the array are not those that were read. {_WAY_OUT}"
         )
+    if is_new(name, coord) or may_be_averages(labels, keys[chosen]):
+        raise GridError(
+            f"The labels {name} of this array are values that the series has, but nothing tells "
+            "that its images are those with these values: they were given to it later, or stand "
+            f"for several, as after coarsen and resample. {_WAY_OUT}"
+        )
     group = every
     if labels.dtype.kind in "iuf" and labels.size and coord.ndim > 1:
         # Aligned by order, each place has a label of its own, and some may be one value.
-        decimals = keys[chosen].decimals
-        slack = keys[chosen].tolerance + (0.0 if decimals is None else 10.0**-decimals)
-        group = np.concatenate([[0], np.cumsum(np.diff(labels) > slack)])
+        group = np.concatenate([[0], np.cumsum(np.diff(labels) > slack_of(keys[chosen]))])
     here = np.full(coord.shape, -1, np.int64)
     here[~missing] = group[at.reshape(-1)]
     there = np.append(group, -2)[found[chosen]]
