@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dbdicom_xr.errors import FileExists, InvalidValue, NotAFolder
 
-__all__ = ["Target", "made_folder", "refuse_existing", "target_of"]
+__all__ = ["Target", "name_of", "refuse_existing", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,31 @@ class Target:
     def path(self, name: str) -> str:
         """Return the path of a file of this name."""
         return os.path.join(self.folder, f"{name}{self.ending}")
+
+
+def name_of(path: Any) -> str:
+    """Return the name of a folder or file as text.
+
+    Raises
+    ------
+    InvalidValue
+        It is none.
+
+    Examples
+    --------
+    >>> name_of(b"tables")
+    'tables'
+    """
+    try:
+        text = os.path.expanduser(os.fsdecode(path))
+        os.fsencode(text)
+    except (TypeError, ValueError):  # no path; letters that no name of a file can have
+        text = ""
+    if not text or "\0" in text:
+        raise InvalidValue(
+            f"path is {path!r}, which names no folder or file: it is a text, or a pathlib.Path."
+        )
+    return text
 
 
 def target_of(path: str | os.PathLike[str], *endings: str) -> Target:
@@ -59,9 +85,7 @@ def target_of(path: str | os.PathLike[str], *endings: str) -> Target:
     >>> target_of("tables", ".csv")
     Target(folder='tables', ending='.csv', file=None)
     """
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text:
-        raise InvalidValue(f"path is {path!r}; it has to be the name of a folder or a file.")
+    text = name_of(path)
     if not os.path.isdir(text):
         for ending in endings:
             if text.lower().endswith(ending) and len(os.path.basename(text)) > len(ending):
@@ -90,45 +114,19 @@ def refuse_existing(paths: Sequence[str], overwrite: bool) -> None:
     Raises
     ------
     InvalidValue
-        There is a folder of this name.
+        There is a folder, a link or the like of this name.
     FileExists
         There are files of these names, and they are not to be replaced.
     """
     found = [path for path in paths if os.path.lexists(path)]
-    folders = [path for path in found if os.path.isdir(path) and not os.path.islink(path)]
-    if folders:
-        raise InvalidValue(f"{folders[0]} is a folder, where a file is to be written.")
+    for path in found:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise InvalidValue(
+                f"{path} is a folder or a link, where a file is to be written; nothing was written."
+            )
     if found and not overwrite:
         more = f" and {len(found) - 4} more" if len(found) > 4 else ""
         raise FileExists(
             f"Nothing was written, since there are files of these names already: "
             f"{', '.join(found[:4])}{more}. overwrite=True replaces them."
         )
-
-
-@contextmanager
-def made_folder(folder: str) -> Iterator[None]:
-    """Make a folder and those above it; afterwards those that were made go if nothing is in them.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> top = tempfile.mkdtemp()
-    >>> with made_folder(f"{top}/a/b"):
-    ...     os.listdir(f"{top}/a")
-    ['b']
-    >>> os.listdir(top)
-    []
-    """
-    missing = []
-    while folder and not os.path.isdir(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    if missing:
-        os.makedirs(missing[0], exist_ok=True)
-    try:
-        yield
-    finally:
-        for made in missing:
-            with suppress(OSError):  # there is something in it
-                os.rmdir(made)

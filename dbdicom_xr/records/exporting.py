@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -17,11 +16,10 @@ from dbdicom_xr.errors import (
     LeftOut,
     MixedGeometry,
 )
-from dbdicom_xr.formats.disk import whole_files
 from dbdicom_xr.formats.names import unique
 from dbdicom_xr.formats.nifti import write_image
-from dbdicom_xr.formats.targets import Target, made_folder, refuse_existing, target_of
-from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.formats.targets import Target, refuse_existing, target_of
+from dbdicom_xr.interact import Bar, progress_bar
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.exporting_each import (
     OF_A_SERIES,
@@ -30,6 +28,7 @@ from dbdicom_xr.records.exporting_each import (
     refuse_all,
     refuse_several,
 )
+from dbdicom_xr.records.exporting_files import NewFiles, new_files
 from dbdicom_xr.records.nifti_images import (
     Exported,
     NiftiOptions,
@@ -122,32 +121,37 @@ def _write_all(
     total = sum(one.frames for one in planned)
     alone = record.level in ("series", "instance")
     voice = record.database._own_voice
-    with made_folder(target.folder), progress_bar(total, "Writing NIfTI", "image", voice) as bar:
+    with (
+        new_files(target.folder) as files,
+        progress_bar(total, "Writing NIfTI", "image", voice) as bar,
+    ):
         for one in planned:
             paths = _paths(one, target)
-            replaced = os.path.lexists(paths[0])
             try:
-                with whole_files(paths) as names:
-                    with open(names[0], "wb") as file:
-                        compressed = target.ending.lower().endswith(".gz")
-                        write_image(one.image, file, compressed=compressed, advance=bar.update)
-                    for name, text in zip(names[1:], one.texts.values(), strict=True):
-                        with open(name, "w", encoding="utf-8", newline="\n") as side:
-                            side.write(text)
+                _write(one, paths, files, bar)
             except OF_A_SERIES as error:
                 if alone:
                     raise
+                files.leave_out(*paths)
                 failed.append((one.series, error))
                 continue
-            if replaced:
-                _remove_others(one, target)
+            if os.path.lexists(paths[0]):
+                _remove_others(one, target, files)
             written.append(paths[0])
     return written, failed
 
 
-def _remove_others(one: Exported, target: Target) -> None:
-    """Remove what stood beside an image that was replaced, and is of the former one."""
+def _write(one: Exported, paths: Sequence[str], files: NewFiles, bar: Bar) -> None:
+    with open(files.new(paths[0]), "wb") as file:
+        compressed = paths[0].lower().endswith(".gz")
+        write_image(one.image, file, compressed=compressed, advance=bar.update)
+    for path, text in zip(paths[1:], one.texts.values(), strict=True):
+        with open(files.new(path), "w", encoding="utf-8", newline="\n") as side:
+            side.write(text)
+
+
+def _remove_others(one: Exported, target: Target, files: NewFiles) -> None:
+    """Remove what stands beside an image that is replaced, and is of the former one."""
     start = os.path.join(target.folder, one.name)
     for ending in {".json", ".bval", ".bvec"} - set(one.texts):
-        with suppress(FileNotFoundError):
-            os.remove(f"{start}{ending}")
+        files.remove(f"{start}{ending}")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, TextIO
 import numpy as np
 
 from dbdicom_xr.formats.csv import LINE_END, cell
-from dbdicom_xr.formats.disk import whole_files
-from dbdicom_xr.formats.targets import Target, made_folder, refuse_existing, target_of
+from dbdicom_xr.formats.targets import Target, refuse_existing, target_of
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar, progress_bar
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.exporting_each import Part, Rows, identifies, parts_of, refuse_all
+from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.header_table import attribute_of
 
 if TYPE_CHECKING:
@@ -51,12 +51,11 @@ def _export(record: Record, target: Target, overwrite: bool, identify: bool) -> 
     frames = sum(len(part.rows()[1]) for part in parts if part.record._tables())
     voice = record.database._own_voice
     with (
-        made_folder(target.folder),
+        new_files(target.folder) as files,
         progress_bar(frames, "Writing CSV", "row", voice) as bar,
-        whole_files(list(groups)) as names,
     ):
-        for name, group in zip(names, groups.values(), strict=True):
-            _write(name, group, identify, bar)
+        for name, group in groups.items():
+            _write(files.new(name), group, identify, bar)
     return list(groups)
 
 

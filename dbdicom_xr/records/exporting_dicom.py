@@ -7,10 +7,9 @@ all together, or none does.
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,12 +23,12 @@ from dbdicom_xr.deidentify.pseudonyms import Pseudonyms
 from dbdicom_xr.errors import (
     DbdicomError,
     DicomWarning,
-    FileExists,
     InvalidValue,
     NotAFolder,
     SaveFailed,
 )
 from dbdicom_xr.formats.dicomdir import DICOMDIR, lay_out
+from dbdicom_xr.formats.targets import refuse_existing, target_of
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.table import Table
@@ -37,9 +36,8 @@ from dbdicom_xr.index.values import without_warnings
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.names import safe_name
 from dbdicom_xr.records.current import levels_to_user, of_one_state
-from dbdicom_xr.records.saving_to import Copies, copies_of, take_back, target_folder
-from dbdicom_xr.staging.file import StagingFile
-from dbdicom_xr.staging.journal import Step, save_files
+from dbdicom_xr.records.exporting_files import new_files
+from dbdicom_xr.records.saving_to import Copies, copies_of, target_folder
 from dbdicom_xr.staging.names import NewPaths
 
 if TYPE_CHECKING:
@@ -76,15 +74,15 @@ class _Export:
     copies: Copies
     folders: list[str] = field(default_factory=list)  # of each file, as messages call its series
     treatments: list[Treatment | None] = field(default_factory=list)
-    replaced: set[str] = field(default_factory=set)
-    contents: str = ""  # the DICOMDIR that was made
+    contents: bytes = b""  # of the DICOMDIR that was made
     may_show: dict[str, str] = field(default_factory=dict)  # series, and why
     may_hide: dict[str, str] = field(default_factory=dict)  # files, and why
 
     def write(self, number: int, path: str) -> None:
         """Write one file."""
         if number == len(self.treatments):
-            _copy(self.contents, path)
+            with open(path, "wb") as file:
+                file.write(self.contents)
         elif self.treatments[number] is None:
             self.copies.write(number, path)
         else:
@@ -147,15 +145,6 @@ class _Export:
             self.copies.write(number, path)
             return _header(path, pixels)
 
-    def steps(self) -> list[Step]:
-        """Return what becomes of which path."""
-        return [
-            Step("replace", path, version=version_of(os.lstat(path)))
-            if path in self.replaced
-            else Step("create", path)
-            for path in self.copies.paths
-        ]
-
 
 def export_dicom(
     record: Record,
@@ -181,19 +170,16 @@ def export_dicom(
             )
         copies.paths = [f"{root}/{file}"]
     what = f"Exporting into {root}"
-    with tempfile.TemporaryDirectory(prefix="dbdicom_xr-", ignore_cleanup_errors=True) as scratch:
-        try:
-            if dicomdir:
-                _arrange(export, scratch)
-            _check_paths(export, overwrite)
-            with progress_bar(len(copies.paths), what, "file", database._own_voice) as bar:
-                _write_all(export, scratch, lambda count: bar.update(1))
-        except OSError as error:
-            if isinstance(error, DbdicomError):
-                raise
-            raise SaveFailed(
-                f"{error.filename or root}: {error.strerror or error}. Nothing was written."
-            ) from error
+    if dicomdir:
+        _arrange(export)
+    _check_paths(export, overwrite)
+    with (
+        new_files(root) as files,
+        progress_bar(len(copies.paths), what, "file", database._own_voice) as bar,
+    ):
+        for number, name in enumerate(copies.paths):
+            export.write(number, files.new(name))
+            bar.update()
     if database._scratch is not None and anonymous is None:
         for key in copies.whole:
             database._scratch.note_exported(key, copies.layer)
@@ -203,22 +189,11 @@ def export_dicom(
 
 def _target(own: str, path: str | os.PathLike[str]) -> tuple[str, str | None]:
     """Return the folder, and the name of the file where one was asked for."""
-    text = os.fsdecode(path)
-    file = None
-    if text.lower().endswith(_ENDING) and not os.path.isdir(text):
-        text, file = os.path.split(text)
-        text = text or "."
-        if file != safe_name(file, "") and len(file) == len(_ENDING):
-            raise InvalidValue(f"{os.fsdecode(path)} is no name of a file.")
-    root = target_folder(own, text)
-    above = root
-    while not os.path.isdir(above):
-        if os.path.lexists(above):
-            raise NotAFolder(
-                f"{above} is a file, so that no files can be written into it. Give a folder."
-            )
-        above = os.path.dirname(above)
-    return root, file
+    target = target_of(path, _ENDING)
+    root = target_folder(own, target.folder or ".")
+    if target.file is None:
+        return root, None
+    return root, f"{target.file}{target.ending}"
 
 
 # -- names ---------------------------------------------------------------------------------------
@@ -300,14 +275,22 @@ def _treatment(table: Table, anonymous: Anonymous) -> Treatment:
     )
 
 
-def _arrange(export: _Export, scratch: str) -> None:
+def _arrange(export: _Export) -> None:
     """Make a DICOMDIR, and give the files the names that it has for them."""
-    folder = os.path.join(scratch, "fileset")
-    os.mkdir(folder)
-
-    headers = [export.final(number, pixels=False) for number in range(len(export.treatments))]
-    names = lay_out(headers, folder)
-    export.contents = os.path.join(folder, DICOMDIR)
+    try:
+        with tempfile.TemporaryDirectory(prefix="dbdicom_xr-") as folder:
+            count = len(export.treatments)
+            headers = [export.final(number, pixels=False) for number in range(count)]
+            names = lay_out(headers, folder)
+            with open(os.path.join(folder, DICOMDIR), "rb") as file:
+                export.contents = file.read()
+    except OSError as error:
+        if isinstance(error, DbdicomError):
+            raise
+        raise SaveFailed(
+            f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}. Nothing was "
+            "written."
+        ) from error
     root = export.copies.root
     export.copies.paths = [*(f"{root}/{name}" for name in names), f"{root}/{DICOMDIR}"]
 
@@ -323,41 +306,10 @@ def _check_paths(export: _Export, overwrite: bool) -> None:
             )
         if os.path.lexists(folder) and not os.path.isdir(folder):
             raise NotAFolder(f"{folder} is a file, so that no files can be written into it.")
-    found = [path for path in export.copies.paths if os.path.lexists(path)]
-    if found and not overwrite:
-        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-        raise FileExists(
-            f"Nothing was written, since there are files of these names already: "
-            f"{', '.join(found[:4])}{more}. overwrite=True replaces them."
-        )
-    for path in found:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise InvalidValue(
-                f"{path} is a folder or a link, where a file is to be written; nothing was written."
-            )
-    export.replaced = set(found)
+    refuse_existing(export.copies.paths, overwrite)
 
 
 # -- writing -------------------------------------------------------------------------------------
-
-
-def _write_all(export: _Export, scratch: str, progress: Callable[[int], None]) -> None:
-    """Write all files or none."""
-    journal = StagingFile(Path(scratch) / "staging.sqlite")
-    try:
-        save_files(
-            journal,
-            export.steps(),
-            export.write,
-            lambda connection, payload: None,
-            root=export.copies.root,
-            progress=progress,
-        )
-    except BaseException:
-        take_back(journal, export.copies.root)
-        raise
-    finally:
-        journal.close()
 
 
 def _header(path: str, pixels: bool) -> Dataset:
@@ -365,11 +317,6 @@ def _header(path: str, pixels: bool) -> Dataset:
 
     with without_warnings():
         return dcmread(path, force=True, stop_before_pixels=not pixels)
-
-
-def _copy(source: str, target: str) -> None:
-    with open(source, "rb") as old, open(target, "wb") as new:
-        new.write(old.read())
 
 
 def _warn(export: _Export) -> None:

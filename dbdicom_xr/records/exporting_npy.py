@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError, SaveFailed
-from dbdicom_xr.formats.disk import whole_files
+from dbdicom_xr.errors import DbdicomError
 from dbdicom_xr.formats.npy import (
     FORMAT,
     NpyWriter,
@@ -22,7 +21,7 @@ from dbdicom_xr.formats.npy import (
     plain,
     side_text,
 )
-from dbdicom_xr.formats.targets import made_folder, refuse_existing, target_of
+from dbdicom_xr.formats.targets import refuse_existing, target_of
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar, progress_bar
 from dbdicom_xr.records.attributes import Attribute, Name
@@ -36,6 +35,7 @@ from dbdicom_xr.records.exporting_each import (
     refuse_all,
     refuse_several,
 )
+from dbdicom_xr.records.exporting_files import NewFiles, new_files
 from dbdicom_xr.records.header_table import attribute_of
 from dbdicom_xr.records.series_array import instance_array
 
@@ -87,21 +87,19 @@ def export_npy(
     written: list[str] = []
     voice = record.database._own_voice
     total = sum(one.images for one in planned)
-    with made_folder(target.folder), progress_bar(total, "Writing NumPy", "image", voice) as bar:
+    with (
+        new_files(target.folder) as files,
+        progress_bar(total, "Writing NumPy", "image", voice) as bar,
+    ):
         for one, file in zip(planned, paths, strict=True):
             try:
-                _write(one, file, bar)
+                _write(one, file, files, bar)
             except OF_A_SERIES as error:
                 if len(planned) == 1 and not refused:
                     raise
+                files.leave_out(file, _beside(file))
                 refused.append((one.part.record, error))
                 continue
-            except OSError as error:
-                if isinstance(error, DbdicomError):
-                    raise
-                raise SaveFailed(
-                    f"{error.filename or file}: {error.strerror or error}. {file} was not written."
-                ) from error
             written.append(file)
     if not written:
         refuse_all(record, refused)
@@ -211,16 +209,14 @@ def _column(attribute: Attribute, table: Table) -> tuple[list[Any], npt.NDArray[
     return distinct, code_of[values.codes]
 
 
-def _write(one: _Planned, path: str, bar: Bar) -> None:
+def _write(one: _Planned, path: str, files: NewFiles, bar: Bar) -> None:
     import dask.array as da
 
     array = one.array
     pixels = array.size // max(1, one.images)
-    with whole_files([path, _beside(path)]) as names:
-        with open(names[0], "wb") as file:
-            room = NpyWriter(
-                file, array.shape, array.dtype, lambda count: bar.update(count // pixels)
-            )
-            da.store([array.data], [room], lock=False)  # type: ignore[list-item]
-        with open(names[1], "w", encoding="utf-8", newline="\n") as side:
-            side.write(side_text({**one.text, "npy": digest_of(names[0])}) + "\n")
+    name = files.new(path)
+    with open(name, "wb") as file:
+        room = NpyWriter(file, array.shape, array.dtype, lambda count: bar.update(count // pixels))
+        da.store([array.data], [room], lock=False)  # type: ignore[list-item]
+    with open(files.new(_beside(path)), "w", encoding="utf-8", newline="\n") as side:
+        side.write(side_text({**one.text, "npy": digest_of(name)}) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from dbdicom_xr.arrays.reader import FrameReader
 from dbdicom_xr.errors import DbdicomError, InvalidValue, LeftOut, PixelError
-from dbdicom_xr.formats.disk import whole_files
 from dbdicom_xr.formats.png import LINEAR, LINEAR_EXACT, Lut, Range, Window, png, shown
-from dbdicom_xr.formats.targets import made_folder, refuse_existing, target_of
+from dbdicom_xr.formats.targets import refuse_existing, target_of
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar, progress_bar
 from dbdicom_xr.records.attributes import parse_name
@@ -31,6 +30,7 @@ from dbdicom_xr.records.exporting_each import (
     refuse_all,
     refuse_several,
 )
+from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.pixel_header import pixel_header
 from dbdicom_xr.records.series_array import describer, frame_ranks, frame_reader, image_rows
@@ -106,19 +106,20 @@ def export_png(
     voice = record.database._own_voice
     written: list[str] = []
     with (
-        made_folder(target.folder),
+        new_files(target.folder) as files,
         progress_bar(len(paths), "Writing PNG", "image", voice) as bar,
-        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(os.cpu_count() or 1) as pool,  # ends before the files take their places
     ):
         start = 0
         for one in planned:
             own = paths[start : start + len(one.rows)]
             start += len(own)
             try:
-                _write_all(one, own, options, pool, bar)
+                _write_all(one, [files.new(name) for name in own], options, pool, bar)
             except OF_A_SERIES as error:
                 if len(planned) == 1 and not refused:
                     raise
+                files.leave_out(*own)
                 refused.append((one.part.record, error))
                 continue
             written += own
@@ -138,17 +139,19 @@ def export_png(
 
 
 def _write_all(
-    one: _Planned, paths: list[str], options: PngOptions, pool: ThreadPoolExecutor, bar: Bar
+    one: _Planned, files: list[str], options: PngOptions, pool: ThreadPoolExecutor, bar: Bar
 ) -> None:
-    """Write the pictures of a series: all of them, or where something goes wrong none."""
+    """Write the pictures of a series."""
     shows = _Shows(one, options)
-    with whole_files(paths) as files:
-        of_row = dict(zip(one.rows.tolist(), files, strict=True))
-        for group in one.groups:
-            for rows, block in _blocks(group):
-                jobs = [(of_row[row], shows.pixels, group, row) for row in rows.tolist()]
-                for _ in pool.map(_write, jobs, block):
-                    bar.update()
+    of_row = dict(zip(one.rows.tolist(), files, strict=True))
+    for group in one.groups:
+        for rows, block in _blocks(group):
+            jobs = [(of_row[row], shows.pixels, group, row) for row in rows.tolist()]
+            done = [pool.submit(_write, *each) for each in zip(jobs, block, strict=True)]
+            wait(done)  # also where one fails: nobody writes any more when its files are left out
+            for each in done:
+                each.result()
+                bar.update()
 
 
 def _write(job: tuple[str, Any, _Group, int], image: npt.NDArray[Any]) -> None:
