@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from dbdicom_xr.errors import FileExists, InvalidValue, NotAFolder
 
-__all__ = ["Target", "name_of", "refuse_existing", "target_of"]
+__all__ = ["Target", "made_folder", "name_of", "refuse_existing", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -130,3 +131,31 @@ def refuse_existing(paths: Sequence[str], overwrite: bool) -> None:
             f"Nothing was written, since there are files of these names already: "
             f"{', '.join(found[:4])}{more}. overwrite=True replaces them."
         )
+
+
+@contextmanager
+def made_folder(folder: str) -> Iterator[None]:
+    """Make a folder and those above it; afterwards those that were made go if nothing is in them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> top = tempfile.mkdtemp()
+    >>> with made_folder(f"{top}/a/b"):
+    ...     os.listdir(f"{top}/a")
+    ['b']
+    >>> os.listdir(top)
+    []
+    """
+    missing = []
+    while folder and not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    if missing:
+        os.makedirs(missing[0], exist_ok=True)
+    try:
+        yield
+    finally:
+        for made in missing:
+            with suppress(OSError):  # there is something in it
+                os.rmdir(made)
