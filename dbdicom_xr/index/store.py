@@ -29,6 +29,7 @@ from dbdicom_xr.index.rows import (
     checksum,
     from_stored,
     join,
+    to_stored,
     uid_hash,
     unseal,
 )
@@ -180,6 +181,15 @@ class Store(IndexFile):
                 rows += self.query(f"{_FILES} WHERE file.id IN ({marks})", part)
         with self._errors():
             return {row[0]: file_row(row) for row in rows}
+
+    def file_at(self, path: str) -> FileRow | None:
+        """Return a file by its path relative to the folder, None where it is not known."""
+        folder, _, name = path.rpartition("/")
+        rows = self.query(
+            f"{_FILES} WHERE folder.path=? AND name=?", [to_stored(folder), to_stored(name)]
+        )
+        with self._errors():
+            return file_row(rows[0]) if rows else None
 
     def versions(self, numbers: npt.NDArray[np.int64]) -> dict[int, tuple[int, int]]:
         """Return size and time of change of files by number."""

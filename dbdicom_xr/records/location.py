@@ -9,7 +9,14 @@ from pathlib import Path
 from dbdicom_xr.index.connection import APPLICATION
 from dbdicom_xr.index.scan import FOLDER_NAME
 
-__all__ = ["INDEX_NAME", "STAGING_NAME", "index_path", "may_be_replaced", "staging_path"]
+__all__ = [
+    "INDEX_NAME",
+    "STAGING_NAME",
+    "index_of_files",
+    "index_path",
+    "may_be_replaced",
+    "staging_path",
+]
 
 INDEX_NAME = "index.sqlite"
 STAGING_NAME = "staging.sqlite"
@@ -37,12 +44,31 @@ def index_path(root: str, index: str | os.PathLike[str] | None) -> Path:
     return own / INDEX_NAME if _writable(own) else _in_cache(root)
 
 
+def index_of_files(root: str, alone: str = "") -> Path:
+    """Return the index of files of a folder that are opened one by one, in the user's cache.
+
+    Parameters
+    ----------
+    root : str
+        The folder.
+    alone : str
+        The name of a file that has an index of its own.
+    """
+    own = blake2b(os.fsencode(alone), digest_size=12).hexdigest() if alone else "files"
+    return _in_cache(root).with_name(f"{own}.sqlite")
+
+
 def staging_path(root: str, index: Path) -> Path:
     """Return the file of what is staged of a folder.
 
     It stands beside the index, but where that is in the user's cache, which programs may empty:
     then in the user's data directory.
     """
+    if index.parent == _in_cache(root).parent and index.name != INDEX_NAME:
+        import platformdirs
+
+        kept = Path(platformdirs.user_data_dir("dbdicom_xr")) / index.parent.name
+        return kept / f"{index.stem}.{STAGING_NAME}"
     if index == _in_cache(root):
         import platformdirs
 
@@ -63,7 +89,8 @@ def may_be_replaced(path: Path, root: str) -> bool:
     So it is where this package alone puts files, or if it bears its mark. Any other file belongs
     to the user, who named it by mistake.
     """
-    if path in (Path(root) / FOLDER_NAME / INDEX_NAME, _in_cache(root)):
+    cached = _in_cache(root)
+    if path in (Path(root) / FOLDER_NAME / INDEX_NAME, cached) or path.parent == cached.parent:
         return True
     with open(path, "rb") as file:
         head = file.read(72)

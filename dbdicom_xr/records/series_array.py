@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from dbdicom_xr.errors import (
 from dbdicom_xr.geometry.planes import are_parallel
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import SLICE_LOCATION, Attribute, Name, parse_name
+from dbdicom_xr.records.chunks import as_data, preferred_chunks
 from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.header import Header, provenance
 from dbdicom_xr.records.layouts import require_fitting_layout
@@ -55,8 +56,6 @@ __all__ = [
 
 Coords = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 
-_MIB: Final = 1 << 20
-
 
 @of_one_state
 def series_array(
@@ -70,12 +69,16 @@ def series_array(
     tolerance: float | Mapping[Name, float] | None,
     fill_value: Any,
     padding: str | None,
+    only: Instance | None = None,
 ) -> tuple[xr.DataArray, Header]:
-    """Return the images of a series and their header. See :meth:`Series.array`."""
+    """Return the images of a series, or of one instance of it, and their header.
+
+    See :meth:`Series.array`.
+    """
     _check(pixels_first, rescale, fill_value)
     table = series._own_table
     require_fitting_layout(series.database._view().composed(table.series.key), table)
-    rows = image_rows(series, table)
+    rows = image_rows(series, table) if only is None else _image_rows_of(only)[1]
     pixels = pixel_header(table, rows, rescale, padding, describe=describer(table))
     grid, chosen = _grid(series, table, rows, sortby, align, tolerance)
     cells = np.where(grid.index >= 0, rows[grid.index], -1)
@@ -89,7 +92,7 @@ def series_array(
     array.name = array_name(series)
     array = with_reference(array, series)
     left_out = len(table) - len(rows)
-    if left_out:
+    if left_out and only is None:
         objects = "object has" if left_out == 1 else "objects have"
         has = table.places["offset"][table.instance_of] >= 0
         example = describer(table)(int(np.flatnonzero(~has)[0]))
@@ -151,24 +154,36 @@ def _warn_of_geometry(
 
 
 @of_one_state
-def instance_array(instance: Instance, *, rescale: bool | str, chunks: Any) -> xr.DataArray:
+def instance_array(
+    instance: Instance,
+    *,
+    rescale: bool | str,
+    chunks: Any,
+    pixels_first: bool = False,
+    padding: str | None = None,
+) -> xr.DataArray:
     """Return the frames of one instance. See :meth:`Instance.array`."""
-    table, rows = instance._frame_rows()
-    describe = describer(table)
-    if table.places["offset"][table.instance_of[rows[0]]] < 0:
-        raise PixelError(f"{describe(int(rows[0]))} has no pixels.")
+    table, rows = _image_rows_of(instance)
     require_fitting_layout(instance.database._view().composed(table.series.key), table)
-    pixels = pixel_header(table, rows, rescale, None, describe=describe)
+    pixels = pixel_header(table, rows, rescale, padding, describe=describer(table))
     single = len(rows) == 1
     dims: tuple[str, ...] = () if single else ("frame",)
     cells = rows.reshape(()) if single else rows
     places = np.arange(len(rows)).reshape(cells.shape)
     coords = provenance(table, cells, dims)
-    reader = frame_reader(table, pixels, places, cells, np.nan, False)
+    reader = frame_reader(table, pixels, places, cells, np.nan, pixels_first)
     hold(reader, instance.database)
-    array = data_array(reader, dims, coords, pixels, chunks, False)
+    array = data_array(reader, dims, coords, pixels, chunks, pixels_first)
     array.name = array_name(instance.series())
     return with_reference(array, instance.series())
+
+
+def _image_rows_of(instance: Instance) -> tuple[Table, npt.NDArray[np.intp]]:
+    """Return the table of an instance, and its frames in it, provided that they have pixels."""
+    table, rows = instance._frame_rows()
+    if table.places["offset"][table.instance_of[rows[0]]] < 0:
+        raise PixelError(f"{describer(table)(int(rows[0]))} has no pixels.")
+    return table, rows
 
 
 def describer(table: Table) -> Any:
@@ -370,10 +385,9 @@ def data_array(
     """Return a reader as a lazy array with labels."""
     import xarray as xr
 
-    depth = len(dims)
     channel = ("channel",) if len(reader._pixel_shape) == 3 else ()
     all_dims = ("x", "y", *dims, *channel) if pixels_first else (*dims, "x", "y", *channel)
-    data = _data(reader, depth, chunks, all_dims, pixels_first)
+    data = as_data(reader, chunks, all_dims, pixels_first)
     variables: dict[str, Any] = dict(coords)
     variables["x"] = ("x", pixels.x, pixels.axis_attrs("column"))
     variables["y"] = ("y", pixels.y, pixels.axis_attrs("row"))
@@ -382,81 +396,9 @@ def data_array(
     # Not through coords=, which copies text one by one: 60 ms for 100,000 UIDs.
     array = xr.DataArray(data, dims=all_dims).assign_coords(variables)
     if chunks is None:  # what chunk({}) and xr.open_dataset(chunks={}) cut it into
-        preferred = _chunks(reader, depth, "auto", all_dims, pixels_first)
-        array.encoding["preferred_chunks"] = dict(zip(all_dims, preferred, strict=True))
+        sizes = preferred_chunks(reader, pixels_first)
+        array.encoding["preferred_chunks"] = dict(zip(all_dims, sizes, strict=True))
     return array
-
-
-def _data(
-    reader: FrameReader, depth: int, chunks: Any, dims: tuple[str, ...], pixels_first: bool
-) -> Any:
-    """Return a reader as a dask array, or for ``chunks=None`` as xarray reads without dask."""
-    if chunks is None:
-        from dbdicom_xr.arrays.lazy import lazy
-
-        return lazy(reader)
-    import dask.array as da
-
-    wanted = _chunks(reader, depth, chunks, dims, pixels_first)
-    try:
-        sizes = da.core.normalize_chunks(  # type: ignore[no-untyped-call]
-            wanted, reader.shape, dtype=reader.dtype
-        )
-        if any(size <= 0 for dim in sizes for size in dim) and reader.size:
-            raise ValueError("a block has at least one element along each dimension")
-    except (ValueError, TypeError, ZeroDivisionError, NotImplementedError) as error:
-        shape = dict(zip(dims, reader.shape, strict=True))
-        raise InvalidValue(
-            f"chunks is {chunks!r}, which does not cut an array of {shape} into blocks: {error}. "
-            "Use 'auto', a number of images, a dict by dimension, or None to read without dask."
-        ) from error
-    return da.from_array(  # type: ignore[no-untyped-call]
-        reader,
-        chunks=sizes,
-        asarray=False,
-        meta=np.empty((0,) * reader.ndim, reader.dtype),
-        name=None,
-    )
-
-
-def _chunks(
-    reader: FrameReader, depth: int, chunks: Any, dims: tuple[str, ...], pixels_first: bool
-) -> Any:
-    if isinstance(chunks, Mapping):
-        unknown = set(chunks) - set(dims)
-        if unknown:
-            raise InvalidValue(f"chunks= names {sorted(unknown)}; the dimensions are {dims}.")
-        auto = _chunks(reader, depth, "auto", dims, pixels_first)
-        return tuple(chunks.get(dim, size) for dim, size in zip(dims, auto, strict=True))
-    if isinstance(chunks, (int, np.integer)) and not isinstance(chunks, bool) and chunks > 0:
-        # Of frames, not of pixels: a part of an image costs as much as the image.
-        pixel_dims = ("x", "y", "channel")
-        return tuple(
-            size if dim in pixel_dims else int(chunks)
-            for dim, size in zip(dims, reader.shape, strict=True)
-        )
-    if not (isinstance(chunks, str) and chunks == "auto"):
-        return chunks
-    pixels = reader._pixel_shape
-    frame = int(np.prod(pixels)) * reader.dtype.itemsize
-    total = frame * int(np.prod(reader.files.shape, dtype=np.int64))
-    # A task costs about 4 ms on a cluster, so blocks grow with the array; but whole images.
-    target = min(max(total // 256, 32 * _MIB), 128 * _MIB)
-    if any(layout.is_encapsulated for layout in reader.layouts):
-        target //= 8  # decoding takes several times as long as reading: room for all processors
-    sizes = []
-    room = max(1, target // frame)
-    # The last dimensions vary fastest: time curves stay in one block where they fit.
-    for size in reversed(reader.files.shape):
-        take = max(1, min(size, room))
-        if 1 < take < size:
-            take = -(-size // -(-size // take))  # blocks of nearly equal size
-        sizes.append(take)
-        room //= take
-    grid = tuple(reversed(sizes))
-    if pixels_first:
-        return (*pixels[:2], *grid, *pixels[2:])
-    return (*grid, *pixels)
 
 
 def array_name(series: Series) -> str | None:

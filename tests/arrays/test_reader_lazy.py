@@ -170,19 +170,15 @@ def test_chunks_of_an_unknown_dimension(series):
 
 def big(grid, shape, dtype, pixels_first=False):
     """Return automatic chunks of a series too large to write."""
-    from dbdicom_xr.records.series_array import _chunks
+    from dbdicom_xr.records.chunks import preferred_chunks
 
     layout = PixelLayout(shape[1], shape[0], 32, 32, 31)
     zeros = np.zeros(grid, np.int64)
     reader = FrameReader(
         "", "", "", zeros, zeros, zeros, zeros, [layout], [], np.dtype(dtype), 0, pixels_first
     )
-    depth = len(grid)
-    dims = (*(f"d{i}" for i in range(depth)), "x", "y")
-    if pixels_first:
-        dims = ("x", "y", *dims[:-2])
     found = da.core.normalize_chunks(
-        _chunks(reader, depth, "auto", dims, pixels_first), reader.shape, dtype=reader.dtype
+        preferred_chunks(reader, pixels_first), reader.shape, dtype=reader.dtype
     )
     return found, [np.prod([max(c) for c in found]) * reader.dtype.itemsize / 2**20, found]
 
