@@ -26,17 +26,19 @@ __all__ = [
     "FRAME_COORDS",
     "INTERPOLATED",
     "PIXEL_DIMS",
+    "SEPARATOR",
+    "TOGETHER",
     "Between",
     "Candidates",
     "Source",
     "database_of",
+    "filled_frames",
     "has_labels_of",
     "keys_of",
     "knows_frames",
     "labelled_frames",
+    "labels_of",
     "matched",
-    "require_frames",
-    "require_one_origin",
     "series_of_attributes",
     "source_of",
     "sources_by_series",
@@ -44,13 +46,16 @@ __all__ = [
 
 PIXEL_DIMS: Final = frozenset(("x", "y", "channel"))
 FRAME_COORDS: Final = ("SOPInstanceUID", "frame")
+# Between the frames of one cell, where several became one that is still known by them.
+SEPARATOR: Final = "\\"
+_MEMBER: Final = "frames of a cell"
 INTERPOLATED: Final = (
     "This array lies between the frames that it was made from, as after an interpolation, so that "
     "it has no header of its own. To write it, say which frames it is like, header=..., or "
     'header="template" for images that are made from nothing.'
 )
 
-_TOGETHER: Final = (
+TOGETHER: Final = (
     "This array was put together from several series, or by a step that drops its coordinate "
     "SeriesInstanceUID (quantile, stack...), so that nothing tells what it was made from. Give the "
     "header that fits: header=..."
@@ -103,6 +108,8 @@ def knows_frames(array: xr.DataArray) -> bool:
     """Return whether an array has the coordinates that name its frames, and not those between."""
     if any(name not in array.coords for name in FRAME_COORDS):
         return False
+    if array.coords["frame"].dtype.kind not in "iuf":
+        return False  # several in a cell
     numbers = array.coords["frame"].to_numpy().astype(np.float64)
     known = array.coords["SOPInstanceUID"].notnull() & (array.coords["SOPInstanceUID"] != "")
     if known.dims != array.coords["frame"].dims:
@@ -148,6 +155,9 @@ def sources_by_series(array: xr.DataArray) -> list[Source]:
     # Of two frames of one object side by side only the number of the frame goes along that axis.
     uids, numbers = xr.broadcast(array.coords["SOPInstanceUID"], array.coords["frame"])
     dims = [dim for dim in array.dims if dim in uids.dims]
+    if numbers.dtype.kind not in "iuf":
+        uids, numbers = _members_of_cells(uids), _members_of_cells(numbers)
+        dims.append(_MEMBER)
     flat = uids.transpose(*dims).to_numpy().ravel().tolist()
     numbers = numbers.transpose(*dims).to_numpy().ravel()
     parts: dict[int, tuple[Node, Table, npt.NDArray[np.int64]]] = {}
@@ -155,7 +165,7 @@ def sources_by_series(array: xr.DataArray) -> list[Source]:
     for cell, (uid, number) in enumerate(zip(flat, numbers.tolist(), strict=True)):
         if not isinstance(uid, str) or not uid:  # a gap, also one that reindex or pad made
             continue
-        if not float(number).is_integer():
+        if not float(number).is_integer():  # text, where a cell has several
             raise NotInDatabase(INTERPOLATED)
         if current is None or uid not in current[1]:
             current = _series_of_frame(database, uid, len(flat), parts)
@@ -171,6 +181,18 @@ def sources_by_series(array: xr.DataArray) -> list[Source]:
         Source(database, node, table, rows.reshape(shape), named)
         for node, table, rows in parts.values()
     ]
+
+
+def _members_of_cells(coord: xr.DataArray) -> xr.DataArray:
+    """Return the frames of cells that have several along a dimension of their own."""
+    import xarray as xr
+
+    cells = [str(cell).split(SEPARATOR) if cell == cell else [] for cell in coord.values.flat]
+    depth = max(map(len, cells), default=1)
+    pool = np.full((len(cells), max(depth, 1)), "", object)
+    for row, members in zip(pool, cells, strict=True):
+        row[: len(members)] = members
+    return xr.DataArray(pool.reshape(*coord.shape, -1), dims=(*coord.dims, _MEMBER))
 
 
 def _series_of_frame(
@@ -231,65 +253,13 @@ class Candidates:
     between: list[Between]
 
 
-def require_frames(array: xr.DataArray, source: Source) -> None:
-    """Raise where an array lies between its frames: xarray gives it the nearest SOPInstanceUID.
-
-    Raises
-    ------
-    NotInDatabase
-        A position that labels the array is that of no frame of the series.
-    """
-    flat, index = _filled(source)
-    everywhere = np.arange(len(source.table))
-    # Numbers between numbers of frames are no integers, also where all of them are 1.
-    may_lie_between = array.coords["frame"].dtype.kind == "f"
-    for name, coord in _labels(array):
-        if coord.dims and name not in index:
-            continue
-        if not is_length(name) and not (may_lie_between and coord.dtype.kind in "iufmM"):
-            continue
-        # Also frames of the whole series: the label of several that are nearly equal is one of
-        # theirs, but perhaps of another than was selected.
-        keys = [*keys_of(name, source.table, flat), *keys_of(name, source.table, everywhere)]
-        labels = np.unique(coord.to_numpy()[index[name]] if coord.dims else coord.to_numpy())
-        known = [np.isin(np.arange(labels.size), matched(key, labels)) for key in keys]
-        if known and not np.any(known, axis=0).all():
-            raise NotInDatabase(INTERPOLATED)
-
-
-def require_one_origin(array: xr.DataArray) -> None:
-    """Raise where values may be of another series than the coordinates that name the frames.
-
-    Arithmetic between series keeps the coordinates that only one of them has, but drops that of
-    the series. A variable of a Dataset has attributes of its own, and the coordinates of all.
-
-    Raises
-    ------
-    NotInDatabase
-        They may.
-    """
-    said, series = array.coords.get("SeriesInstanceUID"), array.attrs.get("SeriesInstanceUID")
-    if said is None:
-        if "quantile" not in array.coords:  # which drops all coordinates without dimensions
-            raise NotInDatabase(_TOGETHER)
-    elif series and not bool((said == series).any()):
-        raise NotInDatabase(
-            f"The attributes of this array name the series {series}, and its coordinates frames of "
-            f"{said.to_numpy().ravel()[0]}. A variable of a Dataset with several series has the "
-            "coordinates of the first: keep a Dataset or an array per series. Where the "
-            "coordinates are right, as after xr.concat of several series and a selection, "
-            'del array.attrs["SeriesInstanceUID"] says so; xr.concat(..., '
-            'combine_attrs="drop_conflicts") does. Or give the header that fits: header=...'
-        )
-
-
 def has_labels_of(array: xr.DataArray, source: Source) -> bool:
     """Return whether the labels of an array are those of its frames.
 
     They are not where the array was interpolated: xarray gives it the nearest SOPInstanceUID.
     """
-    flat, index = _filled(source)
-    for name, coord in _labels(array):
+    flat, index = filled_frames(source)
+    for name, coord in labels_of(array):
         if coord.dims and name not in index:
             continue
         labels = coord.to_numpy().reshape(-1)
@@ -300,7 +270,7 @@ def has_labels_of(array: xr.DataArray, source: Source) -> bool:
     return True
 
 
-def _filled(source: Source) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.intp]]]:
+def filled_frames(source: Source) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.intp]]]:
     """Return the frames of an array without its gaps, and their index along each dimension."""
     flat = source.rows.ravel()
     cells = np.flatnonzero(flat >= 0)
@@ -326,7 +296,7 @@ def labelled_frames(array: xr.DataArray) -> Candidates:
     rows = np.flatnonzero(table.places["offset"][table.instance_of] >= 0)
     places: dict[str, npt.NDArray[np.intp]] = {}
     open_labels = []
-    for name, coord in _labels(array):
+    for name, coord in labels_of(array):
         labels = coord.to_numpy().reshape(-1)
         every = np.arange(labels.size)
         found = [matched(key, labels) for key in keys_of(name, table, rows)]
@@ -361,7 +331,7 @@ def labelled_frames(array: xr.DataArray) -> Candidates:
     return Candidates(table, rows, places, between)
 
 
-def _labels(array: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
+def labels_of(array: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
     """Return the coordinates that label a dimension, or all of the array."""
     return [
         (str(name), coord)
@@ -391,7 +361,9 @@ def _equal(key: SortKey, labels: Any) -> npt.NDArray[np.bool_]:
     """Return whether values are those of labels, within what is one value in an array."""
     if key.values.dtype.kind in "iuf" and labels.dtype.kind in "iuf":
         rounding = 0.0 if key.decimals is None else 10.0**-key.decimals
-        slack = key.tolerance + rounding + 1e-9 * np.abs(labels)
+        # Labels of twin series are taken for one; whole numbers are counted.
+        relative = 1e-6 if key.values.dtype.kind == labels.dtype.kind == "f" else 1e-9
+        slack = key.tolerance + rounding + relative * np.abs(labels)
         return np.asarray(np.abs(key.values - labels) <= slack)
     return np.asarray(key.values == labels)
 
@@ -435,7 +407,7 @@ def series_of_attributes(array: xr.DataArray) -> Table:
         )
     said = array.coords.get("SeriesInstanceUID")
     if said is None or bool((said != series).any()):
-        raise NotInDatabase(_TOGETHER)
+        raise NotInDatabase(TOGETHER)
     database = database_of(array)
     tree = database._tree()
     found = [

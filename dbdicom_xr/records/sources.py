@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.arrays.coordinates import default_decimals, default_tolerance, is_length
 from dbdicom_xr.errors import GridError, InvalidValue, NotInDatabase, UnknownKeyword
+from dbdicom_xr.records.agreement import require_frames, require_one_origin
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.common import Common
 from dbdicom_xr.records.gathered import Ints, Sources
@@ -24,8 +25,6 @@ from dbdicom_xr.records.provenance import (
     database_of,
     keys_of,
     matched,
-    require_frames,
-    require_one_origin,
     series_of_attributes,
     sources_by_series,
 )

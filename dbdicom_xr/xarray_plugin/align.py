@@ -1,0 +1,260 @@
+"""Two arrays on common coordinates: labels matched within what is one value, planes compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from dbdicom_xr.arrays.align import SortKey
+from dbdicom_xr.arrays.coordinates import default_tolerance
+from dbdicom_xr.errors import DbdicomError, GridError, InvalidValue
+from dbdicom_xr.geometry.planes import Floats
+from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.new_labels import attribute_of
+from dbdicom_xr.records.provenance import matched
+from dbdicom_xr.records.slices import planes_of
+from dbdicom_xr.records.sources import Sources, sources_of
+
+__all__ = ["aligned"]
+
+_JOINS: Final = ("inner", "outer", "left", "right", "exact")
+_RELATIVE: Final = 1e-6
+_SAME_PLACE: Final = 1e-3  # mm
+_SAME_DIRECTION: Final = 1e-4  # of a unit vector: 0.01 mm at 100 mm
+_MAP_TO: Final = (
+    "series.map_to(other_series) brings images to the planes of others, also from another frame of "
+    "reference."
+)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the images of an array lie.
+
+    Parameters
+    ----------
+    frames : set of str
+        Their FrameOfReferenceUID.
+    planes : DataArray, dims (..., number)
+        Per image: the lowest and the highest ImagePositionPatient of the frames that it is made of,
+        then ImageOrientationPatient, shape (..., 12).
+    """
+
+    frames: set[str]
+    planes: xr.DataArray
+
+
+def aligned(
+    array: xr.DataArray, other: Any, join: str, tolerance: float | None
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return two arrays on common coordinates; see ``DicomAccessor.align``."""
+    if not isinstance(other, xr.DataArray):
+        raise InvalidValue(
+            f"An array is aligned with another one, not with an object of type "
+            f"{type(other).__name__}: other_series.array(...)[0] gives that of a series."
+        )
+    if join not in _JOINS:
+        raise InvalidValue(f"join is {join!r}; it is one of {', '.join(map(repr, _JOINS))}.")
+    if tolerance is not None and not 0 <= tolerance < np.inf:
+        raise InvalidValue(f"tolerance is {tolerance!r}; it is a number from 0.")
+    if join == "right":
+        array = _moved_labels(array, other, tolerance)
+    else:
+        other = _moved_labels(other, array, tolerance)
+    _require_common(array, other)
+    if join == "exact":
+        _require_equal(array, other)
+    _require_same_planes(array, other, tolerance)
+    kind = cast(Literal["inner", "outer", "left", "right", "exact"], join)
+    return xr.align(array, other, join=kind, copy=False)
+
+
+# -- labels ---------------------------------------------------------------------------------------
+
+
+def _shared(array: xr.DataArray, other: xr.DataArray) -> list[str]:
+    return [str(dim) for dim in array.dims if dim in other.dims]
+
+
+def _moved_labels(array: xr.DataArray, onto: xr.DataArray, tolerance: float | None) -> xr.DataArray:
+    """Return an array whose labels are those of another one where they are the same value."""
+    moved = {}
+    for dim in _shared(array, onto):
+        if dim not in array.indexes or dim not in onto.indexes:
+            continue
+        own, theirs = array.coords[dim], onto.coords[dim]
+        if own.dtype.kind not in "iuf" or theirs.dtype.kind not in "iuf":
+            continue
+        values, labels = own.to_numpy(), theirs.to_numpy()
+        if not labels.size or np.array_equal(values, labels):
+            continue
+        slack = _slack(attribute_of(dim, theirs), dim, values, tolerance)
+        present = np.ones(values.size, np.bool_)
+        places = matched(SortKey(dim, values, present, slack, None), labels)  # type: ignore[arg-type]
+        found = places >= 0
+        taken, counts = np.unique(places[found], return_counts=True)
+        if (counts > 1).any():
+            label = labels[taken[np.argmax(counts > 1)]]
+            raise GridError(
+                f"Several labels {dim} of one array are within the tolerance of {label:g} in the "
+                "other one: give a smaller tolerance."
+            )
+        if own.dtype.kind != "f" and theirs.dtype.kind != "f":
+            continue
+        values = values.astype(np.result_type(values, labels))
+        values[found] = labels[places[found]]
+        moved[dim] = (dim, values, own.attrs)
+    return array.assign_coords(moved) if moved else array
+
+
+def _slack(name: str, dim: str, values: npt.NDArray[Any], tolerance: float | None) -> Floats:
+    """Return how far from each label one may be that is the same."""
+    if tolerance is not None:
+        return np.full(values.size, float(tolerance))
+    absolute = _SAME_PLACE if dim in ("x", "y") else default_tolerance(name)
+    return np.maximum(absolute, _RELATIVE * np.abs(values.astype(np.float64)))
+
+
+def _require_common(array: xr.DataArray, other: xr.DataArray) -> None:
+    """Raise where a dimension has no label in common, or no labels and other sizes."""
+    for dim in _shared(array, other):
+        if dim not in array.indexes or dim not in other.indexes:
+            if array.sizes[dim] != other.sizes[dim]:
+                raise GridError(
+                    f"The arrays have {array.sizes[dim]} and {other.sizes[dim]} images along "
+                    f"{dim}, which has no labels to match: select along it first."
+                )
+            continue
+        own, theirs = array.indexes[dim], other.indexes[dim]
+        if dim in ("x", "y"):
+            _require_same_step(dim, array.coords[dim], other.coords[dim])
+        if len(own) and len(theirs) and not own.isin(theirs).any():
+            raise GridError(
+                f"The arrays have no label {dim} in common: {_span(own)}, and {_span(theirs)}. "
+                + (_MAP_TO if dim in ("x", "y", "SliceLocation") else _away(dim))
+            )
+
+
+def _away(dim: str) -> str:
+    return f"What is to be compared all the same is selected or reduced first: isel({dim}=...)."
+
+
+def _span(labels: Any) -> str:
+    if len(labels) == 1:
+        return f"{labels[0]}"
+    return f"{len(labels)} labels from {min(labels)} to {max(labels)}"
+
+
+def _require_same_step(dim: str, own: xr.DataArray, theirs: xr.DataArray) -> None:
+    if own.size < 2 or theirs.size < 2 or own.dtype.kind not in "iuf":
+        return
+    steps = [float(np.median(np.abs(np.diff(one.to_numpy())))) for one in (own, theirs)]
+    if abs(steps[0] - steps[1]) > 1e-4 * steps[0]:
+        raise GridError(
+            f"The pixels of the arrays are {steps[0]:g} and {steps[1]:g} mm apart along {dim}, so "
+            f"that they are not those of the same places. {_MAP_TO}"
+        )
+
+
+def _require_equal(array: xr.DataArray, other: xr.DataArray) -> None:
+    for dim in _shared(array, other):
+        if dim not in array.indexes or dim not in other.indexes:
+            continue
+        own, theirs = array.indexes[dim], other.indexes[dim]
+        if not own.equals(theirs):
+            only = [*own.difference(theirs), *theirs.difference(own)]
+            what = f"{only[0]} is in one of them only" if only else "they are in another order"
+            raise GridError(
+                f'The arrays have other labels {dim}: {what}. join="inner" takes what both have.'
+            )
+
+
+# -- planes ---------------------------------------------------------------------------------------
+
+
+def _require_same_planes(array: xr.DataArray, other: xr.DataArray, tolerance: float | None) -> None:
+    """Raise where images of the same labels lie at other places."""
+    own, theirs = _place(array, "this array"), _place(other, "the other array")
+    if own.frames and theirs.frames and own.frames != theirs.frames:
+        one, two = (sorted(frames)[0] for frames in (own.frames, theirs.frames))
+        raise GridError(
+            f"The arrays have other frames of reference (FrameOfReferenceUID), {one} and {two}: "
+            f"the patient may have moved between them. {_MAP_TO}"
+        )
+    first, second = xr.broadcast(*xr.align(own.planes, theirs.planes, join="inner"))
+    gap = first.isnull().all("number") | second.isnull().all("number")  # places without images
+    both = (first - second).where(~gap, 0)
+    limits = np.repeat([_SAME_PLACE if tolerance is None else tolerance, _SAME_DIRECTION], 6)
+    missing = (first.isnull() != second.isnull()) & ~gap
+    off: xr.DataArray = (abs(both) > xr.DataArray(limits, dims="number")) | missing
+    # Directions first: slices of another direction are at other places too.
+    for part, keyword in ((slice(6, 12), "ImageOrientationPatient"),
+                          (slice(0, 6), "ImagePositionPatient")):  # fmt: skip
+        wrong = off.isel(number=part).any("number")
+        if not bool(wrong.any()):
+            continue
+        at = np.unravel_index(int(np.argmax(wrong.to_numpy())), wrong.shape)
+        place = dict(zip(wrong.dims, map(int, at), strict=True))
+        where = ", ".join(
+            f"{dim} {wrong.coords[dim].to_numpy()[i]}" if dim in wrong.coords else f"{dim} {i}"
+            for dim, i in place.items()
+            if wrong.sizes[dim] > 1
+        )
+        values = [
+            one.isel(place).isel(number=part).to_numpy()[: 6 if part.start else 3]
+            for one in (first, second)
+        ]
+        raise GridError(
+            f"The images of the arrays lie in other planes: {keyword}"
+            f"{f' at {where}' if where else ''} is {_vector(values[0])} and {_vector(values[1])}. "
+            f"{_MAP_TO}"
+        )
+
+
+def _vector(values: Floats) -> str:
+    if bool(np.isnan(values).all()):
+        return "not known"
+    return f"({', '.join(f'{value:.6g}' for value in values)})"
+
+
+def _place(array: xr.DataArray, which: str) -> _Place:
+    try:
+        found = sources_of(array)
+    except DbdicomError as error:
+        raise type(error)(
+            f"Where {which} lies is not known: {error} If its labels are known to mean the same "
+            "places, xr.align(array, other) compares nothing but labels."
+        ) from error
+    uids = found.common_values(parse_name("FrameOfReferenceUID"))
+    frames = {str(uid) for uid in uids.tolist() if uid is not None}
+    numbers = np.concatenate(
+        [
+            _per_image(found, np.minimum.reduceat, "position"),
+            _per_image(found, np.maximum.reduceat, "position"),
+            _per_image(found, np.minimum.reduceat, "orientation"),
+        ],
+        axis=1,
+    ).reshape(*found.shape, 12)
+    labels = {dim: array.coords[dim] for dim in found.dims if dim in array.indexes}
+    bare = {dim: (dim, one.to_numpy()) for dim, one in labels.items() if one.dims == (dim,)}
+    return _Place(frames, xr.DataArray(numbers, dims=(*found.dims, "number"), coords=bare))
+
+
+def _per_image(
+    found: Sources, reduce: Callable[[Floats, npt.NDArray[np.intp]], Floats], part: str
+) -> Floats:
+    """Return positions or directions of the frames of each image, NaN in gaps."""
+    width = 3 if part == "position" else 6
+    every = np.full((len(found.rows), width), np.nan)
+    for number, table in enumerate(found.tables):
+        mine = np.flatnonzero(found.table_of == number)
+        every[mine] = getattr(planes_of(table, found.rows[mine]), part)
+    result = np.full((len(found), width), np.nan)
+    filled = np.flatnonzero(found.counts)
+    result[filled] = reduce(every, found.starts[filled])
+    return result
