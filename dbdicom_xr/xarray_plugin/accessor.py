@@ -22,6 +22,8 @@ from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.header import Header
 from dbdicom_xr.records.provenance import database_of
 from dbdicom_xr.records.sources import header_of
+from dbdicom_xr.xarray_plugin.display_methods import DisplayMethods
+from dbdicom_xr.xarray_plugin.operations import OperationMethods
 from dbdicom_xr.xarray_plugin.space import Placed, placed, warn_of_tilt
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ __all__ = ["DicomAccessor"]
 
 
 @xr.register_dataarray_accessor("dicom")  # type: ignore[no-untyped-call]
-class DicomAccessor:
+class DicomAccessor(OperationMethods, DisplayMethods):
     """The DICOM side of a ``DataArray``.
 
     Examples
@@ -257,61 +259,6 @@ class DicomAccessor:
         place = self._placed(header)
         warn_of_tilt(place.affine, stacklevel=2)
         return nifti_image(self._array, place)
-
-    # -- shown -------------------------------------------------------------------------------
-
-    @of_one_state
-    def window(
-        self, window: Any = None, *, dtype: str = "float32", header: Header | None = None
-    ) -> xr.DataArray:
-        """Return what a display would show of the values, from 0 (black) to 1 (white).
-
-        Lazy, and the same as :meth:`Series.export_as_png` shows (PS3.3 C.11.2). MONOCHROME1 is
-        inverted. Colours stay colours.
-
-        Parameters
-        ----------
-        window : (float, float) or str, optional
-            Centre and width in the values of the array; ``"range"``: from the smallest to the
-            largest value of the whole array; ``"percentile"``: from the 1st to the 99th
-            percentile, of at most 64 images evenly spread; ``"header"``: the window or VOI LUT of
-            each image, which each must have; for CT ``"abdomen"``, ``"bone"``, ``"brain"``,
-            ``"liver"``, ``"lung"``, ``"mediastinum"``, ``"stroke"`` or ``"subdural"``. By default
-            as ``"header"``, and as ``"range"`` for images whose headers tell none.
-        dtype : {"float32", "float64", "uint8", "uint16"}
-            Integers go from 0 to 255, or to 65535.
-        header : Header, optional
-            The frames of the array, where it does not tell them itself.
-
-        Returns
-        -------
-        xarray.DataArray
-            With the dimensions and coordinates of the array. NaN stays NaN; as an integer it is 0.
-
-        Raises
-        ------
-        InvalidValue
-            No such window, none in the header, or values that are no numbers.
-
-        Notes
-        -----
-        The window of a header is for the values of its images. Give another for what was computed
-        from them, such as a T1 map.
-
-        Examples
-        --------
-        >>> import dbdicom_xr as db, tempfile
-        >>> from dbdicom_xr.testing import make_series
-        >>> folder = tempfile.mkdtemp()
-        >>> _ = make_series(folder, header={"WindowCenter": 30_000, "WindowWidth": 2000})
-        >>> array, _ = db.database(folder).series()[0].array("SliceLocation")
-        >>> grey = array.dicom.window(dtype="uint8")
-        >>> int(grey.min()), int(grey.max()), grey.sizes == array.sizes
-        (0, 255, True)
-        """
-        from dbdicom_xr.xarray_plugin.window import windowed
-
-        return windowed(self._array, window, dtype, header)
 
     def write(
         self,
