@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.from_nothing import full, ones, series, zeros
     from dbdicom_xr.records.header import Header
+    from dbdicom_xr.records.importing_zarr import from_zarr
     from dbdicom_xr.records.instance import Frame, Instance
     from dbdicom_xr.records.levels import Patient, Series, Study
     from dbdicom_xr.records.opening import database
@@ -50,6 +51,7 @@ __all__ = [
     "__version__",
     "copy_to",
     "database",
+    "from_zarr",
     "full",
     "group",
     "load_npy",
@@ -79,6 +81,7 @@ _HOMES = {
     "TerminalFrontEnd": "interact",
     "copy_to": "records.combine",
     "database": "records.opening",
+    "from_zarr": "records.importing_zarr",
     "full": "records.from_nothing",
     "group": "records.combine",
     "load_npy": "formats.npy",
@@ -96,7 +99,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dbdicom_xr' has no attribute {name!r}")
-    if name == "database" or _HOMES[name] == "records.from_nothing":
+    if name in ("database", "from_zarr") or _HOMES[name] == "records.from_nothing":
         importlib.import_module("dbdicom_xr.xarray_plugin.accessor")  # registers da.dicom
     return getattr(importlib.import_module(f"dbdicom_xr.{_HOMES[name]}"), name)
 

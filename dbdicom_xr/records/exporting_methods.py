@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from dbdicom_xr.records.dicom_methods import DicomFiles
+from dbdicom_xr.records.exporting_zarr_methods import ZarrStores
 from dbdicom_xr.records.plain_methods import PlainFiles
 
 __all__ = ["Exporting"]
 
 
-class Exporting(DicomFiles, PlainFiles):
+class Exporting(DicomFiles, PlainFiles, ZarrStores):
     """The part of a record that writes other formats."""
 
     __slots__ = ()

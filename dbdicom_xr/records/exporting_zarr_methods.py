@@ -1,0 +1,88 @@
+"""The methods by which records become zarr stores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from dbdicom_xr.records.attributes import Name
+
+__all__ = ["ZarrStores"]
+
+
+class ZarrStores:
+    """The part of a record that writes zarr."""
+
+    __slots__ = ()
+
+    def export_as_zarr(
+        self,
+        path: str | os.PathLike[str],
+        sortby: Name | Sequence[Name] | None = None,
+        *,
+        overwrite: bool = False,
+        rescale: bool | str = True,
+        align: str = "auto",
+    ) -> list[str]:
+        """Write the images as zarr stores, which plain xarray opens, with their whole header.
+
+        The array is ``pixels``; the group ``header`` below it has every element of every image, and
+        the group ``files`` what :func:`dbdicom_xr.from_zarr` makes the same DICOM files of, byte
+        for byte. So a store identifies patients as the images do. Arrays are sharded and
+        compressed, version 3 of the format. They are written block by block, also on a cluster,
+        and read again before the store gets its name.
+
+        Parameters
+        ----------
+        path : str or path
+            A folder, made if missing, for a store per series, named after it; or the name of one
+            store, which ends in ``.zarr``. Of a study, patient or database it has groups as the
+            tree below the record, which ``xarray.open_datatree(path, engine="zarr")`` reads.
+        sortby : name, or sequence of names
+            The dimensions, as in :meth:`Series.array`.
+        overwrite : bool
+            Replace stores that are there already. What is no store is never replaced.
+        rescale : bool or str
+            As in :meth:`Series.array`: real values, or with False stored values.
+        align
+            As in :meth:`Series.array`.
+
+        Returns
+        -------
+        list of str
+            The stores.
+
+        Raises
+        ------
+        GridError
+            The frames of the series make no array of these dimensions.
+        FileExists
+            There are stores of these names; nothing was written.
+        InvalidValue
+            There is something else of this name.
+        NotAFolder
+            A file is where the folder should be.
+        PixelError
+            There is nothing to export, or pixels cannot be read.
+
+        Warns
+        -----
+        LeftOut
+            Of a database, patient or study: series that make no array, each with the reason. Their
+            header and files are in the store.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile, xarray as xr
+        >>> from dbdicom_xr.testing import make_series
+        >>> folder, store = tempfile.mkdtemp(), f"{tempfile.mkdtemp()}/echoes.zarr"
+        >>> _ = make_series(folder, keys={"SliceLocation": [0, 5, 10], "EchoTime": [2.3, 4.6]})
+        >>> series = db.database(folder).series()[0]
+        >>> stores = series.export_as_zarr(store, ["SliceLocation", "EchoTime"])
+        >>> xr.open_zarr(store)["pixels"].sizes["EchoTime"]
+        2
+        """
+        from dbdicom_xr.records.exporting_zarr import ZarrOptions, export_zarr
+
+        options = ZarrOptions(sortby, rescale, align)
+        return export_zarr(self, path, overwrite=overwrite, options=options)  # type: ignore[arg-type]
