@@ -172,7 +172,7 @@ class DisplayMethods:
             One dimension; or two, the rows and the columns of a table. By default
             ``SliceLocation``, else the first with several images.
         most : int, default 30
-            How many images are drawn at most: of more, so many that are evenly spread.
+            How many images are drawn at most: of more, every second, third...
         columns : int, optional
             Of the montage.
         window, colormap, colorbar, title, letters, header

@@ -1,4 +1,4 @@
-"""Images on paper: the only module that imports matplotlib."""
+"""Images on paper, by matplotlib, which may not be installed."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from dbdicom_xr.xarray_plugin.pictures import Pictures, label_of, labels_of, req
 if TYPE_CHECKING:
     from dbdicom_xr.records.header import Header
 
-__all__ = ["evenly", "montage"]
+__all__ = ["every", "montage"]
 
 _SIZE: Final = 8.0  # of letters, points
 _WIDTH: Final = 9.0  # of the figure, inches
@@ -51,17 +51,18 @@ def montage(
         raise InvalidValue(
             f"columns is for images along one dimension; along two, {over[1]} has the columns."
         )
-    shown = _shown([array.sizes[dim] for dim in over], most)
+    limits = _limits([array.sizes[dim] for dim in over], most)
     counts: dict[Hashable, tuple[int, int]] = {}
     chosen: dict[Hashable, Any] = {}
     for dim, size in array.sizes.items():
         if dim in over:
-            chosen[dim] = evenly(size, shown[over.index(dim)])
+            chosen[dim] = every(size, limits[over.index(dim)])
         elif dim not in PIXEL_DIMS:
             counts[dim] = (size - 1) // 2, size
             chosen[dim] = counts[dim][0]
     pictures = Pictures.of(array.transpose(*over, ...), chosen, window, colormap, header)
 
+    shown = [pictures.values.sizes[dim] for dim in over]
     count = math.prod(shown)
     grid = _grid(count, columns) if len(over) == 1 else (shown[0], shown[1])
     figure, axes = pyplot.subplots(
@@ -80,7 +81,7 @@ def montage(
         drawn = draw(panel, pictures, number, letters=letters and first, size=_SIZE)
         _entitle(panel, pictures.values, over, np.unravel_index(number, shown), len(over) == 2)
     if title is None:
-        named = ", ".join(_what(array, dim, len(chosen[dim])) for dim in over)
+        named = ", ".join(_what(array, dim, pictures.values.sizes[dim]) for dim in over)
         rest = labels_of(pictures.values, counts)
         title = "\n".join(filter(None, [pictures.name, ", ".join(filter(None, [named, rest]))]))
     figure.suptitle(title, fontsize="medium")
@@ -113,32 +114,28 @@ def _over(array: xr.DataArray, dims: Sequence[Hashable]) -> list[Hashable]:
     return (several or others)[:1]
 
 
-def evenly(size: int, count: int) -> npt.NDArray[np.intp]:
-    """Return positions that are evenly spread, the first and the last among them.
+def every(size: int, most: int) -> slice:
+    """Return every second, third... position, so that there are at most so many.
+
+    A slice with a step, since dask passes it on to the reader: of a list of positions it would read
+    all that lies between.
 
     Examples
     --------
-    >>> evenly(10, 4).tolist(), evenly(3, 5).tolist()
-    ([0, 3, 6, 9], [0, 1, 2])
+    >>> every(10, 10), every(10, 4)
+    (slice(0, 10, 1), slice(0, 10, 3))
     """
-    if count >= size:
-        return np.arange(size)
-    if count == 1:
-        return np.array([(size - 1) // 2])
-    return np.round(np.linspace(0, size - 1, count)).astype(np.intp)
+    step = -(-size // most)
+    return slice((size - 1) % step // 2, size, step)
 
 
-def _shown(sizes: list[int], most: int) -> tuple[int, ...]:
-    """Return how many images are shown along each dimension, at most so many in all."""
+def _limits(sizes: list[int], most: int) -> list[int]:
+    """Return how many images are shown along each dimension at most."""
     if len(sizes) == 1:
-        return (min(sizes[0], most),)
-    rows, columns = sizes
-    fewer = max(1, min(rows, columns, math.isqrt(most)))
-    return (
-        (fewer, min(columns, most // fewer))
-        if rows <= columns
-        else (min(rows, most // fewer), fewer)
-    )
+        return [most]
+    fewer = min(*sizes, math.isqrt(most))
+    other = most // fewer
+    return [fewer, other] if sizes[0] <= sizes[1] else [other, fewer]
 
 
 def _grid(count: int, columns: int | None) -> tuple[int, int]:

@@ -349,7 +349,8 @@ def label_of(coord: xr.DataArray, named: bool = True) -> str:
     elif coord.dtype.kind == "M":
         text = str(np.datetime_as_string(value, unit="auto")).replace("T", " ")
     elif coord.dtype.kind in "iuf":
-        text = f"{value:g} {coord.attrs.get('units', '')}".strip()
+        number = f"{value:.5g}" if coord.dtype.kind == "f" else str(value)
+        text = f"{number} {coord.attrs.get('units', '')}".strip()
     else:
         text = str(value)
     what = coord.attrs.get("long_name", coord.name)
