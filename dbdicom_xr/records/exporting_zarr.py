@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.records.record import Record
 
-__all__ = ["ZarrOptions", "export_zarr"]
+__all__ = ["PIXEL_DIMS", "Images", "ZarrOptions", "export_zarr", "groups_of", "images_of"]
 
 PIXEL_DIMS: Final = ("x", "y", "channel")
 
@@ -66,7 +66,7 @@ class ZarrOptions:
 
 
 @dataclass(frozen=True)
-class _Images:
+class Images:
     """The array of a series, and which frame stands where in it."""
 
     array: xr.DataArray
@@ -76,6 +76,7 @@ class _Images:
 
     @property
     def dims(self) -> tuple[str, ...]:
+        """Those of the grid."""
         return tuple(str(dim) for dim in self.array.dims if dim not in PIXEL_DIMS)
 
 
@@ -88,7 +89,7 @@ class _Planned:
     rows: npt.NDArray[np.intp]
     instances: npt.NDArray[np.intp]
     copies: Copies
-    images: _Images | None
+    images: Images | None
 
 
 def export_zarr(
@@ -134,12 +135,12 @@ def _stores(
             folder = os.path.dirname(text)
             if folder:
                 target_of(folder, ENDING)  # refuses one that cannot be
-            return {text: dict(_groups(record, parts))}
+            return {text: dict(groups_of(record, parts))}
     target = target_of(path, ENDING)
     return {target.path(part.name): {"": part} for part in parts}
 
 
-def _groups(record: Record, parts: Sequence[Part]) -> Iterator[tuple[str, Part]]:
+def groups_of(record: Record, parts: Sequence[Part]) -> Iterator[tuple[str, Part]]:
     """Yield the place of each series in a store, which is that in the tree below the record."""
     if record.level in ("series", "instance", "frame"):
         yield "", parts[0]
@@ -213,7 +214,7 @@ class _Work:
         path = f"{group}/" if group else ""
         consolidate(store, [f"{path}header", f"{path}files", group])
 
-    def _write_pixels(self, store: str, planned: _Planned, images: _Images) -> None:
+    def _write_pixels(self, store: str, planned: _Planned, images: Images) -> None:
         array = images.array
         dataset = array.to_dataset(name="pixels")
         dataset.attrs = constant_attributes(planned.table, images.cells)
@@ -226,7 +227,7 @@ class _Work:
         table.load()
         images = None
         try:
-            images = self._images(part, table)
+            images = images_of(part, table, self._options)
         except OF_A_SERIES as error:
             if self._alone and _has_pixels(table):
                 raise
@@ -235,24 +236,6 @@ class _Work:
         copies = copies_of(part.record, store)
         instances = np.unique(table.instance_of[rows])
         return _Planned(part, group, _folder(part), table, rows, instances, copies, images)
-
-    def _images(self, part: Part, table: Table) -> _Images:
-        options = self._options
-        if part.record.level == "series":
-            array, header = part.series.array(
-                options.sortby, rescale=options.rescale, align=options.align
-            )
-            cells = np.full(header.size, -1)
-            for _, places, rows in header._where():
-                cells[places] = rows
-            cells = cells.reshape(header.shape)
-        else:
-            array = instance_array(part.record, rescale=options.rescale, chunks="auto")  # type: ignore[arg-type]
-            found = part.rows()[1]
-            cells = found if "frame" in array.dims else found.reshape(())
-        rows = np.unique(cells[cells >= 0])
-        pixels = pixel_header(table, rows, options.rescale, None, describe=describer(table))
-        return _Images(array, cells, pixels, rows)
 
     def warn(self) -> None:
         """Tell which series have no array in the store."""
@@ -269,6 +252,25 @@ class _Work:
         )
 
 
+def images_of(part: Part, table: Table, options: ZarrOptions) -> Images:
+    """Return the array of a series, an instance or a frame, and what stands where in it."""
+    if part.record.level == "series":
+        array, header = part.series.array(
+            options.sortby, rescale=options.rescale, align=options.align
+        )
+        cells = np.full(header.size, -1)
+        for _, places, rows in header._where():
+            cells[places] = rows
+        cells = cells.reshape(header.shape)
+    else:
+        array = instance_array(part.record, rescale=options.rescale, chunks="auto")  # type: ignore[arg-type]
+        found = part.rows()[1]
+        cells = found if "frame" in array.dims else found.reshape(())
+    rows = np.unique(cells[cells >= 0])
+    pixels = pixel_header(table, rows, options.rescale, None, describe=describer(table))
+    return Images(array, cells, pixels, rows)
+
+
 def _has_pixels(table: Table) -> bool:
     return bool((table.places["offset"] >= 0).any())
 
@@ -283,7 +285,7 @@ def _folder(part: Part) -> str:
     return "/".join(reversed(names))
 
 
-def _write_header(store: str, planned: _Planned, images: _Images | None) -> None:
+def _write_header(store: str, planned: _Planned, images: Images | None) -> None:
     path = f"{planned.group}/" if planned.group else ""
     if images is None:
         dataset = header_dataset(planned.table, planned.rows, ("image",))
@@ -292,7 +294,7 @@ def _write_header(store: str, planned: _Planned, images: _Images | None) -> None
     write_dataset(dataset, store, f"{path}header")
 
 
-def _write_files(root: Any, planned: _Planned, images: _Images | None, bar: Bar) -> None:
+def _write_files(root: Any, planned: _Planned, images: Images | None, bar: Bar) -> None:
     import xarray as xr
 
     path = f"{planned.group}/" if planned.group else ""
@@ -326,7 +328,7 @@ def _write_files(root: Any, planned: _Planned, images: _Images | None, bar: Bar)
     write_dataset(dataset, root.store.root.as_posix(), f"{path}files")
 
 
-def _where(planned: _Planned, images: _Images | None, forms: Sequence[Any]) -> Iterator[Image]:
+def _where(planned: _Planned, images: Images | None, forms: Sequence[Any]) -> Iterator[Image]:
     """Yield for each file where its frames stand in the array."""
     table = planned.table
     place = np.full(len(table), -1, np.int64)

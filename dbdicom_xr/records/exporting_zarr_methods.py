@@ -86,3 +86,71 @@ class ZarrStores:
 
         options = ZarrOptions(sortby, rescale, align)
         return export_zarr(self, path, overwrite=overwrite, options=options)  # type: ignore[arg-type]
+
+    def to_virtual(
+        self,
+        store: str | os.PathLike[str],
+        sortby: Name | Sequence[Name] | None = None,
+        *,
+        overwrite: bool = False,
+        rescale: bool = True,
+        align: str = "auto",
+        check: bool = True,
+    ) -> list[str]:
+        """Make a store of zarr that refers to the pixels in the DICOM files, and copies none.
+
+        For images that are not compressed. The store holds the array ``pixels`` with its
+        coordinates; a chunk is a frame. The DICOM files have to stay where they are, as they are.
+        Needs the extra ``virtual``.
+
+        Parameters
+        ----------
+        store : str or path
+            A new folder, for an Icechunk repository, which has a group per series for a study, a
+            patient or a database. Or for one series a file that ends in ``.json``, for references
+            of kerchunk.
+        sortby : name, or sequence of names
+            The dimensions, as in :meth:`Series.array`.
+        overwrite : bool
+            Replace a store that is there already.
+        rescale : bool
+            Where slope and intercept are the same in all frames, they are the ``scale_factor`` and
+            ``add_offset`` of CF, by which xarray gives real values. Else the array holds stored
+            values, and ``RescaleSlope`` and ``RescaleIntercept`` are coordinates. False: stored
+            values.
+        align
+            As in :meth:`Series.array`.
+        check : bool
+            Read all images once to see that the bits beside the values hold nothing else.
+
+        Returns
+        -------
+        list of str
+            The store.
+
+        Raises
+        ------
+        PixelError
+            The images cannot be referred to; the message says why.
+        GridError
+            The frames of the series make no array of these dimensions.
+        FileExists
+            There is a store of this name.
+        InvalidValue
+            There is something else of this name.
+
+        Warns
+        -----
+        LeftOut
+            Of a database, patient or study: series that cannot be referred to, with the reason.
+
+        Examples
+        --------
+        >>> series.to_virtual("/data/virtual/dce", "SliceLocation")  # doctest: +SKIP
+        ['/data/virtual/dce']
+        """
+        from dbdicom_xr.records.exporting_zarr import ZarrOptions
+        from dbdicom_xr.records.virtual import to_virtual
+
+        options = ZarrOptions(sortby, rescale, align)
+        return to_virtual(self, store, overwrite=overwrite, check=check, options=options)  # type: ignore[arg-type]
