@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX, version_of
@@ -32,6 +33,7 @@ __all__ = [
     "sync_files",
     "sync_folders",
     "temporary_beside",
+    "temporary_names",
 ]
 
 Version = tuple[int, int]
@@ -53,7 +55,13 @@ _MANY_FILES: Final = 8
 
 def temporary_beside(path: str) -> str:
     """Return a path that is not in use, in the folder of a file."""
-    return os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+    return os.path.join(os.path.dirname(path), next(temporary_names()))
+
+
+def temporary_names() -> Iterator[str]:
+    """Return names for temporary files that are not in use."""
+    for number in itertools.count(secrets.randbits(64)):  # asked for once: it is a system call
+        yield f".{number % 2**64:016x}{TEMPORARY_SUFFIX}"
 
 
 def look(path: str) -> Version | None:

@@ -29,7 +29,7 @@ from dbdicom_xr.staging.durable import (
     put_new,
     sync_files,
     sync_folders,
-    temporary_beside,
+    temporary_names,
 )
 from dbdicom_xr.staging.plan import Check, Entry, Plan, Step
 from dbdicom_xr.staging.recovery import (
@@ -204,6 +204,7 @@ class _Saving:
         real: dict[str, str] = {}
         seen: set[str] = set()
         made: set[str] = set()
+        names = temporary_names()
         for step in steps:
             self._at = step.path
             head, name = os.path.split(step.path)
@@ -220,7 +221,7 @@ class _Saving:
                 if stat.S_ISLNK(status.st_mode):
                     # The file behind a link is what is replaced, the link is what is deleted.
                     path = os.path.realpath(path) if step.action == "replace" else path
-                    status = os.stat(path)
+                    folder, status = os.path.dirname(path), os.stat(path)
                 if not stat.S_ISREG(status.st_mode):
                     raise OSError(errno.EINVAL, "it is not a file")
                 if step.version is not None and version_of(status) != step.version:
@@ -231,7 +232,8 @@ class _Saving:
             self._rights.append(status)
             self.plan.entries.append(
                 Entry(
-                    step.action, path, step.source, temporary_beside(path), temporary_beside(path),
+                    step.action, path, step.source,
+                    os.path.join(folder, next(names)), os.path.join(folder, next(names)),
                     None if status is None else version_of(status),
                 )
             )  # fmt: skip

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
 
 from dbdicom_xr.errors import DbdicomError, Locked, SaveFailed
 from dbdicom_xr.index.connection import SqliteFile
@@ -40,6 +41,10 @@ from dbdicom_xr.staging.plan import (
 )
 
 __all__ = ["Commit", "Recovery", "clean_up", "in_words", "pending", "put_back", "recover"]
+
+# To give the room of a file back takes the disk 0.1 to 1 ms, in which a processor has 0.05 to do.
+_REMOVERS: Final = 8
+_FILES_EACH: Final = 64
 
 Commit = Callable[[sqlite3.Connection, Any], None]
 """What a save changes in the file of the journal, together with its own end."""
@@ -199,17 +204,34 @@ def clean_up(file: SqliteFile, plan: Plan) -> tuple[list[str], list[str]]:
     """
     notes: list[str] = []
     left = _unreachable(file, plan)
-    for entry in [] if left else plan.entries:
-        try:
-            _clean(entry, notes)
-        except OSError as error:
-            left.append(f"{entry.path}: {in_words(error)}")
+    if not left:
+        removers = min(_REMOVERS, len(plan.entries) // _FILES_EACH + 1)
+        shares = [plan.entries[first::removers] for first in range(removers)]
+        if removers == 1:
+            cleaned = [_clean_all(*shares)]
+        else:
+            with ThreadPoolExecutor(removers) as pool:
+                cleaned = list(pool.map(_clean_all, shares))
+        for found, failed in cleaned:
+            notes += found
+            left += failed
     if not left:
         try:
             sync_folders(plan.touched)
             forget(file, plan)
         except (OSError, DbdicomError) as error:
             left.append(in_words(error))
+    return notes, left
+
+
+def _clean_all(entries: Sequence[Entry]) -> tuple[list[str], list[str]]:
+    notes: list[str] = []
+    left = []
+    for entry in entries:
+        try:
+            _clean(entry, notes)
+        except OSError as error:
+            left.append(f"{entry.path}: {in_words(error)}")
     return notes, left
 
 

@@ -190,9 +190,11 @@ def _splice(
             patches += inner
         made = os.open(target, os.O_WRONLY | os.O_CREAT | _BINARY, 0o666)
         try:
-            if fd >= 0 and os.path.sameopenfile(fd, made):
+            there = os.fstat(made)
+            if fd >= 0 and os.path.samestat(os.fstat(fd), there):
                 raise InvalidValue("a file cannot be written over itself")
-            os.ftruncate(made, 0)
+            if there.st_size:  # else ext4 would write each new file to the disk when it is closed
+                os.ftruncate(made, 0)
             _write_patched(made, fd, source, whole, sorted(patches))
         finally:
             os.close(made)
