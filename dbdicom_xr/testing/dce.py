@@ -29,8 +29,6 @@ _RATES = (0.144 / 60, 0.0111 / 60)
 
 _FIRST_PASS = (5.0, 1 / 12)  # amplitude in mM and rate in 1/s of the first pass before mixing
 
-_RELAXIVITY = 4.0  # relative enhancement per mM
-
 
 @dataclass(frozen=True)
 class MadeDCE:
@@ -143,6 +141,8 @@ def make_dce(
     shape: tuple[int, int, int, int] = (3, 10, 32, 24),
     interval: float = 6.0,
     noise: float = 0.0,
+    relaxivity: float = 4.0,
+    vessel: float = 0.2,
     transfer_syntax: str = "explicit",
     geometry: Geometry | None = None,
     shuffle: int | None = None,
@@ -168,6 +168,11 @@ def make_dce(
         Seconds from one image of a slice to the next.
     noise : float, default 0.0
         Standard deviation of Gaussian noise; the signal before contrast is 300 to 600.
+    relaxivity : float, default 4.0
+        Relative enhancement per mM. The stored values end at 4095: with pure plasma in the vessel
+        up to 1.0.
+    vessel : float, default 0.2
+        Plasma volume fraction in the vessel; 1 where an arterial input is to be measured there.
     transfer_syntax, geometry, shuffle, header
         As for `make_series`.
     seed : int, default 0
@@ -190,7 +195,7 @@ def make_dce(
     n_slices, n_times, columns, rows = shape
     geometry = geometry or Geometry()
     rng = np.random.default_rng(seed)
-    s0, ktrans, vp = _maps(rng, n_slices, columns, rows)
+    s0, ktrans, vp = _maps(rng, n_slices, columns, rows, vessel)
     rank = np.empty(n_slices)
     rank[[*range(0, n_slices, 2), *range(1, n_slices, 2)]] = np.arange(n_slices)
     start = 32_460.0  # 09:01:00
@@ -198,7 +203,7 @@ def make_dce(
     times = np.asarray(np.round(start + within + interval * np.arange(n_times), 3), np.float64)
     arrival = float(start + interval * max(1, n_times // 4))
 
-    enhancement = _RELAXIVITY * _patlak(times - arrival, ktrans, vp)
+    enhancement = relaxivity * _patlak(times - arrival, ktrans, vp)
     signal = s0[:, None] * (1 + enhancement)
     noisy = signal + rng.normal(0.0, noise, signal.shape)
     pixels = np.clip(np.round(noisy), 0, 4095).astype(np.uint16)
@@ -229,11 +234,11 @@ def make_dce(
         header=dynamic_header,
         seed=seed,
     )
-    return MadeDCE(series, times, arrival, ktrans, vp, s0, _RELAXIVITY, signal)
+    return MadeDCE(series, times, arrival, ktrans, vp, s0, relaxivity, signal)
 
 
 def _maps(
-    rng: np.random.Generator, n_slices: int, columns: int, rows: int
+    rng: np.random.Generator, n_slices: int, columns: int, rows: int, plasma: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return S0, Ktrans and vp, each (z, x, y): an elliptic body with two organs and a vessel."""
     z = np.arange(n_slices)[:, None, None]
@@ -248,6 +253,6 @@ def _maps(
     ktrans = np.where(left, 0.15 + 0.05 * y, np.where(right, 0.25, ktrans))
     ktrans = np.where(vessel, 0.0, ktrans)
     vp = np.where(body, 0.02 + 0.01 * y, 0.0)
-    vp = np.where(left, 0.06, np.where(right, 0.04 + 0.01 * x, np.where(vessel, 0.2, vp)))
+    vp = np.where(left, 0.06, np.where(right, 0.04 + 0.01 * x, np.where(vessel, plasma, vp)))
     s0 = np.where(body, 400.0 + 100.0 * x + 100.0 * y * (z + 1) / n_slices, 20.0)
     return s0, ktrans, vp

@@ -89,3 +89,15 @@ def test_arterial_integral_is_the_integral():
     np.testing.assert_allclose(np.cumsum(middle) * 0.01, arterial_integral(time + 0.01), rtol=1e-5)
     assert (arterial_input([-1.0]) == 0).all()
     assert (arterial_integral([-1.0]) == 0).all()
+
+
+def test_a_vessel_of_plasma_shows_the_arterial_input(tmp_path):
+    dce = make_dce(tmp_path, shape=(2, 20, 32, 24), relaxivity=0.8, vessel=1.0)
+    signal, times = read(dce)
+    assert signal.max() < 4095
+    vessel = dce.vp == 1
+    baseline = signal[:, : dce.n_baseline].mean(axis=1)
+    for z in range(2):
+        enhancement = signal[z][:, vessel[z]] / baseline[z][vessel[z]] - 1
+        found = enhancement.mean(axis=1) / 0.8
+        np.testing.assert_allclose(found, arterial_input(times[z] - dce.arrival), atol=0.01)
