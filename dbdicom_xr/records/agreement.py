@@ -97,13 +97,12 @@ def _require_among(
         for key in keys_of(name, source.table, flat):
             if key.values.dtype.kind not in "iufmM" or not bool(key.present.all()):
                 continue
-            low, high = labels.copy(), labels.copy()
             same = key.values.astype(labels.dtype)
             order = np.argsort(places, kind="stable")
             filled, starts = np.unique(places[order], return_index=True)
-            low[filled] = np.minimum.reduceat(same[order], starts)
-            high[filled] = np.maximum.reduceat(same[order], starts)
-            slack = 0 if same.dtype.kind in "mM" else slack_of(key)
-            fits.append(bool(((labels >= low - slack) & (labels <= high + slack)).all()))
+            low = np.minimum.reduceat(same[order], starts)
+            high = np.maximum.reduceat(same[order], starts)
+            slack, used = 0 if same.dtype.kind in "mM" else slack_of(key), labels[filled]
+            fits.append(bool(((used >= low - slack) & (used <= high + slack)).all()))
         if fits and not any(fits):
             raise NotInDatabase(INTERPOLATED)

@@ -98,8 +98,8 @@ def database_of(array: xr.DataArray) -> Database:
     if not folder or not index:
         raise NotInDatabase(
             "This array does not tell the folder it was read from: its attributes 'database' "
-            "and 'index' are missing. xr.set_options(keep_attrs=True) keeps them through "
-            "arithmetic."
+            "and 'index' are missing. xr.set_options(keep_attrs=True) keeps them where xarray "
+            "can. Or give the header that fits: header=..."
         )
     return reopened(str(folder), str(index))
 

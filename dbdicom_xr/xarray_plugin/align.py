@@ -88,8 +88,8 @@ def _moved_labels(array: xr.DataArray, onto: xr.DataArray, tolerance: float | No
         if dim not in array.indexes or dim not in onto.indexes:
             continue
         own, theirs = array.coords[dim], onto.coords[dim]
-        if own.dtype.kind not in "iuf" or theirs.dtype.kind not in "iuf":
-            continue
+        if {own.dtype.kind, theirs.dtype.kind} not in ({"f"}, {"f", "i"}, {"f", "u"}):
+            continue  # whole numbers, times and text are equal or are not
         values, labels = own.to_numpy(), theirs.to_numpy()
         if not labels.size or np.array_equal(values, labels):
             continue
@@ -104,8 +104,6 @@ def _moved_labels(array: xr.DataArray, onto: xr.DataArray, tolerance: float | No
                 f"Several labels {dim} of one array are within the tolerance of {label:g} in the "
                 "other one: give a smaller tolerance."
             )
-        if own.dtype.kind != "f" and theirs.dtype.kind != "f":
-            continue
         values = values.astype(np.result_type(values, labels))
         values[found] = labels[places[found]]
         moved[dim] = (dim, values, own.attrs)
