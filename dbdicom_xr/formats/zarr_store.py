@@ -10,8 +10,7 @@ import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -28,8 +27,8 @@ __all__ = [
     "ByteSink",
     "chunk_shape",
     "consolidate",
+    "put_in_place",
     "refuse_store",
-    "whole_store",
     "write_dataset",
 ]
 
@@ -71,50 +70,34 @@ def refuse_store(path: str, overwrite: bool) -> None:
         )
 
 
-@contextmanager
-def whole_store(path: str) -> Iterator[str]:
-    """Give the name of a new folder, which becomes that of `path` when all is written.
-
-    Parameters
-    ----------
-    path : str
-        A store that is there is replaced.
-
-    Yields
-    ------
-    str
-        A folder beside it. Where the block fails, it is removed.
+def put_in_place(name: str, path: str) -> None:
+    """Give a folder or file its name; a store that is there goes.
 
     Examples
     --------
     >>> import tempfile
     >>> top = tempfile.mkdtemp()
-    >>> with whole_store(f"{top}/a.zarr") as name:
-    ...     open(f"{name}/zarr.json", "w").close()
-    ...     os.listdir(top) == [os.path.basename(name)]
-    True
+    >>> for name in ("new", "a.zarr"):
+    ...     os.mkdir(f"{top}/{name}")
+    >>> put_in_place(f"{top}/new", f"{top}/a.zarr")
     >>> os.listdir(top)
     ['a.zarr']
     """
-    folder = os.path.dirname(path) or "."
-    name = os.path.join(folder, f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
-    os.mkdir(name)
+    if not os.path.isdir(path):
+        os.replace(name, path)
+        return
+    # No call of Python exchanges two folders. A process that is killed between the two leaves the
+    # former store under this name, which nothing takes away.
+    old = os.path.join(
+        os.path.dirname(path) or os.curdir, f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    )
+    os.rename(path, old)
     try:
-        yield name
-        if os.path.lexists(path):
-            old = os.path.join(folder, f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
-            os.rename(path, old)
-            try:
-                os.rename(name, path)
-            except BaseException:
-                os.rename(old, path)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.rename(name, path)
+        os.rename(name, path)
     except BaseException:
-        shutil.rmtree(name, ignore_errors=True)
+        os.rename(old, path)
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 # -- arrays --------------------------------------------------------------------------------------

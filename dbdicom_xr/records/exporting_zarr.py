@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError, LeftOut, SaveFailed
-from dbdicom_xr.formats.targets import made_folder, target_of
+from dbdicom_xr.errors import DbdicomError, LeftOut
+from dbdicom_xr.formats.targets import target_of
 from dbdicom_xr.formats.zarr_pixels import form_of
 from dbdicom_xr.formats.zarr_store import (
     ENDING,
     ByteSink,
     consolidate,
+    put_in_place,
     refuse_store,
-    whole_store,
     write_dataset,
 )
 from dbdicom_xr.index.table import Table
@@ -34,6 +34,7 @@ from dbdicom_xr.names import safe_name
 from dbdicom_xr.records.attributes import Name
 from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.exporting_each import OF_A_SERIES, Part, parts_of, refuse_all
+from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.exporting_zarr_files import (
     FILE_COLUMNS,
     FILES_FORMAT,
@@ -107,19 +108,16 @@ def export_zarr(
     voice = record.database._own_voice
     folder = os.path.dirname(next(iter(stores)))
     work = _Work(record, options)
-    with made_folder(folder), progress_bar(2 * total, "Writing zarr", "image", voice) as bar:
+    with new_files(folder) as files, progress_bar(2 * total, "Writing zarr", "image", voice) as bar:
         work.bar = bar
+        written = {store: os.path.join(files.folder, str(n)) for n, store in enumerate(stores)}
         for store, groups in stores.items():
-            try:
-                with whole_store(store) as temporary:
-                    work.write(temporary, groups)
-            except OSError as error:
-                if isinstance(error, DbdicomError):
-                    raise
-                raise SaveFailed(
-                    f"{error.filename or store}: {error.strerror or error}. {store} was not "
-                    "written."
-                ) from error
+            work.write(written[store], groups)
+        for store, temporary in written.items():
+            put_in_place(temporary, store)
+    if record.database._scratch is not None:
+        for key, layer in work.whole:
+            record.database._scratch.note_exported(key, layer)
     work.warn()
     return list(stores)
 
@@ -179,6 +177,7 @@ class _Work:
         self._options = options
         self._alone = record.level in ("series", "instance", "frame")
         self._without: list[tuple[Record, DbdicomError]] = []
+        self.whole: list[tuple[Any, Any]] = []  # series of which all files are in a store
 
     def write(self, store: str, groups: dict[str, Part]) -> None:
         """Write one store."""
@@ -213,6 +212,7 @@ class _Work:
         _write_files(root, planned, images, self.bar)
         path = f"{group}/" if group else ""
         consolidate(store, [f"{path}header", f"{path}files", group])
+        self.whole += [(key, planned.copies.layer) for key in planned.copies.whole]
 
     def _write_pixels(self, store: str, planned: _Planned, images: Images) -> None:
         array = images.array

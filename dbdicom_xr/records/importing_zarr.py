@@ -7,32 +7,26 @@ zarr itself would read zeros in its place.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import (
-    DbdicomError,
     FileExists,
     InvalidValue,
     MissingFolder,
     PixelError,
-    SaveFailed,
 )
-from dbdicom_xr.formats.targets import made_folder
 from dbdicom_xr.formats.zarr_pixels import FrameForm
 from dbdicom_xr.formats.zarr_store import ENDING
-from dbdicom_xr.index.files import TEMPORARY_SUFFIX
 from dbdicom_xr.interact import Bar, progress_bar
 from dbdicom_xr.names import safe_name
+from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.exporting_zarr_files import (
     FILE_COLUMNS,
     FILES_FORMAT,
@@ -47,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["from_zarr"]
 
 _PIECE: Final = 16 << 20
-_BINARY = getattr(os, "O_BINARY", 0)
 
 
 def from_zarr(
@@ -113,15 +106,12 @@ def from_zarr(
     root = named_folder(path)
     if os.path.isdir(root) and os.listdir(root):
         raise FileExists(f"{root} has files already. Give a new or an empty folder.")
-    with made_folder(os.path.dirname(root)), _whole_folder(root) as folder:
-        try:
-            _make_files(stores, folder)
-        except OSError as error:
-            if isinstance(error, DbdicomError):
-                raise
-            raise SaveFailed(
-                f"{error.filename or root}: {error.strerror or error}. Nothing was written."
-            ) from error
+    with new_files(os.path.dirname(root)) as files:
+        folder = os.path.join(files.folder, "files")
+        _make_files(stores, folder)
+        if os.path.isdir(root):
+            os.rmdir(root)
+        os.rename(folder, root)
     return database(root)
 
 
@@ -149,21 +139,6 @@ def _stores(given: Any) -> list[str]:
     if not result:
         raise InvalidValue("There are no stores in an empty list.")
     return result
-
-
-@contextmanager
-def _whole_folder(root: str) -> Iterator[str]:
-    """Give the name of a new folder that becomes `root` when all is in it."""
-    name = os.path.join(os.path.dirname(root) or ".", f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
-    os.mkdir(name)
-    try:
-        yield name
-        if os.path.isdir(root):
-            os.rmdir(root)
-        os.rename(name, root)
-    except BaseException:
-        shutil.rmtree(name, ignore_errors=True)
-        raise
 
 
 # -- a store -------------------------------------------------------------------------------------
@@ -329,9 +304,8 @@ class _Group:
         order = np.argsort(table["image_place"], kind="stable")
         places = table["image_place"][order]
         kept = table["file_pixel_start"][table["image_file"][order]] >= 0
-        with ExitStack() as stack:
-            pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
-            blocks = blocks_of(pixels, grid)
+        blocks = blocks_of(pixels, grid)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             while True:
                 try:
                     block, values = next(blocks)

@@ -10,11 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import secrets
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,10 +23,9 @@ from dbdicom_xr.errors import (
     InvalidValue,
     LeftOut,
     PixelError,
-    SaveFailed,
 )
-from dbdicom_xr.formats.targets import made_folder
-from dbdicom_xr.index.files import TEMPORARY_SUFFIX, open_for_reading, pread, version_of
+from dbdicom_xr.formats.zarr_store import put_in_place
+from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar, progress_bar
@@ -38,6 +33,7 @@ from dbdicom_xr.pixels.decode import decode_native
 from dbdicom_xr.pixels.layout import PixelLayout
 from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.exporting_each import OF_A_SERIES, Part, parts_of, refuse_all
+from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.exporting_zarr import Images, ZarrOptions, groups_of, images_of
 from dbdicom_xr.records.exporting_zarr_header import constant_attributes
 from dbdicom_xr.records.saving_to import copies_of
@@ -93,18 +89,13 @@ def to_virtual(
     if not made:
         reasons = " ".join(str(error) for error in refused[:8])
         raise PixelError(f"None of the series of {record!r} can be virtual. {reasons}")
-    try:
-        with made_folder(os.path.dirname(path)):
-            if kerchunk:
-                _write_kerchunk(made[""], path)
-            else:
-                _write_icechunk(made, path, record.database.path_on_disk)
-    except OSError as error:
-        if isinstance(error, DbdicomError):
-            raise
-        raise SaveFailed(
-            f"{error.filename or path}: {error.strerror or error}. {path} was not written."
-        ) from error
+    with new_files(os.path.dirname(path)) as files:
+        name = os.path.join(files.folder, "virtual")
+        if kerchunk:
+            _write_kerchunk(made[""], name)
+        else:
+            _write_icechunk(made, name, record.database.path_on_disk)
+        put_in_place(name, path)
     if refused:
         count = len(refused)
         reasons = " ".join(str(error) for error in refused[:8])
@@ -400,27 +391,6 @@ def _plain_coords(array: xr.DataArray, kerchunk: bool) -> dict[Any, Any]:
 # -- stores --------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _in_place_of(path: str) -> Iterator[str]:
-    """Give a name beside a path, and rename to it what was made there."""
-    name = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
-    try:
-        yield name
-        if os.path.isdir(path):
-            old = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
-            os.rename(path, old)
-            os.rename(name, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(name, path)
-    except BaseException:
-        if os.path.isdir(name):
-            shutil.rmtree(name, ignore_errors=True)
-        elif os.path.lexists(name):
-            os.remove(name)
-        raise
-
-
 def _write_kerchunk(dataset: xr.Dataset, path: str) -> None:
     references = dataset.vz.to_kerchunk(format="dict")
     refs = references["refs"]
@@ -439,8 +409,7 @@ def _write_kerchunk(dataset: xr.Dataset, path: str) -> None:
         attributes["_ARRAY_DIMENSIONS"] = [*dims[:-swapped], *dims[-swapped:][::-1]]
         refs["pixels/.zattrs"] = json.dumps(attributes)
     refs["pixels/.zarray"] = json.dumps(array)
-    with _in_place_of(path) as name:
-        Path(name).write_text(json.dumps(references), encoding="utf-8")
+    Path(path).write_text(json.dumps(references), encoding="utf-8")
 
 
 def _write_icechunk(datasets: dict[str, xr.Dataset], path: str, root: str) -> None:
@@ -452,12 +421,11 @@ def _write_icechunk(datasets: dict[str, xr.Dataset], path: str, root: str) -> No
     config.set_virtual_chunk_container(
         icechunk.VirtualChunkContainer(f"file://{root}/", icechunk.local_filesystem_store(root))
     )
-    with _in_place_of(path) as name:
-        repository = icechunk.Repository.create(icechunk.local_filesystem_storage(name), config)
-        repository.save_config()
-        session = repository.writable_session("main")
-        # A file that is written later is refused by Icechunk when it is read.
-        now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
-        for group, dataset in datasets.items():
-            dataset.vz.to_icechunk(session.store, group=group or None, last_updated_at=now)
-        session.commit("References to DICOM files, by dbdicom_xr")
+    repository = icechunk.Repository.create(icechunk.local_filesystem_storage(path), config)
+    repository.save_config()
+    session = repository.writable_session("main")
+    # A file that is written later is refused by Icechunk when it is read.
+    now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
+    for group, dataset in datasets.items():
+        dataset.vz.to_icechunk(session.store, group=group or None, last_updated_at=now)
+    session.commit("References to DICOM files, by dbdicom_xr")
