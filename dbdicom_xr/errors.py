@@ -75,6 +75,10 @@ class SaveFailed(DbdicomError, OSError):
     """A save was stopped by an error, and all files are as they were before."""
 
 
+class ConnectionLost(DbdicomError):
+    """A remote folder did not answer, however often it was asked."""
+
+
 class NoPerson(DbdicomError, RuntimeError):
     """A question was asked where no person can answer; an argument decides instead."""
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import dbdicom_xr
 from dbdicom_xr.arrays.source import locator, open_files
 from dbdicom_xr.errors import (
     InvalidValue,
@@ -162,6 +163,7 @@ class FrameReader:
             flat[order] = unsqueeze(state[name])
             state[name] = flat.reshape(rows.shape)
         self.__dict__.update(state)
+        dbdicom_xr._register()  # a worker that is sent an array has opened no database
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         result = self[(slice(None),) * self.ndim]
@@ -238,6 +240,9 @@ class FrameReader:
             cells.sort(key=itemgetter(1, 2))  # so that each image is decoded once for all its tiles
         with open_files(self.root, places) as source:
             images = TiledImages(source.frame)
+            source.expect(
+                (file, frame, self.layouts[kind]) for _, file, frame, kind in cells if file >= 0
+            )
             for cell, file, frame, kind in cells:
                 if file < 0:
                     continue

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from dbdicom_xr.errors import DbdicomError, IndexDamaged, PixelError, StaleArray
 from dbdicom_xr.index.columns import Column
 from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.gather import FRAGMENTS
+from dbdicom_xr.index.heads import Partial
+from dbdicom_xr.index.roots import is_remote, remote_folder
 from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.seen import not_seen, this_place
 from dbdicom_xr.index.store import FileRow, Store
@@ -28,6 +30,7 @@ from dbdicom_xr.index.walker import inflated
 from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native
 from dbdicom_xr.pixels.fragments import fragments_of_frame
 from dbdicom_xr.pixels.layout import PixelLayout
+from dbdicom_xr.pixels.tiles import image_of_tile
 
 __all__ = [
     "Files",
@@ -41,6 +44,8 @@ __all__ = [
 ]
 
 Ints = npt.NDArray[np.int64]
+Read = tuple[int, int, int]
+"""Number of a file, offset and length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +228,10 @@ def remember(root: str, index: str, identity: str, files: Ints) -> int:
     places = locator(index, identity)
     places.prepare(files)
     kept: dict[int, tuple[Place, bytes]] = {}
+    wanted = sorted({int(number) for number in files.ravel() if number >= 0})
     with open_files(root, places) as source:
-        for file in sorted({int(number) for number in files.ravel() if number >= 0}):
+        source.expect_whole(wanted)
+        for file in wanted:
             kept[file] = source.whole(file)
     with _locators_lock:
         _memory.setdefault((index, identity), {}).update(kept)
@@ -239,6 +246,26 @@ def release(index: str, files: Ints | None = None) -> None:
                 _memory[key].pop(int(file), None)
             if not _memory[key]:
                 del _memory[key]
+
+
+def _span(place: Place, frame: int, layout: PixelLayout) -> tuple[int, int, int]:
+    """Return where a frame of pixels that are not in fragments lies, and its bits to skip."""
+    if layout.is_encapsulated:
+        raise PixelError(
+            f"The pixel data are not in fragments, as the transfer syntax "
+            f"{layout.transfer_syntax} wants; the file is malformed."
+        )
+    first, length, bit_offset = layout.frame_span(frame)
+    # An even number of bytes is written; a value may also be cut off.
+    return place.offset + first, max(min(length, place.length - first), 0), bit_offset
+
+
+def _parts(place: Place, frame: int) -> list[tuple[int, int]]:
+    """Return where the fragments of a frame lie."""
+    assert place.fragments is not None
+    items = np.frombuffer(place.fragments, "<i8").reshape(-1, 2)
+    found: list[tuple[int, int]] = fragments_of_frame(items, frame, place.frames).tolist()
+    return found
 
 
 class Files:
@@ -311,6 +338,15 @@ class Files:
             return None
         return fd
 
+    def expect(self, frames: Iterable[tuple[int, int, PixelLayout]]) -> None:
+        """Tell which frames will be read, as ``frame`` is asked for them, in this order.
+
+        Files of this computer are read when it is their turn.
+        """
+
+    def expect_whole(self, files: Iterable[int]) -> None:
+        """Tell which files will be read as a whole, in this order."""
+
     def frame(self, file: int, frame: int, layout: PixelLayout) -> npt.NDArray[Any]:
         """Return the stored values of a frame; valid until the next call."""
         opened = self._open
@@ -318,27 +354,16 @@ class Files:
             opened = self._switch(file)
         _, fd, place, data = opened
         if place.fragments is None:
-            if layout.is_encapsulated:
-                raise PixelError(
-                    f"The pixel data are not in fragments, as the transfer syntax "
-                    f"{layout.transfer_syntax} wants; the file is malformed."
-                )
-            first, length, bit_offset = layout.frame_span(frame)
-            present = place.length - first
-            if present < length:
-                # An even number of bytes is written; a value may also be cut off.
-                length = max(present, 0)
-            return decode_native(
-                self._bytes(fd, data, length, place.offset + first), layout, bit_offset
-            )
-
-        def read(count: int, offset: int) -> bytes:
-            return bytes(self._bytes(fd, data, count, offset))
-
-        items = np.frombuffer(place.fragments, "<i8").reshape(-1, 2)
-        parts = fragments_of_frame(items, frame, place.frames, read)
+            offset, length, bit_offset = _span(place, frame, layout)
+            return decode_native(self._bytes(fd, data, length, offset), layout, bit_offset)
         return decode_encapsulated(
-            b"".join([read(length, offset) for offset, length in parts.tolist()]), layout
+            b"".join(
+                [
+                    bytes(self._bytes(fd, data, length, offset))
+                    for offset, length in _parts(place, frame)
+                ]
+            ),
+            layout,
         )
 
     def _bytes(self, fd: int, data: bytes | None, count: int, offset: int) -> bytes | memoryview:
@@ -361,14 +386,98 @@ class Files:
 
 _HAS_PREADV = hasattr(os, "preadv")
 
+_WINDOW_BYTES: Final = 32 << 20
+_WINDOW_READS: Final = 256
+"""Of what is asked for at once, before it is decoded."""
+
+
+class RemoteFiles(Files):
+    """Files that are elsewhere: what will be read is asked for together, some of it at a time."""
+
+    def __init__(self, root: str, places: Locator) -> None:
+        super().__init__(root, places)
+        self._folder = remote_folder(root)
+        self._coming: list[Read] = []
+        self._turn: dict[Read, int] = {}
+        self._here: dict[Read, bytes] = {}
+
+    def expect(self, frames: Iterable[tuple[int, int, PixelLayout]]) -> None:
+        """Tell which frames will be read, as ``frame`` is asked for them, in this order."""
+        self._coming = list(dict.fromkeys(read for one in frames for read in self._reads(*one)))
+        self._turn = {read: number for number, read in enumerate(self._coming)}
+
+    def expect_whole(self, files: Iterable[int]) -> None:
+        """Tell which files will be read as a whole, in this order."""
+        self._coming = [(file, 0, self._places.place(file).file.size) for file in files]
+        self._turn = {read: number for number, read in enumerate(self._coming)}
+
+    def _reads(self, file: int, frame: int, layout: PixelLayout) -> list[Read]:
+        if file in _memory.get((self._places.index, self._places.identity), {}):
+            return []
+        try:
+            place = self._places.place(file)
+            if place.deflated:
+                return [(file, 0, place.file.size)]
+            if layout.is_tile:
+                frame, layout, _, _ = image_of_tile(layout, frame)
+            if place.fragments is not None:
+                return [(file, *part) for part in _parts(place, frame)]
+            return [(file, *_span(place, frame, layout)[:2])]
+        except DbdicomError:  # which is raised when it is the turn of that frame
+            return []
+
+    def _get(self, read: Read) -> bytes:
+        found = self._here.get(read)
+        if found is None:
+            at = self._turn.get(read)
+            some = [read]
+            if at is not None:
+                size = 0
+                for number, one in enumerate(self._coming[at : at + _WINDOW_READS]):
+                    size += one[2]
+                    if number and size > _WINDOW_BYTES:
+                        break
+                    some.append(one)
+            some = list(dict.fromkeys(some))
+            got = self._folder.read_many(
+                [(self._places.place(file).file, offset, count) for file, offset, count in some]
+            )
+            self._here = dict(zip(some, got, strict=True))
+            found = self._here[read]
+        return found
+
+    def whole(self, file: int) -> tuple[Place, bytes]:
+        """Return all bytes of a file, or of its data set where that is deflated."""
+        _, _, place, data = self._switch(file)
+        return place, self._get((file, 0, place.file.size)) if data is None else data
+
+    def _switch(self, file: int) -> tuple[int, int, Place, bytes | None]:
+        kept = _memory.get((self._places.index, self._places.identity), {}).get(file)
+        place, data = kept or (self._places.place(file), None)
+        if place.deflated and data is None:
+            held = Partial(place.file.size)
+            held.put(0, self._get((file, 0, place.file.size)))
+            data = inflated(held, place.file.size)
+        self._open = (file, -1, place, data)
+        return self._open
+
+    def _bytes(self, fd: int, data: bytes | None, count: int, offset: int) -> bytes | memoryview:
+        if data is not None:
+            return data[offset : offset + count]
+        assert self._open is not None
+        return self._get((self._open[0], offset, count))
+
 
 @contextmanager
 def open_files(root: str, places: Locator) -> Iterator[Files]:
     """Give access to the files of one block, for the length of a ``with`` statement."""
-    files = Files(_moved.get(root, root), places)
+    there = _moved.get(root, root)
+    files = RemoteFiles(there, places) if is_remote(there) else Files(there, places)
     try:
         yield files
     except OSError as error:
+        if isinstance(error, DbdicomError):
+            raise
         # A message of open names the file, one of read does not.
         where = files.current if error.filename is None else str(error.filename)
         raise DbdicomError(

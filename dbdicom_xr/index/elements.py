@@ -6,10 +6,11 @@ two ways in which reading a header ends early.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dbdicom_xr.index.files import pread
+from dbdicom_xr.index.files import Opened, pread
 
 if TYPE_CHECKING:
     from dbdicom_xr.index.repeats import Run
@@ -36,6 +37,8 @@ LARGE: Final = 65536
 """Values longer than this many bytes stay in the file; the index keeps their place."""
 
 UNDEFINED: Final = 0xFFFFFFFF
+
+_BLOCK: Final = 4096
 
 LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """VRs with four bytes of length (PS3.5 7.1.2)."""
@@ -122,11 +125,11 @@ def tag_bytes(tag: int) -> bytes:
 
 
 class Source:
-    """The bytes of a data set: of a file by descriptor, or in memory."""
+    """The bytes of a data set: of an open file, or in memory."""
 
     __slots__ = ("_data", "_fd", "size")
 
-    def __init__(self, fd: int, size: int, data: bytes | None = None) -> None:
+    def __init__(self, fd: Opened, size: int, data: bytes | None = None) -> None:
         self._fd = fd
         self._data = data
         self.size = size if data is None else len(data)
@@ -142,3 +145,19 @@ class Source:
             return self._data[offset : offset + count]
         # The system reserves all that is asked for, and a damaged length asks for gigabytes.
         return pread(self._fd, max(0, min(count, self.size - offset)), offset)
+
+    def some(self, count: int, offset: int, least: int = 16) -> bytes:
+        """Return bytes that are at hand, up to ``count``; of a file of this computer all."""
+        if self._data is None and not isinstance(self._fd, int):
+            return self._fd.some(max(0, min(count, self.size - offset)), offset, least)
+        return self.read(count, offset)
+
+    @property
+    def first_look(self) -> int:
+        """How many bytes to read first where it is not known how many it will take."""
+        return 4 * LARGE if isinstance(self._fd, int) else _BLOCK
+
+    def expect(self, places: Iterable[tuple[int, int]]) -> None:
+        """Tell offset and length of what will be read, of a file that is elsewhere."""
+        if self._data is None and not isinstance(self._fd, int):
+            self._fd.expect(places)

@@ -22,6 +22,7 @@ from dbdicom_xr.index.elements import (
     Source,
     tag_bytes,
 )
+from dbdicom_xr.index.files import Opened
 from dbdicom_xr.index.values import without_warnings
 from dbdicom_xr.index.walker import inflated, pixel_place
 
@@ -35,13 +36,14 @@ _IDENTIFYING = (
 _PIXELS = {0x7FE00008: 0x08, 0x7FE00009: 0x09, 0x7FE00010: 0x10}
 
 
-def read_with_pydicom(fd: int, size: int, reason: str) -> Header:
+def read_with_pydicom(fd: Opened, size: int, reason: str) -> Header:
     """Return the header of a file as pydicom sees it.
 
     Parameters
     ----------
-    fd, size : int
-        Descriptor and length of the file.
+    fd : int or Bytes
+    size : int
+        The file and its length.
     reason : str
         What the walker met, for the message.
 
@@ -57,7 +59,7 @@ def read_with_pydicom(fd: int, size: int, reason: str) -> Header:
     import pydicom
 
     try:
-        with without_warnings(), _Bounded(io.FileIO(os.dup(fd)), size) as file:
+        with without_warnings(), _Bounded(_raw(fd, size), size) as file:
             dataset = pydicom.dcmread(file, force=True, defer_size=LARGE)
     except Exception as error:  # whatever a damaged file makes of the parser
         raise Malformed(f"{reason}; pydicom: {type(error).__name__}: {error}") from None
@@ -89,10 +91,39 @@ def read_with_pydicom(fd: int, size: int, reason: str) -> Header:
     return header
 
 
+class _Raw(io.RawIOBase):
+    """A file that is elsewhere."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._source.size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._source.some(len(buffer), self._at, 1)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _raw(fd: Opened, size: int) -> io.RawIOBase:
+    return io.FileIO(os.dup(fd)) if isinstance(fd, int) else _Raw(Source(fd, size))
+
+
 class _Bounded(io.BufferedReader):
     """A file that is never asked for more than it has: to ask reserves the memory."""
 
-    def __init__(self, raw: io.FileIO, size: int) -> None:
+    def __init__(self, raw: io.RawIOBase, size: int) -> None:
         super().__init__(raw)
         self._bytes = size
         self.seek(0)

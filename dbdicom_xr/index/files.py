@@ -1,7 +1,8 @@
-"""Bytes at an offset of a file, on every operating system.
+"""Bytes at an offset of a file, on every operating system, or of a file that is elsewhere.
 
 ``os.pread`` where there is one; else (Windows) seek and read under a lock, since the two calls
-share the position of the descriptor.
+share the position of the descriptor. Files that are not of this computer stand for themselves:
+``Bytes`` is what they have in common.
 """
 
 from __future__ import annotations
@@ -9,9 +10,42 @@ from __future__ import annotations
 import os
 import re
 import threading
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
-__all__ = ["TEMPORARY_SUFFIX", "is_temporary", "open_for_reading", "pread", "version_of"]
+__all__ = [
+    "TEMPORARY_SUFFIX",
+    "Bytes",
+    "Opened",
+    "Version",
+    "is_temporary",
+    "open_for_reading",
+    "pread",
+    "version_of",
+]
+
+Version = tuple[int, int]
+"""Size, and a number that changes with the file: time of change, or a hash of its ETag."""
+
+
+class Bytes(Protocol):
+    """A file that is not of this computer, as far as it is here."""
+
+    def read(self, count: int, offset: int) -> bytes:
+        """Return bytes; fewer where the file ends."""
+        ...
+
+    def some(self, count: int, offset: int, least: int) -> bytes:
+        """Return what is there of these bytes; fewer than ``least`` only where the file ends."""
+        ...
+
+    def expect(self, places: Iterable[tuple[int, int]]) -> None:
+        """Tell offset and length of what will be read, so that all can be fetched at once."""
+        ...
+
+
+Opened = int | Bytes
+"""An open file: the descriptor of one of this computer, or the bytes of another."""
 
 TEMPORARY_SUFFIX: Final = ".dbdicom_xr"
 """How the names of files end that are being written; no scan looks at them."""
@@ -39,7 +73,7 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def version_of(status: os.stat_result) -> tuple[int, int]:
+def version_of(status: os.stat_result) -> Version:
     """Return size and modification time, in nanoseconds, by which a changed file is known.
 
     Times beyond the years 1678 to 2262, which damaged disks and archives bring along, are those
@@ -97,4 +131,11 @@ def _positioned_read(fd: int, count: int, offset: int) -> bytes:
     return b"".join(parts) if len(parts) > 1 else data
 
 
-pread = _positioned_read if hasattr(os, "pread") else _seek_and_read
+_read_descriptor = _positioned_read if hasattr(os, "pread") else _seek_and_read
+
+
+def pread(file: Opened, count: int, offset: int) -> bytes:
+    """Return bytes of an open file; fewer where it ends."""
+    if isinstance(file, int):
+        return _read_descriptor(file, count, offset)
+    return file.read(count, offset)

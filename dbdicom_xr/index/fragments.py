@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.index.elements import External, Header, tag_bytes
-from dbdicom_xr.index.files import pread
+from dbdicom_xr.index.files import Opened, pread
 
 __all__ = ["pack_fragments"]
 
@@ -29,13 +29,13 @@ _LONGEST: Final = max(map(len, _BEGINNINGS))
 
 
 def pack_fragments(
-    fd: int, header: Header, items: tuple[tuple[int, int], ...], frames: int
+    fd: Opened, header: Header, items: tuple[tuple[int, int], ...], frames: int
 ) -> bytes:
     """Return the places of the fragments of a file, in the form in which the index keeps them.
 
     Parameters
     ----------
-    fd : int
+    fd : int or Bytes
         Descriptor of the file.
     header : Header
         Holds the extended offset table, if there is one; its notes say what is contradictory.
@@ -69,14 +69,14 @@ def pack_fragments(
     return np.concatenate([head, fragments, bounds]).astype("<i8").tobytes()
 
 
-def _basic_table(fd: int, item: npt.NDArray[np.int64], frames: int) -> Pairs | None:
+def _basic_table(fd: Opened, item: npt.NDArray[np.int64], frames: int) -> Pairs | None:
     offset, length = item.tolist()
     if length < 4 * frames:
         return None
     return np.frombuffer(pread(fd, 4 * frames, offset), "<u4").astype(np.int64)
 
 
-def _extended_table(fd: int, header: Header, frames: int) -> Pairs | None:
+def _extended_table(fd: Opened, header: Header, frames: int) -> Pairs | None:
     """Return the extended offset table (PS3.3 C.7.6.3.1.8)."""
     for name, value in header.elements.items():
         if name[:4] == _EXTENDED:
@@ -101,7 +101,7 @@ def _by_table(fragments: Pairs, table: Pairs | None, frames: int) -> Pairs | Non
     return _bounds(first, len(fragments))
 
 
-def _by_beginning(fd: int, fragments: Pairs, frames: int) -> Pairs | None:
+def _by_beginning(fd: Opened, fragments: Pairs, frames: int) -> Pairs | None:
     """Return the bounds of the frames where as many fragments as frames begin like an image."""
     begins = [
         number

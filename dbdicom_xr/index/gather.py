@@ -10,14 +10,14 @@ import stat
 from collections.abc import Sequence
 
 from dbdicom_xr.index.blocks import FRAGMENTS, PLACE, Block, Findings, SeriesKey
-from dbdicom_xr.index.elements import Malformed, Unusual
+from dbdicom_xr.index.elements import Header, Malformed, Unusual
 from dbdicom_xr.index.fallback import read_with_pydicom
-from dbdicom_xr.index.files import open_for_reading, version_of
+from dbdicom_xr.index.files import Opened, open_for_reading, version_of
 from dbdicom_xr.index.group import Group, group_key
 from dbdicom_xr.index.repeats import Repeats
 from dbdicom_xr.index.walker import walk
 
-__all__ = ["FRAGMENTS", "PLACE", "Block", "Findings", "SeriesKey", "gather"]
+__all__ = ["FRAGMENTS", "PLACE", "Block", "Findings", "Gathering", "SeriesKey", "gather"]
 
 
 def gather(paths: Sequence[str]) -> Findings:
@@ -41,9 +41,8 @@ def gather(paths: Sequence[str]) -> Findings:
     >>> findings.problems
     {1: 'cannot be opened: No such file or directory'}
     """
-    findings = Findings()
-    repeats = Repeats()
-    groups: dict[object, Group] = {}
+    gathering = Gathering()
+    findings = gathering.findings
     hint = 16384
     for number, path in enumerate(paths):
         try:
@@ -55,29 +54,68 @@ def gather(paths: Sequence[str]) -> Findings:
             status = os.fstat(fd)
             findings.versions[number] = version_of(status)
             if not stat.S_ISREG(status.st_mode):
-                raise Malformed("not a regular file")
-            if status.st_size == 0:
+                findings.problems[number] = "not a regular file"
+                continue
+            header = gathering.add(fd, status.st_size, number, hint)
+            if header is not None and header.contiguous:
+                hint = min(max(header.contiguous + 256, 4096), 65536)
+        except OSError as error:
+            findings.problems[number] = f"cannot be read: {error.strerror or error}"
+        finally:
+            os.close(fd)
+    return gathering.done()
+
+
+class Gathering:
+    """Files that are read one after the other, wherever they are."""
+
+    def __init__(self) -> None:
+        self.findings = Findings()
+        self._repeats = Repeats()
+        self._groups: dict[object, Group] = {}
+
+    def add(self, file: Opened, size: int, number: int, hint: int) -> Header | None:
+        """Read the header of an open file.
+
+        Parameters
+        ----------
+        file : int or Bytes
+        size : int
+        number : int
+            Its place in the list of files.
+        hint : int
+            How many bytes to read first.
+
+        Returns
+        -------
+        Header or None
+            None where it cannot be read, which is then among the problems.
+        """
+        findings = self.findings
+        try:
+            if size == 0:
                 raise Malformed("an empty file")
             try:
-                header = walk(fd, status.st_size, hint, repeats)
+                header = walk(file, size, hint, self._repeats)
             except Unusual as unusual:
-                header = read_with_pydicom(fd, status.st_size, str(unusual))
-            if header.contiguous:
-                hint = min(max(header.contiguous + 256, 4096), 65536)
+                header = read_with_pydicom(file, size, str(unusual))
             key = group_key(header)
-            group = groups.get(key)
+            group = self._groups.get(key)
             if group is None:
-                group = groups[key] = Group(header)
-            group.add(fd, number, header)
+                group = self._groups[key] = Group(header)
+            group.add(file, number, header)
             if header.notes:
                 findings.notes[number] = "; ".join(header.notes)
+            return header
         except Malformed as error:
             findings.problems[number] = str(error)
         except OSError as error:
             findings.problems[number] = f"cannot be read: {error.strerror or error}"
         except Exception as error:  # no file is so odd that it may hide the others
             findings.problems[number] = f"cannot be read: {type(error).__name__}: {error}"
-        finally:
-            os.close(fd)
-    findings.blocks = [group.block() for group in groups.values()]
-    return findings
+        return None
+
+    def done(self) -> Findings:
+        """Return all that was found."""
+        self.findings.blocks = [group.block() for group in self._groups.values() if len(group)]
+        return self.findings

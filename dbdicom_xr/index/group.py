@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dbdicom_xr.index.blocks import FRAGMENTS, PLACE, Block, SeriesKey
 from dbdicom_xr.index.columns import Column, Key, concatenate, tidy
 from dbdicom_xr.index.elements import External, Header, Malformed, PixelPlace, tag_bytes
-from dbdicom_xr.index.files import pread
+from dbdicom_xr.index.files import Opened, pread
 from dbdicom_xr.index.fragments import pack_fragments
 from dbdicom_xr.index.functional import PER_FRAME, SHARED, frame_columns
 from dbdicom_xr.index.mosaic import NoTiles, is_mosaic, is_tiled, pack_tiles, tiles_of_mosaic
@@ -126,6 +126,9 @@ class Group:
         self._uids: list[str] = []
         self._frame_columns: list[dict[Key, Column] | None] = []
 
+    def __len__(self) -> int:
+        return self._rows
+
     def _text(self, tag: int, vr: str, raw: bytes | External | None) -> str:
         if not isinstance(raw, bytes):
             return ""
@@ -134,7 +137,7 @@ class Group:
             value = "\\".join(str(part) for part in value)
         return str(value).strip() if value else ""
 
-    def add(self, fd: int, number: int, header: Header) -> None:
+    def add(self, fd: Opened, number: int, header: Header) -> None:
         """Add a file; ``number`` is its place in the list of files."""
         frames, columns = self._frames(fd, header)
         pixels = header.pixels
@@ -146,15 +149,17 @@ class Group:
                 header.deflated, pixels.vr == "OB",
             )  # fmt: skip
         uid = _find(header, _SOP_INSTANCE)
-        self._note_changes(header)
-        self._places.append(place)
-        self._fragments.append(
+        # All that reads comes before all that notes: where bytes are missing, it is done again.
+        fragments = (
             None
             if pixels is None or pixels.fragments is None
             else pack_tiles(pixels.fragments, frames)
             if columns and is_tiled(columns)
             else pack_fragments(fd, header, pixels.fragments, frames)
         )
+        self._note_changes(header)
+        self._places.append(place)
+        self._fragments.append(fragments)
         self._uids.append(instance_uid(uid) if isinstance(uid, bytes) else "")
         self._frame_columns.append(columns)
 
@@ -193,7 +198,7 @@ class Group:
         self._previous = elements
         self._rows += 1
 
-    def _frames(self, fd: int, header: Header) -> tuple[int, dict[Key, Column] | None]:
+    def _frames(self, fd: Opened, header: Header) -> tuple[int, dict[Key, Column] | None]:
         """Return the number of frames and the attributes of each."""
         raw = _find(header, _FRAMES)
         if header.pixels is None:
@@ -238,7 +243,7 @@ class Group:
             )
         return frames, {**vectors, **columns}
 
-    def _tiles(self, fd: int, header: Header) -> tuple[int, dict[Key, Column] | None]:
+    def _tiles(self, fd: Opened, header: Header) -> tuple[int, dict[Key, Column] | None]:
         """Return the number of tiles of a mosaic, and the attributes of each."""
         try:
             return tiles_of_mosaic(

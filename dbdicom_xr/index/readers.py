@@ -13,6 +13,8 @@ from typing import Final
 from dbdicom_xr.index.blocks import Findings
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.gather import gather
+from dbdicom_xr.index.heads import remote_batches
+from dbdicom_xr.index.roots import is_remote, remote_folder
 from dbdicom_xr.index.update import Batch
 from dbdicom_xr.index.worker import Worker, WorkerDied, can_start
 
@@ -35,6 +37,10 @@ def batches(root: str, paths: Sequence[str]) -> Generator[Batch, None, None]:
     paths : sequence of str
         Relative to it. Each is in exactly one of the batches.
     """
+    if is_remote(root):
+        for some, findings in remote_batches(remote_folder(root), paths):
+            yield Batch(some, findings)
+        return
     chunks = deque(paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK))
     wanted = min(_processors() - 1, _MOST_WORKERS, len(paths) // _WORTH_A_WORKER)
     if wanted < 1 or not can_start():

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 from dbdicom_xr.index.files import is_temporary, version_of
 from dbdicom_xr.index.readers import batches
+from dbdicom_xr.index.roots import is_remote, remote_folder
 from dbdicom_xr.index.store import Store
 from dbdicom_xr.index.update import Batch, apply
 
@@ -79,18 +80,23 @@ def refresh(
     ------
     OSError
         The folder cannot be listed.
+    ConnectionLost
+        It is elsewhere, and cannot be reached; what was read until then is in the index.
     IndexDamaged, IndexBusy, IndexNotWritable
         The index cannot be used.
     """
     outcome = Outcome()
     own = {str(store.path), f"{store.path}-journal"}
-    found, unreadable = _listing(root)
+    known = {row.path: row for row in store.files().values()}
+    if is_remote(root):
+        found, unreadable = remote_folder(root).listing(known.keys())
+    else:
+        found, unreadable = _listing(root)
     listed = {
         path: version
         for path, version in found.items()
         if f"{root}/{path}".replace("/", os.sep) not in own
     }
-    known = {row.path: row for row in store.files().values()}
     pending = [
         path
         for path, version in listed.items()

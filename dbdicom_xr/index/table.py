@@ -22,6 +22,7 @@ from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.merge import SOP_INSTANCE_UID, instance_uids
+from dbdicom_xr.index.roots import is_remote, remote_folder
 from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow
 
 __all__ = ["Readable", "Table", "Values"]
@@ -320,6 +321,8 @@ def read_version(root: str, file: FileRow, offset: int, length: int) -> bytes:
     StaleArray
         It changed or vanished.
     """
+    if is_remote(root):
+        return remote_folder(root).read(file, [(offset, length)])[0]
     path = f"{root}/{file.path}"
     try:
         fd = open_for_reading(path)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.index.columns import Column, Key, tidy
 from dbdicom_xr.index.elements import External, Header, tag_bytes
-from dbdicom_xr.index.files import pread
+from dbdicom_xr.index.files import Opened, pread
 from dbdicom_xr.index.values import Kind, decode, kind_for, known_vr
 
 __all__ = ["vector_columns"]
@@ -40,12 +40,12 @@ _TEXTS: Final = frozenset(("DS", "IS", "LO", "SH", "CS", "DA", "TM", "DT"))
 _TOLERANCE: Final = 1e-3  # mm
 
 
-def vector_columns(fd: int, header: Header, frames: int, kind: Kind) -> dict[Key, Column]:
+def vector_columns(fd: Opened, header: Header, frames: int, kind: Kind) -> dict[Key, Column]:
     """Return the vectors of one instance that have a value for each frame.
 
     Parameters
     ----------
-    fd : int
+    fd : int or Bytes
         Descriptor of the file, for vectors that were left in it.
     header : Header
         Its notes say what is contradictory.

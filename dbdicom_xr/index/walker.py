@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from struct import Struct
+from collections.abc import Iterable
+from struct import Struct, iter_unpack
 from struct import error as StructError
 from typing import Final
 
@@ -30,7 +31,7 @@ from dbdicom_xr.index.elements import (
     Source,
     Unusual,
 )
-from dbdicom_xr.index.files import open_for_reading, pread
+from dbdicom_xr.index.files import Opened, open_for_reading, pread
 from dbdicom_xr.index.nested import ITEM, SEQUENCE_END, item, sequence_end
 from dbdicom_xr.index.repeats import Piece, Repeats
 
@@ -63,13 +64,13 @@ def header_of(path: str | os.PathLike[str]) -> Header:
         os.close(fd)
 
 
-def walk(fd: int, size: int, hint: int = _BUFFER, repeats: Repeats | None = None) -> Header:
+def walk(fd: Opened, size: int, hint: int = _BUFFER, repeats: Repeats | None = None) -> Header:
     """Return the header of an open DICOM file.
 
     Parameters
     ----------
-    fd : int
-        Descriptor of the file.
+    fd : int or Bytes
+        Descriptor of the file, or the bytes of one that is elsewhere.
     size : int
         Its length in bytes.
     hint : int
@@ -84,7 +85,7 @@ def walk(fd: int, size: int, hint: int = _BUFFER, repeats: Repeats | None = None
     Malformed
         The file cannot be a DICOM file, or declares more than it may.
     """
-    data = pread(fd, max(hint, 1024), 0)
+    data = Source(fd, size).some(max(hint, 1024), 0, 1024)
     if data[128:132] != b"DICM":
         raise Unusual("no DICM prefix")
     elements: dict[bytes, bytes | External] = {}
@@ -127,7 +128,7 @@ def _walk_meta(data: bytes, size: int, elements: dict[bytes, bytes | External]) 
         position = end
 
 
-def inflated(fd: int, size: int) -> bytes:
+def inflated(fd: Opened, size: int) -> bytes:
     """Return the data set of a deflated file, in which the offsets of its elements count.
 
     Raises
@@ -176,7 +177,7 @@ def _walk_dataset(
         if position + 12 > limit and base + limit < size:
             base += position
             header.contiguous = header.contiguous or base
-            data = source.read(_BUFFER, base)
+            data = source.some(_BUFFER, base)
             position, limit = 0, len(data)
         if position + 8 > limit:
             if position != limit and data[position:limit].strip(b"\0"):
@@ -252,7 +253,7 @@ def _walk_dataset(
             pieces.append(None)
         header.contiguous = header.contiguous or base + start
         base, position = base + end, 0
-        data = source.read(_BUFFER, base)
+        data = source.some(_BUFFER, base)
         limit = len(data)
     if count == len(elements):  # no tag twice, so that what is in a run is what counts
         header.runs, header.others = matched, others
@@ -273,7 +274,7 @@ def _undefined_length(
         return data[start : end - 8], base + end
     except StructError:
         start += base
-    count = 4 * LARGE
+    count = source.first_look
     while True:
         data = source.read(count, start)
         try:
@@ -317,7 +318,9 @@ def pixel_place(
     while True:
         at = position - window_at
         if at < 0 or at + 8 > len(window):
-            window, window_at, at = source.read(512, position), position, 0
+            if len(fragments) == 1:
+                source.expect(_beginnings(source, fragments[0], position))
+            window, window_at, at = source.some(512, position, 8), position, 0
         if len(window) < 8:
             header.notes.append("the encapsulated pixel data are cut off")
             break
@@ -334,3 +337,13 @@ def pixel_place(
         fragments.append((position, size))
         position += size
     return PixelPlace(element, start, -1, 0, tuple(fragments)), position
+
+
+def _beginnings(source: Source, table: tuple[int, int], position: int) -> Iterable[tuple[int, int]]:
+    """Yield where items begin by the basic offset table (PS3.5 A.4), which counts from the first.
+
+    The last is followed by the end of the sequence, which is not looked for here.
+    """
+    offset, length = table
+    for (start,) in iter_unpack("<I", source.read(length - length % 4, offset)):
+        yield position + start, 8

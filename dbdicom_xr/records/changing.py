@@ -18,6 +18,7 @@ from dbdicom_xr.errors import (
     SaveRecovered,
 )
 from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.roots import is_remote, read_only
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.edits import edit_rows
@@ -111,6 +112,8 @@ class ChangingRecord(NodeRecord):
 
     def _take(self) -> None:
         """Become the one that changes the database, whatever another one has left behind."""
+        if is_remote(self._root):
+            raise read_only(self._root)
         if not os.path.isdir(self._root):
             self._staging.give()  # to whoever opens it at its new place
             raise MissingFolder(

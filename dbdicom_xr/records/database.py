@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import dbdicom_xr
 from dbdicom_xr.arrays.source import forget
 from dbdicom_xr.errors import (
     DatabaseChanged,
@@ -253,6 +254,8 @@ class Database(FromNothing, ChangingRecord):
             self._store.close()
             self._store = self._replace_store(error)
             outcome = refresh(self._store, self._root, everything=True, progress=progress)
+        except DbdicomError:
+            raise
         except PermissionError as error:
             raise FolderNotReadable(
                 f"{self._root} may not be read: {error.strerror}. Ask its owner for permission."
@@ -387,7 +390,9 @@ class Database(FromNothing, ChangingRecord):
         return (self._root,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reopened, (self._root, str(self._index))
+        from dbdicom_xr.records.unseen import unpickled
+
+        return unpickled, (self._root, str(self._index))
 
 
 class _ScanProgress:
@@ -422,6 +427,7 @@ def reopened(root: str, index: str) -> Database:
 
     One per index in each process. No file of the folder is looked at.
     """
+    dbdicom_xr._register()
     with _opened_lock:
         found = scratch_databases.get((root, index)) or _opened.pop((root, index), None)
         if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 
 from dbdicom_xr.errors import DatabaseChanged, StaleArray
 from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.roots import is_remote, remote_folder
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.staging.constant import with_pixels
 from dbdicom_xr.staging.patch import Role
@@ -41,6 +43,11 @@ def dataset_of(view: View, table: Table, row: int) -> pydicom.FileDataset:
     import pydicom as reader
 
     patch, patch_row = view.origin(table.series.id, row)
+    if is_remote(table.root):
+        file = table.file(row)
+        dataset = reader.dcmread(io.BytesIO(*remote_folder(table.root).whole([file])), force=True)
+        dataset.filename = f"{table.root}/{file.path}"
+        return dataset
     path = "" if int(table.places["file"][row]) < 0 else _unchanged_file(view, table, row)
     if patch is None or (not patch.columns and patch.key.role != Role.NEW):
         return reader.dcmread(path, force=True)

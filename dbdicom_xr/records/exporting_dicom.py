@@ -31,6 +31,7 @@ from dbdicom_xr.formats.dicomdir import DICOMDIR, lay_out
 from dbdicom_xr.formats.targets import refuse_existing, target_of
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.roots import is_remote
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import without_warnings
 from dbdicom_xr.interact import progress_bar
@@ -132,7 +133,8 @@ class _Export:
 
     def _read(self, number: int, pixels: bool) -> Dataset:
         source = self.copies.sources[number]
-        if source is not None and not self.copies.edits[number]:
+        edited = bool(self.copies.edits[number]) or is_remote(self.copies.home)
+        if source is not None and not edited:
             old, known = source
             if version_of(os.stat(old)) != (known.size, known.mtime):
                 raise SaveFailed(

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from dbdicom_xr.index.connection import APPLICATION
+from dbdicom_xr.index.roots import is_remote, place_of
 from dbdicom_xr.index.scan import FOLDER_NAME
 
 __all__ = [
@@ -35,12 +36,15 @@ def index_path(root: str, index: str | os.PathLike[str] | None) -> Path:
     Returns
     -------
     Path
-        In the folder itself where that can be written to, else in the user's cache directory.
+        In the folder itself where that can be written to, else in the user's cache directory;
+        there it goes by the URL of a folder that is elsewhere.
     """
     if index is not None:
         chosen = Path(index).expanduser().absolute()
         return chosen / INDEX_NAME if chosen.is_dir() or not chosen.suffix else chosen
     own = Path(root) / FOLDER_NAME
+    if is_remote(root):
+        return _in_cache(root)
     return own / INDEX_NAME if _writable(own) else _in_cache(root)
 
 
@@ -101,7 +105,8 @@ def may_be_replaced(path: Path, root: str) -> bool:
 def _in_cache(root: str) -> Path:
     import platformdirs
 
-    name = blake2b(os.fsencode(os.path.realpath(root)), digest_size=12).hexdigest()
+    place = place_of(root) if is_remote(root) else os.path.realpath(root)
+    name = blake2b(os.fsencode(place), digest_size=12).hexdigest()
     return Path(platformdirs.user_cache_dir("dbdicom_xr")) / name / INDEX_NAME
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+import zipfile
 from typing import Any
 
 from dbdicom_xr.errors import (
     DbdicomError,
     FolderNotReadable,
+    InvalidValue,
     MissingFolder,
     NotAFolder,
 )
+from dbdicom_xr.index.roots import RemoteRoot, checked_url, is_remote, read_only
 from dbdicom_xr.records.adopting import sweep
 from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.location import index_path
@@ -36,8 +39,10 @@ def database(
     Parameters
     ----------
     path : path-like, optional
-        The folder. Without one the database is a temporary one, which ``database.save(path)`` puts
-        into a folder, and which goes when it is closed.
+        The folder, or the URL of one that is elsewhere, as fsspec knows it: ``s3://bucket/study``,
+        ``https://server/study/``, ``zip://::s3://bucket/study.zip``. Those are read-only; their
+        index is in the user's cache directory. Without a folder the database is a temporary
+        one, which ``database.save(path)`` puts into a folder, and which goes when it is closed.
     create : bool
         Make the folder if it does not exist.
     refresh : bool
@@ -45,7 +50,8 @@ def database(
     index : path-like, optional
         Where to keep the index: a file, or a folder for it.
     storage_options : dict, optional
-        For remote folders, which this version cannot open yet.
+        Of a URL: what fsspec needs to reach it, such as ``{"anon": True}``. They are never stored
+        nor shown; workers get them with the arrays that they read.
 
     Returns
     -------
@@ -55,6 +61,8 @@ def database(
     ------
     MissingFolder, NotAFolder, FolderNotReadable
         There is no folder to open.
+    ConnectionLost
+        A remote folder did not answer. What was indexed until then is kept.
 
     Examples
     --------
@@ -78,9 +86,14 @@ def database(
 
         return scratch_database()
     text = os.fsdecode(path)
-    if storage_options is not None or "://" in text:
-        raise DbdicomError(
-            f"{text!r} is not a folder of this computer; remote folders cannot be opened yet."
+    if text.startswith(("file://", "local://")):
+        text = text.partition("://")[2]
+    if is_remote(text) or "::" in text:
+        return _remote(text, create, refresh, index, storage_options)
+    if storage_options is not None:
+        raise InvalidValue(
+            f"storage_options= belong to a URL, as in db.database('s3://bucket/folder'); {text!r} "
+            "is a folder of this computer."
         )
     root = folder_at(text, create=create)
     opened = Database(root, index_path(root, index))
@@ -94,6 +107,25 @@ def database(
             f"There are changes in {root} that are not saved: database.changes() lists them, "
             "save() writes them into the files, restore() undoes them."
         )
+    return opened
+
+
+def _remote(
+    url: str,
+    create: bool,
+    refresh: bool,
+    index: str | os.PathLike[str] | None,
+    storage_options: dict[str, Any] | None,
+) -> Database:
+    root = RemoteRoot(checked_url(url), storage_options)
+    if create:
+        raise read_only(root)
+    if index is not None and is_remote(os.fsdecode(index)):
+        raise InvalidValue("index= is a place on this computer; it cannot be a URL.")
+    opened = Database(root, index_path(root, index))
+    new = opened._store.generation() == 0
+    if refresh or new:
+        opened._refresh()
     return opened
 
 
@@ -119,6 +151,11 @@ def folder_at(text: str, *, create: bool) -> str:
         ) from error
     except (OSError, ValueError) as error:  # too long, a loop of links, a null character
         raise MissingFolder(f"{root!r} cannot be a folder: {error}.") from error
+    if not is_folder and zipfile.is_zipfile(root):
+        raise NotAFolder(
+            f"{root} is a zip file. db.database('zip://::{root}') reads what is in it, and "
+            "database.import_dicom(file) copies that into a folder, where it can be changed."
+        )
     if not is_folder:
         raise NotAFolder(
             f"{root} is a file. A database is a folder: open {os.path.dirname(root)!r} instead."

@@ -26,6 +26,7 @@ from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.connection import SqliteFile
 from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.roots import is_remote, remote_folder
 from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.index.table import Table
@@ -46,6 +47,9 @@ __all__ = ["Copies", "copies_of", "named_folder", "save_to", "take_back", "targe
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 
+_FILES_AT_ONCE: Final = 64
+_BYTES_AT_ONCE: Final = 64 << 20
+
 Edits = Mapping[Key, Encoded | None]
 
 
@@ -59,6 +63,8 @@ class Copies:
     sources: list[tuple[str, FileRow] | None] = field(default_factory=list)
     edits: list[Edits] = field(default_factory=list)
     whole: list[SeriesKey] = field(default_factory=list)  # series of which all is written
+    home: str = ""  # the folder that they come from
+    _here: dict[int, bytes] = field(default_factory=dict, init=False)
 
     def write(self, number: int, path: str) -> None:
         """Write one file."""
@@ -67,6 +73,10 @@ class Copies:
             create(path, with_pixels(edits))
             return
         old, known = source
+        if is_remote(self.home):
+            with open(path, "wb") as file:
+                file.write(self._fetched(number))
+            return
         if version_of(os.stat(old)) != (known.size, known.mtime):
             raise SaveFailed(
                 f"{old} has been changed by another program, so that nothing was written. "
@@ -76,6 +86,20 @@ class Copies:
             splice(old, path, edits)
         else:
             shutil.copyfile(old, path)
+
+    def _fetched(self, number: int) -> bytes:
+        """Return a file that is elsewhere; those that come next are fetched along with it."""
+        if number not in self._here:
+            some: list[FileRow] = []
+            size = 0
+            for at in range(number, min(number + _FILES_AT_ONCE, len(self.sources))):
+                source = self.sources[at]
+                if source is None or (some and size + source[1].size > _BYTES_AT_ONCE):
+                    break
+                some.append(source[1])
+                size += source[1].size
+            self._here = dict(enumerate(remote_folder(self.home).whole(some), number))
+        return self._here.pop(number)
 
 
 def save_to(record: Any, path: str | os.PathLike[str]) -> list[str]:
@@ -208,7 +232,7 @@ def copies_of(record: Any, root: str) -> Copies:
     """Return which files a record becomes in a folder, and where each comes from."""
     database = record.database
     view = database._view()
-    copies = Copies(root, view.layer)
+    copies = Copies(root, view.layer, home=database.path_on_disk)
     names = NewPaths(root)
     for table, rows in record._tables():
         instances = np.arange(len(table.places))

@@ -1,0 +1,111 @@
+"""What the errors of stores mean, in words that hold no secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from dbdicom_xr.errors import (
+    ConnectionLost,
+    DbdicomError,
+    FolderNotReadable,
+    InvalidValue,
+    MissingFolder,
+)
+
+__all__ = ["explained", "hidden", "lost"]
+
+_EXTRA: Final = 'pip install "dbdicom_xr[remote]"'
+_CREDENTIALS: Final = frozenset(
+    ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenError",
+     "NoAuthTokenError", "ProfileNotFound", "DefaultCredentialsError")
+)  # fmt: skip
+# What stands in storage options beside secrets, and may be shown.
+_PLAIN: Final = frozenset(("endpoint_url", "region_name", "protocol", "target_protocol", "host"))
+_MOST_TEXT: Final = 300
+
+
+def hidden(url: str) -> str:
+    """Return a URL without what may be secret in it.
+
+    Examples
+    --------
+    >>> hidden("https://me:secret@hospital.example/a?token=xyz")
+    'https://***@hospital.example/a?***'
+    """
+    return re.sub(r"([?#]).*", r"\1***", re.sub(r"://[^/@]*@", "://***@", url))
+
+
+def explained(error: Exception, root: str) -> DbdicomError | None:
+    """Return what is wrong where another try would not help, else None.
+
+    Parameters
+    ----------
+    error : Exception
+        Of fsspec, or of what it uses.
+    root : RemoteRoot
+        The folder, with the options of which nothing may be told.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    status = getattr(error, "status", None)
+    url = hidden(str(root))
+    if isinstance(error, ImportError):
+        return DbdicomError(
+            f"{url} cannot be reached: a package is missing that knows this kind of store "
+            f"({_text(error, root)}). {_EXTRA} installs those for s3:// and https://."
+        )
+    if names & _CREDENTIALS:
+        return FolderNotReadable(
+            f"There are no credentials for {url}. Pass storage_options={{'key': ..., 'secret': "
+            "...}, or {'profile': ...}; set them where the program of the store looks for them, "
+            "as the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or pass "
+            "storage_options={'anon': True} for a public one."
+        )
+    if isinstance(error, PermissionError) or status in (401, 403, 407):
+        return FolderNotReadable(
+            f"{url} may not be read ({_text(error, root)}). Check the credentials in "
+            "storage_options=, or ask its owner for permission; storage_options={'anon': True} "
+            "opens a public one on S3."
+        )
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return MissingFolder(f"There is nothing at {url}, or not any more ({_text(error, root)}).")
+    if isinstance(error, (ValueError, TypeError, AttributeError, NotImplementedError, KeyError)):
+        return InvalidValue(
+            f"{url} cannot be opened with these storage_options: {type(error).__name__}: "
+            f"{_text(error, root)}."
+        )
+    if "BadZipFile" in names or "LZMAError" in names:
+        return DbdicomError(f"The archive {url} is damaged: {_text(error, root)}.")
+    if isinstance(status, int) and 400 <= status < 500 and status not in (408, 425, 429):
+        return DbdicomError(f"{url} cannot be read: {_text(error, root)}.")
+    return None
+
+
+def lost(error: Exception, root: str, tries: int, seconds: float) -> ConnectionLost:
+    """Return the error after the last try."""
+    tried = f" {tries} tries in {seconds:.0f} s failed, the last with" if tries > 1 else ""
+    return ConnectionLost(
+        f"The connection to {hidden(str(root))} was lost:{tried} {type(error).__name__}: "
+        f"{_text(error, root)}. Check the network and the address, then repeat the call. What "
+        "was indexed is kept; database.export_as_dicom('folder') makes a copy that needs no "
+        "network."
+    )
+
+
+def _text(error: Exception, root: str) -> str:
+    text = hidden(" ".join(str(error).split())) or type(error).__name__
+    for secret in sorted(set(_secrets(getattr(root, "storage_options", {}))), key=len)[::-1]:
+        text = text.replace(secret, "***")
+    return text[:_MOST_TEXT].rstrip(". ")
+
+
+def _secrets(value: Any, name: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _secrets(part, str(key))
+    elif isinstance(value, (list, tuple, set)):
+        for part in value:
+            yield from _secrets(part, name)
+    elif isinstance(value, (str, bytes)) and name not in _PLAIN and len(value) > 3:
+        yield value.decode("utf-8", "replace") if isinstance(value, bytes) else value

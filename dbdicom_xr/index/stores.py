@@ -1,0 +1,317 @@
+"""What is asked of a store: which files it has, and the bytes of a range, with their version.
+
+S3 and HTTP tell the version of a file with the bytes of each answer, so that one request reads and
+checks. Other stores are asked for it beside, which costs another one where they are far away.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Collection
+from hashlib import blake2b
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from urllib.parse import unquote
+
+from dbdicom_xr.errors import DbdicomError, FolderNotReadable, MissingFolder, NotAFolder
+from dbdicom_xr.index.files import Version, is_temporary
+
+__all__ = ["AsyncStore", "Got", "PlainStore", "store_at"]
+
+_OWN: Final = ".dbdicom_xr"
+_CONNECT_SECONDS: Final = 10
+_SILENT_SECONDS: Final = 30
+_UNKNOWN: Final = (-1, -1)
+# Where stores tell by what a file is known, the best first.
+_MARKS: Final = (
+    "ETag", "etag", "md5Hash", "md5", "content_md5", "generation", "CRC", "checksum",
+)  # fmt: skip
+_TIMES: Final = (
+    "LastModified", "last_modified", "updated", "mtime", "modified", "date_time", "created",
+)  # fmt: skip
+
+Patient = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""What does something that may need several tries."""
+
+
+class Got(NamedTuple):
+    """The bytes of a range, and the version of the file that they are of."""
+
+    data: bytes
+    version: Version
+
+
+def mark(*parts: Any) -> int:
+    """Return a number for what a store tells of a file: 63 bits; 0 where it tells nothing."""
+    if not any(parts):
+        return 0
+    text = "\n".join(map(str, parts)).encode("utf-8", "replace")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def _version(info: dict[str, Any]) -> Version:
+    told = next(([info[name]] for name in _MARKS if info.get(name)), [])
+    if not told or "CRC" in info:
+        told += [info[name] for name in _TIMES if info.get(name)][:1]
+    size = info.get("size")
+    return (-1 if size is None else int(size)), mark(*told)
+
+
+def _is_ours(path: str) -> bool:
+    """Return whether a path is one of this package's own files, or no file at all."""
+    parts = path.split("/")
+    return not parts[-1] or _OWN in parts or ".." in parts or is_temporary(parts[-1])
+
+
+class AsyncStore:
+    """A store that answers many requests at a time."""
+
+    tells: ClassVar[bool] = False  # the version of a file with its bytes
+
+    def __init__(self, fs: Any, path: str) -> None:
+        self.fs = fs
+        self.path = path.rstrip("/")
+
+    @property
+    def loop(self) -> Any:
+        """Of the thread in which requests are made."""
+        return self.fs.loop
+
+    def _at(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.path else name
+
+    async def listing(
+        self, patient: Patient, known: Collection[str]
+    ) -> tuple[dict[str, Version], list[str]]:
+        """Return the files by path, with their versions, and folders that cannot be listed."""
+
+        async def find() -> Any:
+            self.fs.invalidate_cache()
+            return await self.fs._find(self.path, detail=True)
+
+        return _files(await patient(find), self.path), []
+
+    async def get(self, name: str, start: int, stop: int) -> Got:
+        """Return a range of the bytes of a file; fewer where it ends."""
+        path = self._at(name)
+        version = _version(await self.fs._info(path))
+        data = await self.fs._cat_file(path, start=start, end=min(stop, version[0]))
+        return Got(_complete(data, start, stop, version[0]), version)
+
+
+def _files(found: dict[str, dict[str, Any]], root: str) -> dict[str, Version]:
+    prefix = f"{root.strip('/')}/" if root.strip("/") else ""
+    files = {}
+    for full, info in found.items():
+        if info.get("type") == "directory" or full.endswith("/"):  # some stores keep empty ones so
+            continue
+        if full.strip("/") == root.strip("/"):
+            raise NotAFolder(
+                f"{full} is a file. A database is a folder, or an archive as in "
+                "'zip://::s3://bucket/study.zip'."
+            )
+        name = full.lstrip("/").removeprefix(prefix)
+        if not _is_ours(name):
+            files[name] = _version(info)
+    if not files:
+        raise FileNotFoundError("no files are below it")
+    return files
+
+
+def _complete(data: bytes, start: int, stop: int, size: int) -> bytes:
+    """Return bytes, provided that all are there."""
+    wanted = max(0, min(stop, size) - start)
+    if len(data) < wanted:
+        raise ConnectionError(f"only {len(data)} of {wanted} bytes came")
+    return data[:wanted]
+
+
+class _S3(AsyncStore):
+    async def get(self, name: str, start: int, stop: int) -> Got:
+        bucket, key, _ = self.fs.split_path(self._at(name))
+        answer = await self.fs._call_s3(
+            "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}"
+        )
+        try:
+            data = await answer["Body"].read()
+        finally:
+            answer["Body"].close()
+        size = _total(answer.get("ContentRange"), len(data))
+        return Got(_complete(data, start, stop, size), (size, mark(answer.get("ETag"))))
+
+
+def _total(content_range: str | None, otherwise: int) -> int:
+    """Return the size of a file by the header of an answer (RFC 9110, 14.4)."""
+    text = (content_range or "").rpartition("/")[2]
+    return int(text) if text.isdigit() else otherwise
+
+
+class _Http(AsyncStore):
+    def _options(self, **headers: str) -> dict[str, Any]:
+        import aiohttp
+
+        options = {**self.fs.kwargs}
+        options.setdefault(
+            "timeout",
+            aiohttp.ClientTimeout(
+                total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS
+            ),
+        )
+        # Ranges count in the file as it is, not in a compressed form of it.
+        options["headers"] = {
+            **options.get("headers", {}), "Accept-Encoding": "identity", **headers,
+        }  # fmt: skip
+        return options
+
+    async def listing(
+        self, patient: Patient, known: Collection[str]
+    ) -> tuple[dict[str, Version], list[str]]:
+        import asyncio
+
+        names: set[str] = set()
+        unreadable: list[str] = []
+        visited = {""}
+        level = [""]
+
+        async def links(folder: str) -> list[str]:
+            url = f"{self.path}/{folder}"
+            try:
+                found = await patient(lambda: self.fs._ls_real(url, detail=False))
+            except (FolderNotReadable, MissingFolder) as error:
+                if not folder:
+                    raise
+                if isinstance(error, FolderNotReadable):
+                    unreadable.append(folder.rstrip("/"))
+                return []
+            start = f"{self.path}/"
+            return [
+                text.removeprefix(start)
+                for text in found
+                if text.startswith(start) and "?" not in text and "#" not in text
+            ]
+
+        while level:
+            found = [name for part in await asyncio.gather(*map(links, level)) for name in part]
+            level = []
+            for name in found:
+                if not name.endswith("/"):
+                    if not _is_ours(name) and "/../" not in f"/{unquote(name)}/":
+                        names.add(name)
+                elif name not in visited and not _is_ours(f"{name}-") and name.strip("./"):
+                    visited.add(name)
+                    level.append(name)
+
+        async def version(name: str) -> Version:
+            try:
+                found: Version = await patient(lambda: self._head(name))
+                return found
+            except (FolderNotReadable, MissingFolder):
+                return _UNKNOWN
+
+        if not names and not unreadable:
+            raise FileNotFoundError("the server shows no list of files there")
+        asked = [name for name in names if name in known]
+        versions = dict(zip(asked, await asyncio.gather(*map(version, asked)), strict=True))
+        return {name: versions.get(name, _UNKNOWN) for name in names}, unreadable
+
+    async def _head(self, name: str) -> Version:
+        session = await self.fs.set_session()
+        url = self.fs.encode_url(self._at(name))
+        async with session.head(url, **{"allow_redirects": True, **self._options()}) as answer:
+            self.fs._raise_not_found_for_status(answer, url)
+            size = answer.headers.get("Content-Length", "")
+            return (int(size) if size.isdigit() else -1), _tag(answer)
+
+    async def get(self, name: str, start: int, stop: int) -> Got:
+        session = await self.fs.set_session()
+        url = self.fs.encode_url(self._at(name))
+        options = self._options(Range=f"bytes={start}-{stop - 1}")
+        async with session.get(url, **options) as answer:
+            if answer.status == 416:  # an empty file has no range
+                size = _total(answer.headers.get("Content-Range"), -1)
+                if size == 0:
+                    return Got(b"", (0, _tag(answer)))
+            self.fs._raise_not_found_for_status(answer, url)
+            if answer.status == 206:
+                data = await answer.read()
+                size = _total(answer.headers.get("Content-Range"), len(data))
+                return Got(_complete(data, start, stop, size), (size, _tag(answer)))
+            # The server knows no ranges: what comes before is passed over, what comes after not
+            # waited for.
+            length = answer.headers.get("Content-Length", "")
+            if not length.isdigit():
+                whole = await answer.read()
+                return Got(whole[start:stop], (len(whole), _tag(answer)))
+            size = int(length)
+            data = await answer.content.readexactly(min(stop, size))
+            if stop < size:
+                answer.close()
+            return Got(_complete(data[start:], start, stop, size), (size, _tag(answer)))
+
+
+def _tag(answer: Any) -> int:
+    return mark(answer.headers.get("ETag") or answer.headers.get("Last-Modified"))
+
+
+class PlainStore:
+    """A store that answers one request at a time: an archive, or the memory of this process."""
+
+    def __init__(self, fs: Any, path: str) -> None:
+        self.fs = fs
+        self.path = path.rstrip("/")
+
+    def listing(self) -> dict[str, Version]:
+        """Return the files by path, with their versions."""
+        self.fs.invalidate_cache()
+        return _files(self.fs.find(self.path, detail=True), self.path)
+
+    def get(self, name: str, start: int, stop: int) -> Got:
+        """Return a range of the bytes of a file; fewer where it ends."""
+        path = f"{self.path}/{name}" if self.path else name
+        version = _version(self.fs.info(path))
+        stop = min(stop, version[0])
+        if stop <= start:
+            return Got(b"", version)
+        try:
+            data = self.fs.cat_file(path, start=start, end=stop)
+        except zlib.error as error:
+            raise DbdicomError(f"{name} is damaged: {error}") from None
+        return Got(_complete(data, start, stop, version[0]), version)
+
+
+class _Opens(Protocol):
+    def __call__(self, fs: Any, path: str) -> AsyncStore: ...
+
+
+def store_at(url: str, options: dict[str, Any]) -> AsyncStore | PlainStore:
+    """Return the store of a folder.
+
+    Parameters
+    ----------
+    url : str
+        As fsspec understands it.
+    options : dict
+        Of its file system.
+    """
+    from fsspec.core import url_to_fs
+
+    protocol = url.partition("://")[0].rpartition("::")[2]
+    given = {**options, "skip_instance_cache": True}
+    if protocol in ("s3", "s3a"):
+        given.setdefault("use_listings_cache", False)
+        # The tries are counted here, so that they do not multiply.
+        given["config_kwargs"] = {
+            "connect_timeout": _CONNECT_SECONDS,
+            "read_timeout": _SILENT_SECONDS,
+            "retries": {"max_attempts": 0},
+            "max_pool_connections": 64,
+            **given.get("config_kwargs", {}),
+        }
+    fs, path = url_to_fs(url, **given)
+    if not getattr(fs, "async_impl", False):
+        return PlainStore(fs, path)
+    if protocol in ("s3", "s3a"):
+        fs.retries = 1
+        return _S3(fs, path)
+    if protocol in ("http", "https"):
+        return _Http(fs, path)
+    return AsyncStore(fs, path)
