@@ -34,7 +34,8 @@ class DisplayMethods:
         Parameters
         ----------
         window : (float, float) or str, optional
-            Centre and width in the values of the array; ``"range"``: from the smallest to the
+            Centre and width in the values of the array (of integers as LINEAR counts them, of
+            others as LINEAR_EXACT); ``"range"``: from the smallest to the
             largest value of the whole array; ``"percentile"``: from the 1st to the 99th
             percentile, of at most 64 images evenly spread; ``"header"``: the window or VOI LUT of
             each image, which each must have; for CT ``"abdomen"``, ``"bone"``, ``"brain"``,

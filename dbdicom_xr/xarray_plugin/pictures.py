@@ -101,7 +101,7 @@ class Pictures:
         window, colormap, header
             As the user gave them.
         """
-        asked = ask(window)
+        asked = ask(window, array)
         given = None if colormap is None else colours_of(colormap)
         part = array.isel(chosen)
         if header is not None and isinstance(header, Header) and header.dims is not None:

@@ -102,8 +102,12 @@ class Looks:
         return found
 
 
-def ask(window: Any) -> Look | str | None:
+def ask(window: Any, array: xr.DataArray) -> Look | str | None:
     """Return the window that a user gave, checked: one, the name of a way to find it, or None.
+
+    Of integers a window is that of DICOM's displays (LINEAR, PS3.3 C.11.2.1.2.1), which counts
+    whole steps: a width of 1 is a threshold. Of fractions it goes from centre - width / 2 to
+    centre + width / 2 (LINEAR_EXACT).
 
     Raises
     ------
@@ -112,8 +116,10 @@ def ask(window: Any) -> Look | str | None:
 
     Examples
     --------
-    >>> ask((40, 400)), ask("range")
+    >>> ask((40, 400), xr.DataArray(7)), ask("range", xr.DataArray(7))
     (Window(centre=40.0, width=400.0, function='LINEAR'), 'range')
+    >>> ask((0.5, 1), xr.DataArray(0.7))
+    Window(centre=0.5, width=1.0, function='LINEAR_EXACT')
     """
     if window is None or (isinstance(window, str) and window in (*_WAYS, *PRESETS)):
         return window
@@ -123,8 +129,8 @@ def ask(window: Any) -> Look | str | None:
             f"or for CT of {', '.join(map(repr, PRESETS))}."
         )
     centre, width = window_of(window)
-    # Narrower ones have no meaning by the formula of LINEAR (PS3.3 C.11.2.1.2.1).
-    return Window(centre, width, LINEAR if width >= 1 else LINEAR_EXACT)
+    # Narrower than 1 they have no meaning by the formula of LINEAR.
+    return Window(centre, width, LINEAR if width >= 1 and array.dtype.kind != "f" else LINEAR_EXACT)
 
 
 def preset(name: str, looks: Looks) -> Window:
@@ -162,7 +168,7 @@ def windowed(
     """Return what is shown of an array. See :meth:`DicomAccessor.window`."""
     if str(dtype) not in _DTYPES:
         raise InvalidValue(f"dtype is {dtype!r}; it is one of {', '.join(_DTYPES)}.")
-    asked, target = ask(window), np.dtype(str(dtype))
+    asked, target = ask(window, array), np.dtype(str(dtype))
     require_grey(array)
     if not array.size:
         return array.astype(target)

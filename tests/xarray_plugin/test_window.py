@@ -115,7 +115,8 @@ def test_nan_stays_and_is_black_as_an_integer(tmp_path: Path) -> None:
 def test_a_reduction_has_the_window_that_its_frames_agree_in(tmp_path: Path) -> None:
     _, same = read(tmp_path / "a", header=HEADERS["one"])
     mean = same.mean("SliceLocation")
-    assert np.array_equal(mean.dicom.window().compute(), mean.dicom.window((500, 700)).compute())
+    expected = ((mean - 150) / 699).clip(0, 1)
+    assert float(abs(mean.dicom.window() - expected).max()) < 1e-6
     _, own = read(tmp_path / "b", header=HEADERS["each its own"])
     mean = own.mean("SliceLocation")
     assert np.array_equal(mean.dicom.window().compute(), mean.dicom.window("range").compute())
@@ -152,6 +153,12 @@ def test_windows_that_are_none(window: Any, words: str, tmp_path: Path) -> None:
         array.dicom.window(window)
     with pytest.raises(InvalidValue, match="float32"):
         array.dicom.window(dtype="int8")
+
+
+def test_a_window_of_fractions_is_meant_as_it_is_said() -> None:
+    plain = xr.DataArray(np.linspace(0, 1, 12).reshape(3, 4), dims=("x", "y"))
+    assert np.allclose(plain.dicom.window((0.5, 1)), plain)
+    assert np.allclose(plain.dicom.window((1, 2)), plain / 2)
 
 
 def test_a_preset_is_for_ct(tmp_path: Path) -> None:
