@@ -108,6 +108,13 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Where xarray is at work already, as in a worker that has been sent an array, so is `array.dicom`.
-if "xarray" in sys.modules:
-    importlib.import_module("dbdicom_xr.xarray_plugin.accessor")
+def _register() -> None:
+    """Make `array.dicom` known, where xarray is at work.
+
+    Processes that get records or arrays from others never call `database`.
+    """
+    if "xarray" in sys.modules:
+        importlib.import_module("dbdicom_xr.xarray_plugin.accessor")
+
+
+_register()

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.arrays.reader import squeeze, unsqueeze
-from dbdicom_xr.errors import InvalidValue, NotInDatabase
+from dbdicom_xr.errors import DbdicomError, InvalidValue, NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import Attribute, Name, parse_name
 from dbdicom_xr.records.common import Common
@@ -409,6 +409,32 @@ def _from_objects(objects: npt.NDArray[Any], dims: Any, coords: Any) -> Header:
 
 
 def _from_reference(
+    database: Database,
+    identity: str,
+    series_key: str,
+    files: Any,
+    frames: Any,
+    counts: Any,
+    shape: Any,
+    dims: Any,
+    coords: Any,
+) -> Header:
+    """Return the header that was pickled; where its frames are not found, each use says so."""
+    try:
+        return _found(database, identity, series_key, files, frames, counts, shape, dims, coords)
+    except DbdicomError as error:
+        from dbdicom_xr.records.unseen import UnseenDatabase
+
+        nowhere = database
+        if not isinstance(database, UnseenDatabase):
+            nowhere = UnseenDatabase(database.path_on_disk, str(database._index), error)
+        depth = unsqueeze(counts)
+        one = Instance(nowhere, series_key, "")
+        records = [one if count else None for count in depth.tolist()]
+        return Header.of_records(records, shape, dims, coords)
+
+
+def _found(
     database: Database,
     identity: str,
     series_key: str,
