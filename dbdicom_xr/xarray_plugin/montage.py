@@ -79,7 +79,15 @@ def montage(
         panel.set(xticks=[], yticks=[])
         first = number == 0 or not is_same
         drawn = draw(panel, pictures, number, letters=letters and first, size=_SIZE)
-        _entitle(panel, pictures.values, over, np.unravel_index(number, shown), len(over) == 2)
+        at = tuple(map(int, np.unravel_index(number, shown)))
+        texts = [
+            _text(pictures.values, dim, place, chosen[dim])
+            for dim, place in zip(over, at, strict=True)
+        ]
+        if len(over) == 1 or at[0] == 0:
+            panel.set_title(texts[-1], fontsize=_SIZE, pad=2)
+        if len(over) == 2 and at[1] == 0:
+            panel.set_ylabel(texts[0], fontsize=_SIZE)
     if title is None:
         named = ", ".join(_what(array, dim, pictures.values.sizes[dim]) for dim in over)
         rest = labels_of(pictures.values, counts)
@@ -161,21 +169,10 @@ def _what(array: xr.DataArray, dim: Hashable, count: int) -> str:
     return f"{what} ({count} of {size})" if count < size else what
 
 
-def _entitle(
-    panel: Any, values: xr.DataArray, over: list[Hashable], at: Any, is_table: bool
-) -> None:
-    """Write above an image, or at the edges of a table of them, where it stands."""
-    texts = []
-    for dim, place in zip(over, at, strict=True):
-        if dim not in values.coords:
-            texts.append(str(int(place) + 1))
-            continue
-        coord = values.coords[dim].isel({dim: int(place)})
-        texts.append(label_of(coord, named=False) if coord.size == 1 else str(int(place) + 1))
-    if not is_table:
-        panel.set_title(texts[0], fontsize=_SIZE, pad=2)
-        return
-    if at[0] == 0:
-        panel.set_title(texts[1], fontsize=_SIZE, pad=2)
-    if at[1] == 0:
-        panel.set_ylabel(texts[0], fontsize=_SIZE)
+def _text(values: xr.DataArray, dim: Hashable, place: int, chosen: slice) -> str:
+    """Return the label of an image along a dimension, else its number in the whole array."""
+    if dim in values.coords:
+        coord = values.coords[dim].isel({dim: place})
+        if coord.size == 1:
+            return label_of(coord, named=False)
+    return str(range(chosen.stop)[chosen][place] + 1)

@@ -105,6 +105,8 @@ def test_columns_and_a_plain_array() -> None:
     assert axes.shape == (3, 2)
     assert len(images(axes)) == 5
     assert [panel.get_title() for panel in axes.ravel()[:5]] == list("12345")
+    fewer = plain.dicom.montage(most=2)
+    assert [panel.get_title() for panel in fewer.ravel()] == ["1", "4"]
 
 
 @pytest.mark.parametrize(
