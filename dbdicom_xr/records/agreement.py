@@ -102,7 +102,8 @@ def _require_among(
             filled, starts = np.unique(places[order], return_index=True)
             low = np.minimum.reduceat(same[order], starts)
             high = np.maximum.reduceat(same[order], starts)
-            slack, used = 0 if same.dtype.kind in "mM" else slack_of(key), labels[filled]
+            used = labels[filled]
+            slack = 0 if same.dtype.kind in "mM" else slack_of(key) + 1e-6 * np.abs(used)
             fits.append(bool(((used >= low - slack) & (used <= high + slack)).all()))
         if fits and not any(fits):
             raise NotInDatabase(INTERPOLATED)

@@ -43,10 +43,13 @@ class _Place:
     planes : DataArray, dims (..., number)
         Per image: the lowest and the highest ImagePositionPatient of the frames that it is made of,
         then ImageOrientationPatient, shape (..., 12).
+    present : DataArray of bool
+        Where there are images, and no gaps.
     """
 
     frames: set[str]
     planes: xr.DataArray
+    present: xr.DataArray
 
 
 def aligned(
@@ -185,11 +188,11 @@ def _require_same_planes(array: xr.DataArray, other: xr.DataArray, tolerance: fl
             f"the patient may have moved between them. {_MAP_TO}"
         )
     first, second = xr.broadcast(*xr.align(own.planes, theirs.planes, join="inner"))
-    gap = first.isnull().all("number") | second.isnull().all("number")  # places without images
-    both = (first - second).where(~gap, 0)
+    present = own.present & theirs.present
     limits = np.repeat([_SAME_PLACE if tolerance is None else tolerance, _SAME_DIRECTION], 6)
-    missing = (first.isnull() != second.isnull()) & ~gap
-    off: xr.DataArray = (abs(both) > xr.DataArray(limits, dims="number")) | missing
+    unknown = first.isnull() != second.isnull()
+    far: xr.DataArray = abs(first - second) > xr.DataArray(limits, dims="number")
+    off = (far | unknown) & present
     # Directions first: slices of another direction are at other places too.
     for part, keyword in ((slice(6, 12), "ImageOrientationPatient"),
                           (slice(0, 6), "ImagePositionPatient")):  # fmt: skip
@@ -201,7 +204,7 @@ def _require_same_planes(array: xr.DataArray, other: xr.DataArray, tolerance: fl
         where = ", ".join(
             f"{dim} {wrong.coords[dim].to_numpy()[i]}" if dim in wrong.coords else f"{dim} {i}"
             for dim, i in place.items()
-            if wrong.sizes[dim] > 1
+            if not bool((wrong.any(dim) == wrong.all(dim)).all())
         )
         values = [
             one.isel(place).isel(number=part).to_numpy()[: 6 if part.start else 3]
@@ -240,7 +243,12 @@ def _place(array: xr.DataArray, which: str) -> _Place:
     ).reshape(*found.shape, 12)
     labels = {dim: array.coords[dim] for dim in found.dims if dim in array.indexes}
     bare = {dim: (dim, one.to_numpy()) for dim, one in labels.items() if one.dims == (dim,)}
-    return _Place(frames, xr.DataArray(numbers, dims=(*found.dims, "number"), coords=bare))
+    present = (found.counts > 0).reshape(found.shape)
+    return _Place(
+        frames,
+        xr.DataArray(numbers, dims=(*found.dims, "number"), coords=bare),
+        xr.DataArray(present, dims=found.dims, coords=bare),
+    )
 
 
 def _per_image(
