@@ -11,7 +11,7 @@ from typing import Any
 
 from dbdicom_xr.errors import FileExists, InvalidValue, NotAFolder
 
-__all__ = ["Target", "made_folder", "name_of", "refuse_existing", "target_of"]
+__all__ = ["Target", "made_folder", "name_of", "refuse_existing", "require_folder", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,20 @@ def target_of(path: str | os.PathLike[str], *endings: str) -> Target:
         for ending in endings:
             if text.lower().endswith(ending) and len(os.path.basename(text)) > len(ending):
                 folder, name = os.path.split(text)
-                _require_folder(folder, endings[0])
+                require_folder(folder, endings[0])
                 cut = len(name) - len(ending)
                 return Target(folder, name[cut:], name[:cut])
-    _require_folder(text, endings[0])
+    require_folder(text, endings[0])
     return Target(text, endings[0], None)
 
 
-def _require_folder(folder: str, ending: str) -> None:
-    """Raise where a file is in the way of a folder or of one above it."""
+def require_folder(folder: str, ending: str) -> None:
+    """Raise where a file is in the way of a folder or of one above it.
+
+    Raises
+    ------
+    NotAFolder
+    """
     while folder and not os.path.isdir(folder):
         if os.path.lexists(folder):
             raise NotAFolder(

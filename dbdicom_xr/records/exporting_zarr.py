@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import DbdicomError, LeftOut
-from dbdicom_xr.formats.targets import target_of
+from dbdicom_xr.formats.targets import require_folder, target_of
 from dbdicom_xr.formats.zarr_pixels import form_of
 from dbdicom_xr.formats.zarr_store import (
     ENDING,
@@ -131,8 +131,7 @@ def _stores(
         text = text.rstrip("/")
         if os.path.basename(text).lower() != ENDING:
             folder = os.path.dirname(text)
-            if folder:
-                target_of(folder, ENDING)  # refuses one that cannot be
+            require_folder(folder, ENDING)
             return {text: dict(groups_of(record, parts))}
     target = target_of(path, ENDING)
     return {target.path(part.name): {"": part} for part in parts}

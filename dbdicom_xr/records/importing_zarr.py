@@ -158,27 +158,29 @@ def _groups(store: str) -> Iterator[_Group]:
     """Yield the series of a store."""
     import zarr
 
+    found: list[tuple[str, Any]] = []
     try:
-        # What was put together may tell of arrays that are gone, and the other way round.
-        root = zarr.open_group(store, mode="r", use_consolidated=False)
-        found = [
-            (name, member)
-            for name, member in root.members(max_depth=None)
-            if name.rpartition("/")[2] == "files" and isinstance(member, zarr.Group)
-        ]
+        # What is said of all arrays in one place may tell of some that are not there any more.
+        # So folders are looked at, and each group and array is opened by itself.
+        for folder, names, _ in os.walk(store):
+            names[:] = sorted(name for name in names if name != "c")
+            if os.path.basename(folder) == "files":
+                group = zarr.open_group(folder, mode="r", use_consolidated=False)
+                found.append((os.path.relpath(folder, store), dict(group.attrs)))
+                names.clear()
+        zarr.open_group(store, mode="r", use_consolidated=False)
     except Exception as error:
-        raise _damaged(store, "", error) from error
-    marked = [(n, m) for n, m in found if m.attrs.get("format") == FILES_FORMAT]
+        raise _damaged(store, "", f"{type(error).__name__}: {error}") from error
+    marked = [(name, attrs) for name, attrs in found if attrs.get("format") == FILES_FORMAT]
     if not marked:
-        newer = [m.attrs["format"] for _, m in found if "format" in m.attrs]
+        newer = [attrs["format"] for _, attrs in found if "format" in attrs]
         what = f" It is of the format {newer[0]!r}, of another version." if newer else ""
         raise InvalidValue(
             f"{store} was not made by export_as_zarr: no group in it keeps DICOM files.{what} "
             "array.dicom.write(series) makes images of any array."
         )
-    for name, member in marked:
-        above = name.rpartition("/")[0]
-        yield _Group(store, above, root[above] if above else root, member)
+    for name, attrs in marked:
+        yield _Group(store, os.path.dirname(name).replace(os.sep, "/"), attrs)
 
 
 def _damaged(store: str, array: str, error: object) -> PixelError:
@@ -192,25 +194,24 @@ def _damaged(store: str, array: str, error: object) -> PixelError:
 class _Group:
     """A series in a store."""
 
-    def __init__(self, store: str, name: str, group: Any, files: Any) -> None:
+    def __init__(self, store: str, name: str, attrs: dict[str, Any]) -> None:
         self._store = store
         self._name = name
-        self._group = group
-        self._files = files
+        self._attrs = attrs
         self._table = {
             f"{part}_{name}": column
             for part, columns in (("file", FILE_COLUMNS), ("image", IMAGE_COLUMNS))
-            for name, column in zip(columns, self._columns(f"{part}_table"), strict=True)
+            for name, column in zip(columns, self._columns(f"files/{part}_table"), strict=True)
         }
-        forms = files.attrs["forms"]
+        forms = attrs["forms"]
         self._forms = [None if form is None else FrameForm(**form) for form in forms]
-        self._bytes = self._array(files, "bytes")
-        if self._bytes.shape[0] != files.attrs["size"]:
+        self._bytes = self._array("files/bytes")
+        if self._bytes.shape[0] != attrs["size"]:
             raise self._wrong("files/bytes", f"{self._bytes.shape[0]} bytes are there")
         self._require_whole(self._bytes, "files/bytes")
         self._pixels: Any = None
-        if files.attrs["pixels"]:
-            self._pixels = self._array(group, "pixels")
+        if attrs["pixels"]:
+            self._pixels = self._array("pixels")
             self._require_whole(self._pixels, "pixels")
 
     @property
@@ -221,25 +222,34 @@ class _Group:
     def _wrong(self, array: str, error: object) -> PixelError:
         return _damaged(self._store, f"{self._name}/{array}" if self._name else array, error)
 
-    def _array(self, group: Any, name: str) -> Any:
-        shown = name if group is self._group else f"files/{name}"
+    def _array(self, name: str) -> Any:
+        import zarr
+
         try:
-            return group[name]
+            return zarr.open_array(
+                os.path.join(self._store, *self._name.split("/"), *name.split("/")), mode="r"
+            )
         except Exception as error:
-            raise self._wrong(shown, f"{type(error).__name__}: {error}") from error
+            raise self._wrong(name, f"{type(error).__name__}: {error}") from error
 
     def _require_whole(self, array: Any, name: str) -> None:
         """Raise where a file of an array is not there, which zarr reads as zeros."""
-        there, all_of_them = array._nshards_initialized, array._nshards if array.shards else None
-        if all_of_them is None:
-            there, all_of_them = array.nchunks_initialized, array.nchunks
-        if there != all_of_them:
-            raise self._wrong(name, f"{there} of {all_of_them} files are there")
+        step = array.shards or array.chunks
+        counts = [-(-size // width) for size, width in zip(array.shape, step, strict=True)]
+        folder = os.path.join(self._store, *self._name.split("/"), *name.split("/"))
+        missing = [
+            place
+            for place in np.ndindex(*counts)
+            if not os.path.isfile(os.path.join(folder, array.metadata.encode_chunk_key(place)))
+        ]
+        if missing:
+            total = int(np.prod(counts, dtype=np.int64))
+            raise self._wrong(name, f"{len(missing)} of its {total} files are not there")
 
     def _columns(self, name: str) -> npt.NDArray[np.int64]:
-        array = self._array(self._files, name)
-        self._require_whole(array, f"files/{name}")
-        return np.asarray(self._read(array, slice(None), f"files/{name}"), np.int64).T
+        array = self._array(name)
+        self._require_whole(array, name)
+        return np.asarray(self._read(array, slice(None), name), np.int64).T
 
     def _read(self, array: Any, key: Any, name: str) -> npt.NDArray[Any]:
         try:
@@ -250,7 +260,7 @@ class _Group:
     def folder(self, taken: set[str]) -> str:
         """Return where the files go, below the folder of the database."""
         # The text may come from anybody: no part of it leads anywhere else.
-        parts = [safe_name(part, "series") for part in str(self._files.attrs["folder"]).split("/")]
+        parts = [safe_name(part, "series") for part in str(self._attrs["folder"]).split("/")]
         name = full = os.path.join(*parts)
         number = 1
         while name.lower() in taken:
