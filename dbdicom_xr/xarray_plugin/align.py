@@ -11,9 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from dbdicom_xr.arrays.align import SortKey
-from dbdicom_xr.arrays.coordinates import default_tolerance
+from dbdicom_xr.arrays.coordinates import default_tolerance, round_lengths
 from dbdicom_xr.errors import DbdicomError, GridError, InvalidValue
-from dbdicom_xr.geometry.planes import Floats
+from dbdicom_xr.geometry.planes import Floats, positions_along_normal
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.new_labels import attribute_of
 from dbdicom_xr.records.provenance import matched
@@ -23,7 +23,9 @@ from dbdicom_xr.records.sources import Sources, sources_of
 __all__ = ["aligned"]
 
 _JOINS: Final = ("inner", "outer", "left", "right", "exact")
+_SLICES: Final = "SliceLocation"
 _RELATIVE: Final = 1e-6
+_ROUNDING: Final = 1e-12
 _SAME_PLACE: Final = 1e-3  # mm
 _SAME_DIRECTION: Final = 1e-4  # of a unit vector: 0.01 mm at 100 mm
 _MAP_TO: Final = (
@@ -65,6 +67,28 @@ def aligned(
         raise InvalidValue(f"join is {join!r}; it is one of {', '.join(map(repr, _JOINS))}.")
     if tolerance is not None and not 0 <= tolerance < np.inf:
         raise InvalidValue(f"tolerance is {tolerance!r}; it is a number from 0.")
+    try:
+        return _aligned(array, other, join, tolerance)
+    except GridError:
+        # Devices count SliceLocation from where they like, and the same slices may have others.
+        placed, other_placed = _labelled_by_place(array), _labelled_by_place(other)
+        if placed is None and other_placed is None:
+            raise
+        try:
+            return _aligned(
+                array if placed is None else placed,
+                other if other_placed is None else other_placed,
+                join,
+                tolerance,
+            )
+        except GridError:
+            pass
+        raise  # what is wrong with the labels that a person sees
+
+
+def _aligned(
+    array: xr.DataArray, other: xr.DataArray, join: str, tolerance: float | None
+) -> tuple[xr.DataArray, xr.DataArray]:
     if join == "right":
         array = _moved_labels(array, other, tolerance)
     else:
@@ -99,7 +123,7 @@ def _moved_labels(array: xr.DataArray, onto: xr.DataArray, tolerance: float | No
         slack = _slack(attribute_of(dim, theirs), dim, values, tolerance)
         present = np.ones(values.size, np.bool_)
         places = matched(SortKey(dim, values, present, slack, None), labels)  # type: ignore[arg-type]
-        found = places >= 0
+        found = (places >= 0) & (np.abs(values - labels[places]) <= slack + _ROUNDING)
         taken, counts = np.unique(places[found], return_counts=True)
         if (counts > 1).any():
             label = labels[taken[np.argmax(counts > 1)]]
@@ -111,6 +135,31 @@ def _moved_labels(array: xr.DataArray, onto: xr.DataArray, tolerance: float | No
         values[found] = labels[places[found]]
         moved[dim] = (dim, values, own.attrs)
     return array.assign_coords(moved) if moved else array
+
+
+def _labelled_by_place(array: xr.DataArray) -> xr.DataArray | None:
+    """Return an array whose slices are labelled by their position along the normal.
+
+    None where they are already, or their labels are not these counted from another origin.
+    """
+    if _SLICES not in array.indexes:
+        return None
+    planes = _place(array, "an array").planes.transpose(_SLICES, ...)
+    flat = planes.to_numpy().reshape(array.sizes[_SLICES], -1, 12)
+    filled = ~np.isnan(flat).any(axis=2)
+    if not filled.any(axis=1).all():
+        return None
+    first = flat[np.arange(len(flat)), filled.argmax(axis=1)]
+    if bool((np.abs(flat - first[:, None])[filled] > _SAME_PLACE).any()):
+        return None
+    places = positions_along_normal((first[:, :3] + first[:, 3:6]) / 2, first[:, 6:])
+    if places is None:
+        return None
+    origin = places - array.coords[_SLICES].to_numpy()
+    if np.ptp(origin) > _SAME_PLACE or np.abs(origin).max() <= _SAME_PLACE:
+        return None  # labels that say something else, or the same
+    labels = (_SLICES, round_lengths(places), array.coords[_SLICES].attrs)
+    return array.assign_coords({_SLICES: labels})
 
 
 def _slack(name: str, dim: str, values: npt.NDArray[Any], tolerance: float | None) -> Floats:
@@ -204,7 +253,7 @@ def _require_same_planes(array: xr.DataArray, other: xr.DataArray, tolerance: fl
         where = ", ".join(
             f"{dim} {wrong.coords[dim].to_numpy()[i]}" if dim in wrong.coords else f"{dim} {i}"
             for dim, i in place.items()
-            if not bool((wrong.any(dim) == wrong.all(dim)).all())
+            if not bool((wrong.any(str(dim)) == wrong.all(str(dim))).all())
         )
         values = [
             one.isel(place).isel(number=part).to_numpy()[: 6 if part.start else 3]

@@ -41,8 +41,9 @@ class OperationMethods:
         Returns
         -------
         array, other : DataArray
-            Lazy, with the labels of the array (of ``other`` where ``join="right"``). Each keeps the
-            images that it was made from, and so its own header.
+            Lazy, with the labels of the array (of ``other`` where ``join="right"``). Slices whose
+            SliceLocation is counted from another origin are matched by their place, and both are
+            labelled by it. Each keeps the images that it was made from, and so its own header.
 
         Raises
         ------

@@ -219,14 +219,24 @@ def test_a_wider_tolerance(pair: Any) -> None:
 
 
 def test_classic_and_enhanced(tmp_path: Path) -> None:
-    first, _ = made(tmp_path, 1, "")
+    first, first_header = made(tmp_path, 1, "")
     make_enhanced(tmp_path / "e", keys=KEYS, shape=(4, 3), seed=5)
     enhanced = db.database(tmp_path / "e").series()[0]
     enhanced.FrameOfReferenceUID = first.dicom.header[0, 0, 0].FrameOfReferenceUID
     second, header = enhanced.array(list(KEYS))
     left, right = first.dicom.align(second)
-    assert left.shape == right.shape == first.shape
-    same_images(right, header)
+    assert first.SliceLocation.values.tolist() == SLICES
+    assert second.SliceLocation.values.tolist() == [40, 45, 50, 55]  # worked out: it has none
+    for one, two in ((left, right), second.dicom.align(first)[::-1]):
+        assert one.SliceLocation.values.tolist() == [40, 45, 50, 55]
+        assert np.array_equal(two.SliceLocation, one.SliceLocation)
+        same_images(one, first_header)
+        same_images(two, header)
+        for mean in (one.mean("EchoTime"), two.mean("EchoTime")):
+            assert [len(cell.sources) for cell in mean.dicom.header.ravel()] == [3] * 4
+    part, whole = first[2:].dicom.align(second, "right")
+    same_images(whole, header)
+    assert part.dicom.header[2:].tolist() == first_header[2:].tolist()
     enhanced.restore()
 
 
