@@ -70,7 +70,7 @@ def aligned(
     try:
         return _aligned(array, other, join, tolerance)
     except GridError:
-        # Devices count SliceLocation from where they like, and the same slices may have others.
+        # Devices count SliceLocation from where they like, and in the direction that they like.
         placed, other_placed = _labelled_by_place(array), _labelled_by_place(other)
         if placed is None and other_placed is None:
             raise
@@ -140,7 +140,7 @@ def _moved_labels(array: xr.DataArray, onto: xr.DataArray, tolerance: float | No
 def _labelled_by_place(array: xr.DataArray) -> xr.DataArray | None:
     """Return an array whose slices are labelled by their position along the normal.
 
-    None where they are already, or their labels are not these counted from another origin.
+    None where they are already, or their labels are not these counted from elsewhere.
     """
     if _SLICES not in array.indexes:
         return None
@@ -155,8 +155,9 @@ def _labelled_by_place(array: xr.DataArray) -> xr.DataArray | None:
     places = positions_along_normal((first[:, :3] + first[:, 3:6]) / 2, first[:, 6:])
     if places is None:
         return None
-    origin = places - array.coords[_SLICES].to_numpy()
-    if np.ptp(origin) > _SAME_PLACE or np.abs(origin).max() <= _SAME_PLACE:
+    own = array.coords[_SLICES].to_numpy()
+    is_counted = min(np.ptp(places - own), np.ptp(places + own)) <= 2 * _SAME_PLACE
+    if not is_counted or np.abs(places - own).max() <= _SAME_PLACE:
         return None  # labels that say something else, or the same
     labels = (_SLICES, round_lengths(places), array.coords[_SLICES].attrs)
     return array.assign_coords({_SLICES: labels})

@@ -180,6 +180,28 @@ def test_refused(pair: Any, tmp_path: Path, name: str) -> None:
     assert isinstance(GridError("x"), ValueError)
 
 
+def test_slices_counted_the_other_way(pair: Any, tmp_path: Path) -> None:
+    (first, header), _ = pair
+
+    def other_way(dataset: Any, _: Any) -> None:
+        dataset.SliceLocation = 100 - float(dataset.SliceLocation)
+
+    second, other_header = made(tmp_path, 4, header=other_way)
+    assert second.SliceLocation.values.tolist() == [85, 90, 95, 100]
+    left, right = first.dicom.align(second)
+    assert left.SliceLocation.values.tolist() == right.SliceLocation.values.tolist()
+    for one, own in ((left, header), (right, other_header)):
+        assert sorted(image.SOPInstanceUID for image in one.dicom.header.ravel()) == sorted(
+            image.SOPInstanceUID for image in own.ravel()
+        )
+    places = [
+        [image.ImagePositionPatient for image in one.dicom.header.ravel()] for one in (left, right)
+    ]
+    assert places[0] == places[1]
+    left, right = first.dicom.align(second, "outer")
+    assert left.sizes["SliceLocation"] == 4
+
+
 def test_images_without_a_place(tmp_path: Path) -> None:
     gone = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
     (first, _), (second, _) = (
