@@ -77,13 +77,16 @@ def test_a_table_is_a_snapshot(folder: Path) -> None:
     store = index(folder)
     found = table(store, folder)
     found.load()
-    before = found.uids
+    partly = table(store, folder)
+    before, also = found.uids, partly.uids
     for i in range(10, 13):
         write(folder / f"{i}", dataset(i))
     index(folder, store.path)
     assert found.uids == before
+    assert found.value(Key(0x00180082), 0) is None
+    assert partly.uids == also
     with pytest.raises(DatabaseChanged, match="brought up to date while it was being read"):
-        found.value(Key(0x00180082), 0)
+        partly.value(Key(0x00180082), 0)
     assert len(table(store, folder)) == 7
 
 
