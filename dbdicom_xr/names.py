@@ -1,4 +1,4 @@
-"""Names of files and folders that every operating system takes, and that stay where they are put.
+"""Names: of files and folders, that every system takes; of functions, as messages call them.
 
 Beside ``errors`` the one module that all parts of the package may import.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
-__all__ = ["safe_name"]
+__all__ = ["function_name", "safe_name"]
 
 # Names that Windows keeps for devices, with any ending.
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -36,3 +38,21 @@ def safe_name(text: str, otherwise: str) -> str:
     if not re.search(r"[A-Za-z0-9]", text):
         return otherwise
     return f"{text}_" if _DEVICES.fullmatch(text) else text
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return what a person knows a function by: its name, and where it stands.
+
+    Examples
+    --------
+    >>> function_name(len), function_name(safe_name).startswith("safe_name() (names.py, line ")
+    ('len()', True)
+    """
+    name = getattr(function, "__name__", None)
+    code = getattr(function, "__code__", None)
+    if name is None:
+        return repr(function)
+    if code is None:
+        return f"{name}()"
+    file = re.split(r"[\\/]", code.co_filename)[-1]
+    return f"{name}() ({file}, line {code.co_firstlineno})"

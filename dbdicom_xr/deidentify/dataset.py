@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbdicom_xr._version import __version__
 from dbdicom_xr.deidentify import csa
+from dbdicom_xr.deidentify.cleaning import cleaned
 from dbdicom_xr.deidentify.hidden_text import clear_hidden_text
 from dbdicom_xr.deidentify.pixels import clear_unused_bits
 from dbdicom_xr.deidentify.private import is_own, is_safe
@@ -103,7 +104,7 @@ def deidentified(dataset: Dataset, treatment: Treatment) -> None:
     """
     clear_unused_bits(dataset)
     treatment.hidden = clear_hidden_text(dataset)
-    work = _Work(treatment)
+    work = _Work(treatment, dataset.get("SpecificCharacterSet"))
     work.treat(dataset)
     dataset.PatientID = dataset.PatientName = treatment.patient  # also where there was none
     _say_so(dataset, treatment.options, kept_private=work.kept_private)
@@ -115,6 +116,7 @@ class _Work:
     """The walk through one data set and all that is in it."""
 
     treatment: Treatment
+    charset: Any = None  # SpecificCharacterSet of the data set, which items share
     kept_private: bool = False
 
     def treat(self, dataset: Dataset) -> None:
@@ -272,8 +274,10 @@ class _Work:
         with without_warnings():
             value = dataset[tag].value
         texts = [value] if isinstance(value, str) else list(value or ())
-        left = [clean(keyword_for_tag(tag), str(text)) for text in texts]
-        left = [text for text in left if text is not None]
+        keyword = keyword_for_tag(tag)
+        charset = dataset.get("SpecificCharacterSet", self.charset)
+        found = [cleaned(clean, keyword, vr, str(text), charset) for text in texts]
+        left = [text for text in found if text]
         if left:
             self._put(dataset, tag, vr, left if len(left) > 1 else left[0])
         elif decide(tag, vr, Options()) == Do.REMOVE:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Mapping
 
 from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.names import function_name
 
 __all__ = ["NewID", "Pseudonyms"]
 
@@ -44,7 +45,16 @@ class Pseudonyms:
     """
 
     def __init__(self, secret: str | None = None, patient_id: NewID | None = None) -> None:
-        self._key = secrets.token_bytes(32) if secret is None else secret.encode()
+        if not (
+            patient_id is None or isinstance(patient_id, (str, Mapping)) or callable(patient_id)
+        ):
+            raise InvalidValue(
+                f"PatientID is {patient_id!r}; it is a text, a dict by old PatientID, or a "
+                "function of the old PatientID."
+            )
+        self._key = (
+            secrets.token_bytes(32) if secret is None else secret.encode("utf-8", "surrogatepass")
+        )
         self._given = patient_id
         self._patients: dict[str, str] = {}
         self._uids: dict[str, str] = {}
@@ -98,11 +108,18 @@ class Pseudonyms:
                 raise InvalidValue(f"PatientID tells no new ID for the patient {shown!r}.")
             new = given[shown]
         else:
-            new = given(shown)
+            try:
+                new = given(shown)
+            except Exception as error:
+                raise InvalidValue(
+                    f"The new PatientID of {shown!r} cannot be had: {function_name(given)} failed "
+                    f"with {type(error).__name__}: {error}. Nothing was written."
+                ) from error
         if not isinstance(new, str) or not re.fullmatch(r"[!-\[\]-~][ -\[\]-~]{0,63}", new):
+            by = f" by {function_name(given)}" if callable(given) else ""
             raise InvalidValue(
-                f"PatientID would become {new!r}; it has to be text of 1 to 64 ASCII characters "
-                "without backslash."
+                f"PatientID would become {new!r}{by}; it has to be text of 1 to 64 ASCII "
+                "characters without backslash."
             )
         return new.strip()
 

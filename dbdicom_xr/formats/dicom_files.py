@@ -6,9 +6,9 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
-from dbdicom_xr.errors import MissingFolder
+from dbdicom_xr.errors import InvalidValue, MissingFolder
 
 __all__ = ["files_of", "same_object"]
 
@@ -29,7 +29,9 @@ def files_of(
     Raises
     ------
     MissingFolder
-        There is nothing at a path.
+        There is nothing at a path, or no path.
+    InvalidValue
+        What should be a path is none.
 
     Examples
     --------
@@ -41,12 +43,29 @@ def files_of(
     ['a', 'b']
     """
     seen: set[str] = set()
-    paths = [path] if isinstance(path, str | bytes | os.PathLike) else path
+    paths: list[Any] = [path]
+    if isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike):
+        paths = list(path)
+    if not paths:
+        raise MissingFolder(
+            f"{path!r} names no files, so that nothing was imported. Where it comes from a search, "
+            "look at what was searched for."
+        )
     for one in paths:
-        for file in _files_of(os.fsdecode(one), passed_over):
+        for file in _files_of(_text(one), passed_over):
             if file not in seen:
                 seen.add(file)
                 yield file
+
+
+def _text(path: Any) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise InvalidValue(
+            f"{path!r} names no file or folder: it is a text, or a pathlib.Path, or a list of "
+            "these. Nothing was imported."
+        ) from None
 
 
 def _files_of(text: str, passed_over: str) -> Iterator[str]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.errors import FolderNotReadable, InvalidValue, MissingFolder
+from dbdicom_xr.formats.targets import name_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,6 +33,9 @@ __all__ = [
 
 FORMAT: Final = "dbdicom_xr array"
 _PART: Final = 1 << 16  # bytes
+_NEEDED: Final = (
+    "name", "dims", "shape", "dtype", "coords", "attrs", "constant", "varying",
+)  # fmt: skip
 
 
 class NpyWriter:
@@ -236,8 +240,10 @@ def load_npy(path: str | os.PathLike[str]) -> xr.DataArray:
 
     Raises
     ------
+    MissingFolder
+        One of the two files is not there.
     InvalidValue
-        The two files are not those of an exported array.
+        They are not those of an exported array, or one of them is damaged.
 
     Examples
     --------
@@ -253,25 +259,72 @@ def load_npy(path: str | os.PathLike[str]) -> xr.DataArray:
     """
     import xarray as xr
 
-    text = os.fspath(path)
-    with open(f"{os.path.splitext(text)[0]}.json", encoding="utf-8") as file:
-        content = json.load(file)
-    data = np.load(text, mmap_mode="r")
-    if not isinstance(content, dict) or not str(content.get("format")).startswith(FORMAT):
-        raise InvalidValue(f"The .json beside {text} is not that of an exported array.")
-    if list(data.shape) != content["shape"]:
+    text = name_of(path)
+    beside = f"{os.path.splitext(text)[0]}.json"
+    content = _read_text(text, beside)
+    data = _read_numbers(text)
+    if list(data.shape) != content["shape"] or data.dtype.name != content["dtype"]:
         raise InvalidValue(
-            f"{text} is of shape {data.shape}, but the .json beside it tells of {content['shape']}."
+            f"{text} holds {data.dtype.name} of shape {list(data.shape)}, but {beside} tells of "
+            f"{content['dtype']} of shape {content['shape']}: one of them was replaced or changed "
+            "without the other. Export them again."
         )
     if content.get("npy", digest := digest_of(text)) != digest:
         raise InvalidValue(
-            f"{text} and {os.path.splitext(text)[0]}.json do not belong together: one of them was "
+            f"{text} and {beside} do not belong together: one of them was "
             "replaced or changed without the other. Export them again."
         )
-    coords = {name: _coordinate(value) for name, value in content["coords"].items()}
-    header = {name: content[name] for name in ("constant", "varying")}
-    array = xr.DataArray(data, dims=content["dims"], name=content["name"])
-    return array.assign_coords(coords).assign_attrs({**content["attrs"], **header})
+    try:
+        coords = {name: _coordinate(value) for name, value in content["coords"].items()}
+        header = {name: content[name] for name in ("constant", "varying")}
+        array = xr.DataArray(data, dims=content["dims"], name=content["name"])
+        return array.assign_coords(coords).assign_attrs({**content["attrs"], **header})
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise _changed(beside, f"{type(error).__name__}: {error}") from error
+
+
+def _read_text(text: str, beside: str) -> dict[str, Any]:
+    """Return what stands beside an array."""
+    if not os.path.exists(text) and os.path.exists(f"{text}.npy"):
+        raise MissingFolder(f"There is no file {text}; give its whole name, {text}.npy.")
+    for needed, what in ((text, "array"), (beside, "header of the array")):
+        if not os.path.isfile(needed):
+            raise MissingFolder(
+                f"There is no file {needed}, the {what}: export_as_npy() writes a .npy and a "
+                ".json, which stay side by side. np.load() reads an array alone."
+            )
+    try:
+        with open(beside, encoding="utf-8") as file:
+            content = json.load(file)
+    except OSError as error:
+        raise FolderNotReadable(f"{beside} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise _changed(beside, f"it is no JSON ({error})") from error
+    if not isinstance(content, dict) or not str(content.get("format")).startswith(FORMAT):
+        raise InvalidValue(f"{beside} is not that of an exported array, so {text} is not read.")
+    missing = [name for name in _NEEDED if name not in content]
+    if missing:
+        raise _changed(beside, f"it lacks {', '.join(missing)}")
+    return content
+
+
+def _read_numbers(text: str) -> npt.NDArray[Any]:
+    try:
+        data = np.load(text, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise FolderNotReadable(f"{text} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # numpy parses the header as Python
+        raise InvalidValue(
+            f"{text} is damaged, cut off, or no file of NumPy: {error}. Export it again."
+        ) from error
+    if not isinstance(data, np.ndarray):
+        data.close()
+        raise InvalidValue(f"{text} holds several arrays, and is not one that was exported.")
+    return data
+
+
+def _changed(beside: str, why: str) -> InvalidValue:
+    return InvalidValue(f"{beside} was damaged or changed: {why}. Export the array again.")
 
 
 def _coordinate(content: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.interact.notebook import NotebookFrontEnd
 from dbdicom_xr.interact.presence import in_kernel
 from dbdicom_xr.interact.protocol import FrontEnd
@@ -60,7 +61,7 @@ def set_front_end(
 
     Raises
     ------
-    ValueError
+    InvalidValue
         If there is no front end of that name.
     TypeError
         If the object is not a front end; the message lists what it lacks.
@@ -83,7 +84,7 @@ def set_front_end(
     elif isinstance(front_end, str):
         if front_end not in _BY_NAME:
             known = ", ".join(repr(name) for name in _BY_NAME)
-            raise ValueError(f"no front end is named {front_end!r}; there are {known}")
+            raise InvalidValue(f"no front end is named {front_end!r}; there are {known}")
         new = _BY_NAME[front_end]()
     else:
         lacking = [name for name in _MEMBERS if not hasattr(front_end, name)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
+
+from dbdicom_xr.errors import InvalidValue
 
 FieldType = Literal["string", "integer", "float", "dropdownlist", "listview"]
 RecordType = Literal["select record", "select records", "select optional record"]
@@ -45,21 +47,26 @@ class Field(TypedDict, total=False):
 
 
 def check_field(field: Field) -> None:
-    """Raise ``ValueError`` where a field, without records, does not say what it asks for."""
+    """Raise ``InvalidValue`` where a field, without records, does not say what it asks for."""
+    if not isinstance(field, Mapping):
+        raise InvalidValue(
+            f"{field!r} is no field: a field is a dict, as in {{'label': 'Size (mm)', 'type': "
+            "'float'}."
+        )
     label, kind = field.get("label"), field.get("type", "string")
     if not label:
-        raise ValueError(f"a field needs a label: {field!r}")
+        raise InvalidValue(f"a field needs a label: {field!r}")
     if kind not in FieldType.__args__:  # type: ignore[attr-defined]
         known = ", ".join(FieldType.__args__)  # type: ignore[attr-defined]
-        raise ValueError(f"field {label!r}: unknown type {kind!r}; one of {known}")
+        raise InvalidValue(f"field {label!r}: unknown type {kind!r}; one of {known}")
     if kind in ("dropdownlist", "listview"):
         if not field.get("list"):
-            raise ValueError(f"field {label!r}: a {kind} needs a list of choices")
+            raise InvalidValue(f"field {label!r}: a {kind} needs a list of choices")
         if "value" in field:
             check_value(field, field["value"])
 
 
-def without_records(field: Field) -> Field:
+def without_records(field: Any) -> Any:
     """Return the field that asks for a record by its name: front ends know of none.
 
     Examples
@@ -67,6 +74,8 @@ def without_records(field: Field) -> Field:
     >>> without_records({"label": "Fixed", "type": "select record", "options": ["a", "b"]})
     {'label': 'Fixed', 'type': 'dropdownlist', 'list': ['a', 'b'], 'value': 0}
     """
+    if not isinstance(field, Mapping):
+        return field  # check_field says what is wrong
     kind, label = field.get("type", "string"), field.get("label", "")
     if kind not in RecordType.__args__:  # type: ignore[attr-defined]
         return field
@@ -116,7 +125,7 @@ def check_value(field: Field, value: Any) -> Any:
 
     Raises
     ------
-    ValueError
+    InvalidValue
         If the value does not fit the field: its type, its range, its choices.
 
     Examples
@@ -138,10 +147,10 @@ def check_value(field: Field, value: Any) -> Any:
         number = int(str(value)) if kind == "integer" else float(value)
     except (TypeError, ValueError):
         kind_name = "a whole number" if kind == "integer" else "a number"
-        raise ValueError(f"{label}: {value!r} is not {kind_name}") from None
+        raise InvalidValue(f"{label}: {value!r} is not {kind_name}") from None
     low, high = field.get("minimum", -math.inf), field.get("maximum", math.inf)
     if not low <= number <= high:
-        raise ValueError(f"{label}: {value} is not between {low:g} and {high:g}")
+        raise InvalidValue(f"{label}: {value} is not between {low:g} and {high:g}")
     return number
 
 
@@ -156,5 +165,5 @@ def _choice(field: Field, value: Any) -> int:
     else:
         index = int(value)
     if not 0 <= index < len(choices):
-        raise ValueError(f"{field['label']}: {value!r} is none of {', '.join(choices)}")
+        raise InvalidValue(f"{field['label']}: {value!r} is none of {', '.join(choices)}")
     return index

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple, TextIO, TypeVar, overload
 
-from dbdicom_xr.errors import DicomWarning
+from dbdicom_xr.errors import DicomWarning, InvalidValue, MissingFolder, SaveFailed
 
 T = TypeVar("T")
 
@@ -31,8 +31,22 @@ class LogFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.abspath(path)
-        self._handler = logging.FileHandler(self.path, encoding="utf-8", errors="backslashreplace")
+        try:
+            self.path = os.path.abspath(os.path.expanduser(os.fsdecode(path)))
+            self._handler = logging.FileHandler(
+                self.path, encoding="utf-8", errors="backslashreplace"
+            )
+        except (TypeError, ValueError) as error:
+            raise InvalidValue(
+                f"{path!r} names no file: it is a text, or a pathlib.Path, or None."
+            ) from error
+        except OSError as error:
+            folder = os.path.dirname(self.path)
+            kind = SaveFailed if os.path.isdir(folder) else MissingFolder
+            raise kind(
+                f"The log cannot be written into {self.path}: {error.strerror or error}. Give a "
+                "file in a folder that exists."
+            ) from error
         self._handler.setFormatter(_Indented(LINE, TIME))
         self._open = False
 
@@ -112,7 +126,11 @@ def set_log_file(path: str | os.PathLike[str] | None) -> LogFile | None:
 
     Raises
     ------
-    OSError
+    InvalidValue
+        If the path names no file.
+    MissingFolder
+        If its folder does not exist.
+    SaveFailed
         If the file cannot be written.
 
     Examples

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
+from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.interact.fields import Field, check_value
 from dbdicom_xr.interact.protocol import Answer, Bar, NoticeKind, PathKind, no_person, read_answer
 
@@ -75,12 +76,12 @@ class ScriptedFrontEnd:
         self._note(Said(kind, text))
 
     def question(self, text: str, *, title: str, cancel: bool, decides: str) -> Answer:
-        """Answer from the list; ``ValueError`` if what stands there is no answer to this."""
+        """Answer from the list; ``InvalidValue`` if what stands there is no answer to this."""
         given = self._next("question", text, decides)
         answer = read_answer(given, cancel) if isinstance(given, str) else None
         if answer is None:
             choices = '"Yes", "No" or "Cancel"' if cancel else '"Yes" or "No"'
-            raise ValueError(f'{given!r} is no answer to "{text}"; give {choices}')
+            raise InvalidValue(f'{given!r} is no answer to "{text}"; give {choices}')
         return answer
 
     def path(self, kind: PathKind, text: str, *, start: str | None, decides: str) -> str | None:
@@ -89,13 +90,17 @@ class ScriptedFrontEnd:
         return None if given is None else str(given)
 
     def fields(self, fields: Sequence[Field], *, title: str, decides: str) -> list[Any] | None:
-        """Answer from the list, one value per field; ``ValueError`` if one does not fit."""
+        """Answer from the list, one value per field; ``InvalidValue`` if one does not fit."""
         text = title or ", ".join(field["label"] for field in fields)
         given = self._next("input", text, decides)
         if given is None:
             return None
+        if not isinstance(given, (list, tuple)):
+            raise InvalidValue(
+                f'{given!r} is no answer to "{text}"; give a list, a value per field'
+            )
         if len(given) != len(fields):
-            raise ValueError(f'"{text}" has {len(fields)} fields, the answer {len(given)} values')
+            raise InvalidValue(f'"{text}" has {len(fields)} fields, the answer {len(given)} values')
         return [check_value(field, value) for field, value in zip(fields, given, strict=True)]
 
     def _note(self, said: Said) -> None:

@@ -268,7 +268,7 @@ class Dialog:
         ------
         NoPerson
             If no person is there to answer.
-        ValueError
+        InvalidValue
             If a field has no label, an unknown type, or no choices.
 
         Examples

@@ -25,6 +25,7 @@ from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table, Values
 from dbdicom_xr.records.private_names import ANY_GROUP, private_group, private_names
 from dbdicom_xr.records.slices import with_slice_locations
+from dbdicom_xr.records.user_functions import value_of
 
 __all__ = [
     "Attribute",
@@ -378,14 +379,9 @@ class Custom:
                 None if column is None or code < 0 else column.distinct[code]
                 for column, code in zip(columns, combination, strict=True)
             ]
-            try:
-                distinct.append(self.read(*arguments))
-            except Exception as error:
-                names = ", ".join(map(str, self.depends))
-                raise InvalidValue(
-                    f"The attribute {self.name!r} cannot be worked out from {names} = "
-                    f"{', '.join(map(repr, arguments))}: {type(error).__name__}: {error}"
-                ) from error
+            told = ", ".join(f"{a} = {v!r}" for a, v in zip(self.depends, arguments, strict=True))
+            what = f"The attribute {self.name!r} cannot be worked out from {told}"
+            distinct.append(value_of(what, self.read, *arguments))
         return Values(distinct, codes.reshape(-1).astype(np.int32))
 
 
@@ -431,7 +427,9 @@ def register_attribute(
     Raises
     ------
     InvalidValue
-        The name is not a lower-case identifier, or a method of records.
+        The name is not a lower-case identifier, or a method of records; or `get` or `set` is no
+        function. Where a function fails, or returns what is no value, an error names it when the
+        attribute is used.
     UnknownKeyword
         One of `depends` names no attribute.
 
@@ -446,6 +444,13 @@ def register_attribute(
 
     if callable(depends):  # register_attribute(name, get, set)
         depends, set = None, depends
+    if not isinstance(name, str):
+        raise InvalidValue(f"{name!r} cannot be a custom attribute: its name is a text.")
+    for what, function in (("get", get), ("set", set)):
+        if not callable(function) and (what, function) != ("set", None):
+            raise InvalidValue(f"{what} of {name!r} is {function!r}; it is a function.")
+    if depends is not None and not isinstance(depends, (list, tuple)):
+        raise InvalidValue(f"depends of {name!r} is {depends!r}; it is a list of attributes.")
     if not name.isidentifier() or name != name.lower() or name.startswith("_") or iskeyword(name):
         raise InvalidValue(
             f"{name!r} cannot be a custom attribute: use a lower-case name, such as 'echo_index'."

@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.names import function_name
 from dbdicom_xr.records.attributes import Attribute, Name, Written, parse_name
+from dbdicom_xr.records.user_functions import value_of
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
@@ -64,13 +66,9 @@ def per_frame(name: str, get: Callable[[Any], Any]) -> Read:
     def read(table: Table) -> Values:
         found = []
         for row in range(len(table)):
-            try:
-                found.append(get(FrameView(table, row)))
-            except Exception as error:
-                raise InvalidValue(
-                    f"The attribute {name!r} cannot be worked out for "
-                    f"{table.uids[_owner(table, row)]}: {type(error).__name__}: {error}"
-                ) from error
+            owner = table.uids[_owner(table, row)]
+            what = f"The attribute {name!r} cannot be worked out for {owner}"
+            found.append(value_of(what, get, FrameView(table, row)))
         return Values(found, np.arange(len(table), dtype=np.int32))
 
     return read
@@ -89,7 +87,8 @@ def writer(
             except Exception as error:
                 raise InvalidValue(
                     f"The attribute {name!r} cannot be set to {value!r} in "
-                    f"{table.uids[_owner(table, view._row)]}: {type(error).__name__}: {error}"
+                    f"{table.uids[_owner(table, view._row)]}: {function_name(set_value)} failed "
+                    f"with {type(error).__name__}: {error}"
                 ) from error
         changed = dict.fromkeys(attribute for view in views for attribute in view._changed)
         return {

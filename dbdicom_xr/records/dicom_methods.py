@@ -45,8 +45,10 @@ class DicomFiles:
 
         Raises
         ------
+        InvalidValue
+            What should be a path is none, or none of the files can be imported.
         MissingFolder
-            There is nothing at the path.
+            There is nothing at the path, or the list is empty.
         SaveFailed
             The disk is full, or would be; nothing was imported.
         DbdicomError
@@ -151,7 +153,8 @@ class DicomFiles:
         FileExists
             There are files of these names; nothing was written.
         InvalidValue
-            The path cannot be used, or an option.
+            The path cannot be used, or an option; or a function that was given fails, or returns
+            what cannot be used.
         NotAFolder
             A file is where the folder should be.
         SaveFailed
@@ -181,8 +184,16 @@ class DicomFiles:
         from dbdicom_xr.deidentify.pseudonyms import Pseudonyms
         from dbdicom_xr.errors import InvalidValue
         from dbdicom_xr.records.exporting_dicom import Anonymous, export_dicom
+        from dbdicom_xr.records.exporting_each import require_flags
 
         record = cast("Record", self)
+        require_flags(
+            overwrite=overwrite, dicomdir=dicomdir, deidentify=deidentify,
+            retain_device=retain_device, retain_institution=retain_institution,
+            retain_patient_characteristics=retain_patient_characteristics,
+            retain_uids=retain_uids, retain_safe_private=retain_safe_private,
+            clean_structured_content=clean_structured_content,
+        )  # fmt: skip
         if retain_dates not in (None, "full", "modified"):
             raise InvalidValue(f"retain_dates is {retain_dates!r}; it is 'full' or 'modified'.")
         if clean_descriptors is not None and not callable(clean_descriptors):

@@ -52,7 +52,10 @@ def window_of(value: Any) -> tuple[float, float]:
     """
     parts = list(value) if isinstance(value, (list, tuple, np.ndarray)) else []
     if len(parts) != 2 or not all(
-        isinstance(part, (int, float, np.number)) and np.isfinite(part) for part in parts
+        isinstance(part, (int, float, np.integer, np.floating))
+        and not isinstance(part, bool)
+        and np.isfinite(part)
+        for part in parts
     ):
         raise InvalidValue(f"window is {value!r}; it is (centre, width), two numbers.")
     centre, width = (float(part) for part in parts)

@@ -40,6 +40,7 @@ __all__ = [
     "prefix",
     "refuse_all",
     "refuse_several",
+    "require_flags",
 ]
 
 T = TypeVar("T")
@@ -178,6 +179,19 @@ def refuse_several(record: Record, target: Target, names: Sequence[str]) -> None
             f"{target.path(target.file)} is one file, but {record!r} becomes {len(names)}: "
             f"{listed}{more}. Give a folder for them, or choose what to export."
         )
+
+
+def require_flags(**flags: object) -> None:
+    """Raise where something that is either true or false is neither.
+
+    Raises
+    ------
+    InvalidValue
+        A text such as "no", which Python takes for true, or a number.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise InvalidValue(f"{name} is {value!r}; it is True or False.")
 
 
 def identifies(attribute: Attribute) -> bool:

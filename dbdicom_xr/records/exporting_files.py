@@ -36,6 +36,7 @@ _SILENT_SECONDS: Final = 86_400.0
 # From making the folder to saying whose it is.
 _SETTLE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 5
+_LONGEST: Final = 200  # characters of a path in a message
 
 
 @dataclass
@@ -198,8 +199,8 @@ def _make(folder: str) -> list[str]:
             with suppress(OSError):
                 os.rmdir(one)
         raise SaveFailed(
-            f"The folder {missing[-1]} cannot be made ({error.strerror or error}); nothing was "
-            "written. Give a folder that can be written to."
+            f"The folder {_shown(missing[-1])} cannot be made ({error.strerror or error}); nothing "
+            "was written. Give a folder that can be written to."
         ) from error
     return made
 
@@ -253,6 +254,10 @@ def new_files(folder: str) -> Iterator[NewFiles]:
         for one in reversed(made):
             with suppress(OSError):  # there is something in it
                 os.rmdir(one)
+
+
+def _shown(path: str) -> str:
+    return path if len(path) <= _LONGEST else f"{path[:_LONGEST]}... ({len(path):,} characters)"
 
 
 def _in_words(error: BaseException) -> str:

@@ -91,8 +91,10 @@ class Exporting(DicomFiles, PlainFiles, ZarrStores):
         """
         from dbdicom_xr.errors import InvalidValue
         from dbdicom_xr.records.exporting import export_nifti
+        from dbdicom_xr.records.exporting_each import require_flags
         from dbdicom_xr.records.nifti_images import NiftiOptions
 
+        require_flags(overwrite=overwrite, sidecar=sidecar, identify=identify)
         if philips not in ("float", "display"):
             raise InvalidValue(f"philips is {philips!r}; it is 'float' or 'display'.")
         options = NiftiOptions(rescale, philips, sidecar, identify)

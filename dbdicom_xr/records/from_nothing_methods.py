@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.records.record import Record
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class FromNothing(Record):
         ------
         UnknownKeyword
             A keyword that does not exist.
+        InvalidValue
+            What a series is made with, and neither an array nor a shape.
 
         Examples
         --------
@@ -65,6 +68,16 @@ class FromNothing(Record):
         >>> study.database.close(save=False)
         """
         if not filters or isinstance(filters[0], Mapping):
+            made: dict[str, Any] = {
+                "dtype": dtype, "dims": dims, "coords": coords, "spacing": spacing,
+                "affine": affine,
+            }  # fmt: skip
+            given = [name for name, value in made.items() if value is not None]
+            if given:
+                raise InvalidValue(
+                    f"{', '.join(given)}: for a series that is made, of an array or a shape, which "
+                    "comes first: series((10, 128, 192), dtype='mri'). Nothing is searched by it."
+                )
             return super().series(*filters, **conditions)
         from dbdicom_xr.records.from_nothing import make_series
 

@@ -111,7 +111,7 @@ def target_grids(target: Any) -> list[TargetGrid]:
 
     if isinstance(target, xr.DataArray):
         return [_target_of_array(target)]
-    level = getattr(target, "level", None)
+    level = None if isinstance(target, type) else getattr(target, "level", None)
     if level == "series" or isinstance(target, Instance):
         return _targets_of_record(target)
     raise InvalidValue(

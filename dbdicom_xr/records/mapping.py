@@ -45,6 +45,12 @@ __all__ = ["map_mask_to", "map_to"]
 Ints = npt.NDArray[np.intp]
 
 _METHODS: Final[Mapping[int, Method]] = {0: "nearest", 1: "linear", 3: "cubic"}
+_OF_PIXELS: Final = frozenset((
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
+    "PixelData", "RescaleSlope", "RescaleIntercept", "PixelSpacing", "ImagePositionPatient",
+    "ImageOrientationPatient", "SOPInstanceUID",
+))  # fmt: skip
 _LOCATION: Final = "SliceLocation"
 _DIMS: Final = ("volume", _LOCATION)
 _TIMES: Final = ("AcquisitionTime", "AcquisitionDateTime")
@@ -74,7 +80,7 @@ def map_to(
     attributes: Mapping[str, Any],
 ) -> Series:
     """Make a series of the values of another on a grid. See :meth:`Series.map_to`."""
-    if isinstance(order, bool) or order not in _METHODS:
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order not in _METHODS:
         raise InvalidValue(
             f"order is {order!r}; it is 0 (the nearest voxel), 1 (linear) or 3 (cubic splines)."
         )
@@ -107,6 +113,11 @@ def _mapped(
     dtype: str | None,
     attributes: Mapping[str, Any],
 ) -> Series:
+    refused = sorted(_OF_PIXELS & set(attributes))
+    if refused:
+        raise InvalidValue(
+            f"{', '.join(refused)}: told by the target and the values, and cannot be given."
+        )
     planned = _planned(series, target, method, threshold, stack)
     named = {"SeriesDescription": _description(series, target), **attributes}
     new: Series = series.new_sibling(**named)

@@ -83,8 +83,10 @@ class PlainFiles:
         >>> np.load(files[0]).shape
         (3, 10, 1, 32, 24)
         """
+        from dbdicom_xr.records.exporting_each import require_flags
         from dbdicom_xr.records.exporting_npy import NpyOptions, export_npy
 
+        require_flags(overwrite=overwrite, identify=identify)
         options = NpyOptions(sortby, rescale, align, identify)
         return export_npy(self, path, overwrite=overwrite, options=options)  # type: ignore[arg-type]
 
@@ -151,8 +153,10 @@ class PlainFiles:
         >>> len(files)
         3
         """
+        from dbdicom_xr.records.exporting_each import require_flags
         from dbdicom_xr.records.exporting_png import PngOptions, export_png
 
+        require_flags(overwrite=overwrite)
         options = PngOptions.of(window, colormap, bits)
         return export_png(self, path, overwrite=overwrite, options=options)  # type: ignore[arg-type]
 
@@ -202,5 +206,7 @@ class PlainFiles:
         [0, 5, 10]
         """
         from dbdicom_xr.records.exporting_csv import export_csv
+        from dbdicom_xr.records.exporting_each import require_flags
 
+        require_flags(overwrite=overwrite, identify=identify)
         return export_csv(self, path, overwrite=overwrite, identify=identify)  # type: ignore[arg-type]

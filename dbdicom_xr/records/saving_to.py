@@ -45,6 +45,7 @@ from dbdicom_xr.staging.splice import create, splice
 
 __all__ = ["Copies", "copies_of", "named_folder", "save_to", "take_back", "target_folder"]
 
+_LONGEST: Final = 200  # characters of a path in a message
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 
 _FILES_AT_ONCE: Final = 64
@@ -203,7 +204,9 @@ def named_folder(path: Any) -> str:
     except PermissionError as error:
         raise FolderNotReadable(f"{root} may not be looked at: {error.strerror}.") from error
     except (OSError, ValueError) as error:  # too long, a loop of links, a null character
-        raise MissingFolder(f"{root!r} cannot be a folder: {error}.") from error
+        shown = root if len(root) <= _LONGEST else f"{root[:_LONGEST]}..."
+        reason = getattr(error, "strerror", None) or error
+        raise MissingFolder(f"{shown!r} cannot be a folder: {reason}.") from error
     if not there.is_dir():
         what = "is a file" if there == here else f"cannot be a folder: {there} is a file"
         raise NotAFolder(f"{root} {what}. Save into a folder, as in '/data/study'.")

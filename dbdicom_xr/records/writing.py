@@ -202,7 +202,10 @@ def _options(mode: Any, dtype: Any, scale: Any, multiframe: Any, transfer_syntax
         raise InvalidValue(f"mode is {mode!r}; it can be 'w' (replace the images) or 'a' (add).")
     if scale not in ("frame", "series"):
         raise InvalidValue(f"scale is {scale!r}; it can be 'frame' or 'series'.")
-    name = None if dtype is None else np.dtype(dtype).name
+    try:
+        name = None if dtype is None else np.dtype(dtype).name
+    except TypeError:
+        name = ""
     if name not in (None, "float32", "float64"):
         raise InvalidValue(
             f"dtype is {dtype!r}; it can be None (16 bits per pixel), 'float32' or 'float64' "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.records.levels import Series
 
 __all__ = ["map_mask_to", "map_to"]
@@ -35,6 +36,7 @@ def map_to(
     [0.0]
     >>> database.close(save=False)
     """
+    _require_series(series)
     mapped: Series = series.map_to(target, order=order, dtype=dtype, stack=stack, **attributes)
     return mapped
 
@@ -51,5 +53,11 @@ def map_mask_to(
 
     The same as :meth:`Series.map_mask_to`, where the parameters are explained.
     """
+    _require_series(series)
     mapped: Series = series.map_mask_to(target, threshold=threshold, stack=stack, **attributes)
     return mapped
+
+
+def _require_series(series: Any) -> None:
+    if not isinstance(series, Series):
+        raise InvalidValue(f"What is mapped is a series, not {type(series).__name__}.")
