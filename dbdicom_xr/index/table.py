@@ -203,9 +203,9 @@ class Table:
     def column(self, key: Key, scope: int = INSTANCE) -> Column | None:
         """Return a column as the index has it; None where the series lacks the attribute."""
         with self._lock:
-            if (scope, key) not in self._columns and self._loaded:
-                return self._checked(None)
             if (scope, key) not in self._columns:
+                if self._loaded:
+                    return None
                 column = self.store.column(self.series.id, key, scope)
                 self._columns[scope, key] = self._checked(column)
             return self._columns[scope, key]
