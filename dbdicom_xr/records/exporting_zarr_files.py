@@ -106,7 +106,9 @@ class KeptFiles:
         form = self._form_of(image)
         offset, length = taken.hole
         taken.hole = (0, 0)
-        if form is None or offset < 0 or form.pixel_bytes(len(image.numbers)) > length:
+        if form is None or offset < 0:
+            return taken
+        if form.pixel_bytes(len(image.numbers)) > min(length, taken.size - offset):
             return taken
         fd = open_for_reading(taken.path)
         try:

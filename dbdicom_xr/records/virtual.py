@@ -251,7 +251,9 @@ class _Virtual:
             np.dtypes.StringDType(),
         )
         paths = pool[np.vectorize(codes.__getitem__, otypes=[np.intp])(places["file"])]
-        if bool((numbers * length > places["length"]).any()):
+        sizes = np.vectorize(lambda number: files[number].size, otypes=[np.int64])(places["file"])
+        ends = np.minimum(places["length"], sizes - places["offset"])
+        if bool((numbers * length > ends).any()):
             raise self._no("pixel data end too early; a file is truncated.")
         unused = check and any(
             not one.is_float and one.bits_stored < one.bits_allocated

@@ -72,7 +72,7 @@ MAKERS: dict[str, Callable[[Path], Any]] = {
     "signed": lambda f: make_series(f, keys=KEYS, dtype="int16"),
     "bytes": lambda f: make_series(f, keys=KEYS, dtype="uint8"),
     "several at a place": lambda f: make_series(f, keys=KEYS, n=2),
-    "gaps": lambda f: make_series(f, keys=KEYS, drop=[(1, 1)]),
+    "gaps": lambda f: make_series(f, keys=KEYS, drop=[3]),
     "compressed": lambda f: make_series(f, keys=KEYS, transfer_syntax="rle"),
     "deflated": lambda f: make_series(f, keys=KEYS, transfer_syntax="deflated"),
     "implicit": lambda f: make_series(f, keys=KEYS, transfer_syntax="implicit"),
