@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import dask.array
 import imagecodecs
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pydicom.dataset import Dataset
 import dbdicom_xr as db
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.testing import make_series
+from dbdicom_xr.xarray_plugin.window import span_of
 
 
 def voi_lut() -> Dataset:
@@ -166,3 +168,21 @@ def test_a_preset_is_for_ct(tmp_path: Path) -> None:
     assert np.array_equal(
         array.dicom.window("brain").compute(), array.dicom.window((40, 80)).compute()
     )
+
+
+def test_percentiles_need_a_part_of_the_images_only() -> None:
+    read: list[int] = []
+
+    def block(block_info: Any = None) -> Any:
+        place = block_info[None]["chunk-location"][0]
+        read.append(place)
+        return np.full((1, 30, 20), place, float)
+
+    chunks = ((1,) * 200, (30,), (20,))
+    values = dask.array.map_blocks(block, chunks=chunks, dtype=float, meta=np.empty((0, 0, 0)))
+    array = xr.DataArray(values, dims=("time", "x", "y"))
+    low, high = span_of(array, "percentile")
+    low, high = (float(end) for end in dask.compute(low, high))
+    assert len(set(read)) <= 64
+    assert (low, high) == pytest.approx((2, 197), abs=4)
+    assert [float(end) for end in span_of(array, "range")] == [0, 199]
