@@ -92,15 +92,18 @@ _HOMES = {
     "series": "records.from_nothing",
     "set_front_end": "interact",
     "set_log_file": "interact",
+    "to_datatree": "xarray_plugin.datatree",  # for record.to_datatree
     "zeros": "records.from_nothing",
 }
+# Registers `.dicom` of arrays, Datasets and trees.
+_ACCESSORS = "dbdicom_xr.xarray_plugin.dataset_accessor"
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dbdicom_xr' has no attribute {name!r}")
     if name in ("database", "from_zarr") or _HOMES[name] == "records.from_nothing":
-        importlib.import_module("dbdicom_xr.xarray_plugin.accessor")  # registers da.dicom
+        importlib.import_module(_ACCESSORS)
     return getattr(importlib.import_module(f"dbdicom_xr.{_HOMES[name]}"), name)
 
 
@@ -114,7 +117,7 @@ def _register() -> None:
     Processes that get records or arrays from others never call `database`.
     """
     if "xarray" in sys.modules:
-        importlib.import_module("dbdicom_xr.xarray_plugin.accessor")
+        importlib.import_module(_ACCESSORS)
 
 
 _register()

@@ -35,6 +35,10 @@ class InvalidValue(DbdicomError, ValueError):
     """A value that DICOM, or this package, cannot take in that place."""
 
 
+class UnknownArgument(InvalidValue, TypeError):
+    """An argument that the xarray engine ``dicom`` does not have."""
+
+
 class StaleArray(DbdicomError, RuntimeError):
     """A file changed or vanished after the array that reads from it was made."""
 

@@ -13,6 +13,7 @@ from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.array_methods import ArraySeries
 from dbdicom_xr.records.attributes import Attribute, Name
 from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.datatree_methods import AsTree
 from dbdicom_xr.records.edits import encoded_one
 from dbdicom_xr.records.filters import Filter, parse_filters
 from dbdicom_xr.records.from_nothing_methods import FromNothing
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["NodeRecord", "Patient", "Series", "Study", "record_of"]
 
 
-class NodeRecord(Record):
+class NodeRecord(AsTree, Record):
     """A record that is a node of the tree."""
 
     __slots__ = ()

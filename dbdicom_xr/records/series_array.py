@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "array_name",
+    "check_options",
     "data_array",
     "describer",
     "frame_ranks",
@@ -53,6 +54,8 @@ __all__ = [
     "series_array",
     "with_reference",
 ]
+
+ALIGNMENTS: Final = ("auto", "value", "order", "exact")
 
 Coords = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 
@@ -114,6 +117,30 @@ def _real_number(fill_value: Any) -> None:
 
 def _warn(text: str, kind: type[DicomWarning]) -> None:
     warnings.warn(text, kind, stacklevel=levels_to_user())
+
+
+def check_options(
+    *,
+    pixels_first: Any = False,
+    rescale: Any = True,
+    fill_value: Any = np.nan,
+    align: Any = "auto",
+    padding: Any = None,
+    tolerance: Any = None,
+) -> None:
+    """Raise where arguments of ``series.array`` are wrong for whatever series.
+
+    Raises
+    ------
+    InvalidValue, UnknownKeyword
+    """
+    _check(pixels_first, rescale, fill_value)
+    if align not in ALIGNMENTS:
+        raise InvalidValue(f"align is {align!r}; it is one of {', '.join(map(repr, ALIGNMENTS))}.")
+    if padding not in (None, "nan"):
+        raise InvalidValue(f"padding is {padding!r}; it can be None or 'nan'.")
+    for name in tolerance if isinstance(tolerance, Mapping) else ():
+        parse_name(name)
 
 
 def _check(pixels_first: Any, rescale: Any, fill_value: Any) -> None:

@@ -50,8 +50,8 @@ def instance_of_file(
     --------
     >>> import tempfile
     >>> from dbdicom_xr.testing import make_series
-    >>> file = make_series(tempfile.mkdtemp())[0]
-    >>> instance_of_file(file).Modality
+    >>> files = make_series(tempfile.mkdtemp()).files
+    >>> instance_of_file(files[0]).Modality
     'MR'
     """
     where = Path(os.path.abspath(os.path.expanduser(os.fsdecode(path))))

@@ -8,18 +8,32 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.records.attributes import Name, parse_name
 from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.series_array import instance_array, series_array
 
 if TYPE_CHECKING:
     from dbdicom_xr.index.columns import Key
     from dbdicom_xr.index.table import Table
+    from dbdicom_xr.records.instance import Instance
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["PIXELS", "constant_attributes", "dataset_of", "series_attributes", "series_dataset"]
+__all__ = [
+    "PIXELS",
+    "constant",
+    "constant_attributes",
+    "dataset_of",
+    "dropped",
+    "instance_dataset",
+    "keyword_of",
+    "plain",
+    "series_attributes",
+    "series_dataset",
+]
 
 PIXELS: Final = "pixels"
 """The name of the variable that holds the images."""
@@ -73,6 +87,36 @@ def series_dataset(
     return dataset_of(array, series_attributes(series))
 
 
+def instance_dataset(
+    instance: Instance, sortby: Name | Sequence[Name] | None = None, **array_options: Any
+) -> xr.Dataset:
+    """Return one instance as a Dataset with one variable, ``pixels``, lazy without dask.
+
+    Parameters
+    ----------
+    instance : Instance
+    sortby : name, sequence of names, "auto" or None
+        The dimensions of its frames, as in :meth:`Series.array`. None: those of
+        :meth:`Instance.array`.
+    **array_options
+        Further arguments of :meth:`Series.array`, all of them.
+    """
+    if sortby is None:
+        chosen = {name: array_options[name] for name in ("rescale", "pixels_first", "padding")}
+        array = instance_array(instance, chunks=None, **chosen)
+    else:
+        series = instance.series()
+        array, _ = series_array(series, sortby, chunks=None, only=instance, **array_options)
+    return dataset_of(array, _instance_attributes(instance))
+
+
+@of_one_state
+def _instance_attributes(instance: Instance) -> dict[str, Any]:
+    """Return what all frames of an instance agree in."""
+    table, rows = instance._frame_rows()
+    return constant_attributes(table, rows)
+
+
 def dataset_of(array: xr.DataArray, attributes: dict[str, Any]) -> xr.Dataset:
     """Return images as a Dataset with these attributes."""
     dataset = array.to_dataset(name=PIXELS)
@@ -86,8 +130,14 @@ def series_attributes(series: Series) -> dict[str, Any]:
     return constant_attributes(series._own_table)
 
 
-def constant_attributes(table: Table) -> dict[str, Any]:
+def constant_attributes(table: Table, rows: npt.NDArray[np.intp] | None = None) -> dict[str, Any]:
     """Return what all frames of a series agree in, by keyword, as far as it is text or numbers.
+
+    Parameters
+    ----------
+    table : Table
+    rows : ndarray of int, optional
+        Those frames alone.
 
     Sequences, bytes, long texts and private attributes are left out: a file of another format can
     hold the rest.
@@ -95,14 +145,14 @@ def constant_attributes(table: Table) -> dict[str, Any]:
     table.load()
     found: dict[str, Any] = {}
     for key in table.keys:
-        keyword = _keyword(key)
-        if keyword and (value := plain(_constant(table, key))) is not None:
+        keyword = keyword_of(key)
+        if keyword and (value := plain(constant(table, key, rows))) is not None:
             found[keyword] = value
     return found
 
 
 @lru_cache(maxsize=65536)
-def _keyword(key: Key) -> str:
+def keyword_of(key: Key) -> str:
     """Return the keyword of a public attribute of the data set; "" of others.
 
     Groups that repeat (overlays) share their keywords; group 0002 is about the file.
@@ -115,7 +165,7 @@ def _keyword(key: Key) -> str:
     return keyword_for_tag(key.tag)
 
 
-def _constant(table: Table, key: Key) -> Any:
+def constant(table: Table, key: Key, rows: npt.NDArray[np.intp] | None = None) -> Any:
     """Return the value of an attribute that all frames have; None where they do not agree."""
     frames, whole = table.column(key, FRAME), table.column(key, INSTANCE)
     if frames is None and whole is not None and whole.codes is None:
@@ -123,9 +173,12 @@ def _constant(table: Table, key: Key) -> Any:
     if table.left_in_files(key):
         return None
     values = parse_name(key.tag).values(table)
-    if values is None or not len(values.codes) or bool((values.codes < 0).any()):
+    if values is None:
         return None
-    first, *others = (values.distinct[code] for code in np.unique(values.codes).tolist())
+    codes = values.codes if rows is None else values.codes[rows]
+    if not len(codes) or bool((codes < 0).any()):
+        return None
+    first, *others = (values.distinct[code] for code in np.unique(codes).tolist())
     return first if all(type(other) is type(first) and other == first for other in others) else None
 
 
