@@ -23,7 +23,7 @@ from dbdicom_xr.errors import (
     PixelError,
 )
 from dbdicom_xr.index.walker import Malformed
-from dbdicom_xr.pixels.layout import PixelLayout
+from dbdicom_xr.pixels.layout import PixelLayout, rows_of
 from dbdicom_xr.pixels.palette import Palette
 from dbdicom_xr.pixels.rescale import modality_lut, rescale
 from dbdicom_xr.pixels.tiles import TiledImages
@@ -221,7 +221,7 @@ class FrameReader:
     ) -> None:
         """Read frames, or a part of each, into ``block``, whose leading dimensions they have."""
         targets = block.reshape(files.size, *block.shape[files.ndim :])
-        whole = _room(self._pixel_shape, self.dtype) if cut else None
+        parts = [_Part.of(layout, cut) for layout in self.layouts] if cut else None
         self._fill(files.ravel(), kinds.ravel(), targets)
         if not bool((files >= 0).any()):
             return
@@ -240,23 +240,23 @@ class FrameReader:
             cells.sort(key=itemgetter(1, 2))  # so that each image is decoded once for all its tiles
         with open_files(self.root, places) as source:
             images = TiledImages(source.frame)
+            layouts = self.layouts if parts is None else [part.layout for part in parts]
             source.expect(
-                (file, frame, self.layouts[kind]) for _, file, frame, kind in cells if file >= 0
+                (file, frame, layouts[kind]) for _, file, frame, kind in cells if file >= 0
             )
             for cell, file, frame, kind in cells:
                 if file < 0:
                     continue
-                target = targets[cell]
                 # (x, y, channel) seen as (rows, columns, samples).
-                view = (target if whole is None else whole).swapaxes(0, 1)
-                layout, scaling = self.layouts[kind], self.scalings[kind]
+                view = targets[cell].swapaxes(0, 1)
                 try:
-                    stored = images.frame(file, frame, layout)
-                    _scale(stored, scaling, view)
+                    stored = images.frame(file, frame, layouts[kind])
+                    if parts is None:
+                        _scale(stored, self.scalings[kind], view)
+                    else:
+                        parts[kind].scale(stored, self.scalings[kind], view)
                 except _UNREADABLE as error:
                     raise PixelError(f"{source.path(file)}, frame {frame + 1}: {error}") from error
-                if whole is not None and cut is not None:
-                    target[...] = whole[cut]
 
     def _fill(self, files: Ints, kinds: Ints, targets: npt.NDArray[Any]) -> None:
         """Fill the cells that need no file: gaps, and images of which all pixels are the same."""
@@ -302,6 +302,51 @@ def _scale(stored: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) ->
     if scaling.padding is not None:
         low, high = scaling.padding
         out[(stored >= low) & (stored <= high)] = np.nan
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of each frame: what is read of it, and what is taken of that.
+
+    Rows of uncompressed frames are read without the others.
+
+    Parameters
+    ----------
+    layout : PixelLayout
+        Of what is read.
+    rows, columns, channels : slice
+        Of what was read.
+    """
+
+    layout: PixelLayout
+    rows: slice
+    columns: slice
+    channels: slice
+
+    @classmethod
+    def of(cls, layout: PixelLayout, cut: tuple[slice, ...]) -> _Part:
+        columns, rows, *channels = cut
+        wanted = range(*rows.indices(layout.rows))
+        if wanted:
+            first, last = min(wanted), max(wanted)
+            alone = rows_of(layout, first, last - first + 1)
+            if alone is not None:
+                stop = wanted.stop - first
+                rows = slice(wanted.start - first, None if stop < 0 else stop, wanted.step)
+                layout = alone
+        return cls(layout, rows, columns, channels[0] if channels else slice(None))
+
+    def scale(self, stored: npt.NDArray[Any], scaling: Scaling, out: npt.NDArray[Any]) -> None:
+        """Put real values of the part into ``out``: rows, columns, samples."""
+        stored = stored[self.rows, self.columns]
+        if out.ndim == 2:
+            _scale(stored, scaling, out)
+        elif scaling.palette is None:
+            _scale(stored[..., self.channels], scaling, out)
+        else:
+            colours = np.empty((*stored.shape, 3), out.dtype)
+            _scale(stored, scaling, colours)
+            out[...] = colours[..., self.channels]
 
 
 Squeezed = tuple[tuple[int, ...], bytes, str, bytes]

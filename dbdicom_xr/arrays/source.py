@@ -27,9 +27,9 @@ from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.seen import not_seen, this_place
 from dbdicom_xr.index.store import FileRow, Store
 from dbdicom_xr.index.walker import inflated
-from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native
+from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native, too_short
 from dbdicom_xr.pixels.fragments import fragments_of_frame
-from dbdicom_xr.pixels.layout import PixelLayout
+from dbdicom_xr.pixels.layout import PixelLayout, RowsLayout
 from dbdicom_xr.pixels.tiles import image_of_tile
 
 __all__ = [
@@ -256,6 +256,13 @@ def _span(place: Place, frame: int, layout: PixelLayout) -> tuple[int, int, int]
             f"{layout.transfer_syntax} wants; the file is malformed."
         )
     first, length, bit_offset = layout.frame_span(frame)
+    if isinstance(layout, RowsLayout):  # what is left of a frame that was cut off is not trusted
+        start, needed, _ = layout.whole.frame_span(frame)
+        end = place.length
+        if not place.deflated:
+            end = min(end, place.file.size - place.offset)
+        if end - start < needed:
+            raise too_short(layout.whole, needed, max(end - start, 0))
     # An even number of bytes is written; a value may also be cut off.
     return place.offset + first, max(min(length, place.length - first), 0), bit_offset
 

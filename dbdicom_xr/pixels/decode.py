@@ -21,7 +21,7 @@ from dbdicom_xr.errors import PixelError
 from dbdicom_xr.pixels import codestream, plugins
 from dbdicom_xr.pixels.layout import PixelLayout
 
-__all__ = ["decode_encapsulated", "decode_native"]
+__all__ = ["decode_encapsulated", "decode_native", "too_short"]
 
 plugins.register()
 
@@ -75,10 +75,7 @@ def decode_native(buffer: Buffer, layout: PixelLayout, bit_offset: int = 0) -> A
     needed = -(-(bit_offset + layout.frame_bits) // unit) * unit // 8
     present = memoryview(buffer).nbytes
     if present < needed:
-        raise PixelError(
-            f"The pixel data end too early: a frame of {layout.rows} x {layout.columns} pixels "
-            f"needs {needed} bytes, {present} are there. The file is probably truncated."
-        )
+        raise too_short(layout, needed, present)
     samples = _samples(buffer, layout, bit_offset)
     if layout.shares_chroma:
         samples = _resample_422(samples)
@@ -89,6 +86,14 @@ def decode_native(buffer: Buffer, layout: PixelLayout, bit_offset: int = 0) -> A
         planes = samples.reshape(layout.samples_per_pixel, layout.rows, layout.columns)
         frame = planes.transpose(1, 2, 0)
     return _to_rgb(frame, layout)
+
+
+def too_short(layout: PixelLayout, needed: int, present: int) -> PixelError:
+    """Return the error about a frame of which a part is missing."""
+    return PixelError(
+        f"The pixel data end too early: a frame of {layout.rows} x {layout.columns} pixels "
+        f"needs {needed} bytes, {present} are there. The file is probably truncated."
+    )
 
 
 def _samples(buffer: Buffer, layout: PixelLayout, bit_offset: int) -> Array:

@@ -6,13 +6,14 @@ turning the bytes into numbers that of :mod:`dbdicom_xr.pixels.decode`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 
 from dbdicom_xr.errors import LayoutError
 
-__all__ = ["PixelLayout"]
+__all__ = ["PixelLayout", "RowsLayout", "rows_of"]
 
 EXPLICIT_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 # Pixels as they are, not in fragments (PS3.5 A.1, A.2, A.3, A.5). All others are encapsulated.
@@ -245,6 +246,45 @@ class PixelLayout:
                     f"PhotometricInterpretation {self.photometric_interpretation} needs an even "
                     f"number of pixels, not {self.rows} rows of {self.columns} columns."
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class RowsLayout(PixelLayout):
+    """Some of the rows of each frame, which follow each other in the file; see :func:`rows_of`."""
+
+    first_row: int = 0
+    whole: PixelLayout = PixelLayout(1, 1)
+
+    def frame_span(self, frame: int) -> tuple[int, int, int]:
+        """Return where the rows of a frame lie; see ``PixelLayout.frame_span``."""
+        length = self.frame_bits // 8
+        first, _, _ = self.whole.frame_span(frame)
+        return first + self.first_row * (length // self.rows), length, 0
+
+
+@lru_cache(maxsize=256)
+def rows_of(layout: PixelLayout, first: int, count: int) -> RowsLayout | None:
+    """Return the layout of some rows of a frame, None where they are not read without the others.
+
+    Parameters
+    ----------
+    layout : PixelLayout
+        Of the frame.
+    first, count : int
+        Which rows.
+
+    Examples
+    --------
+    >>> rows_of(PixelLayout(rows=256, columns=192), first=64, count=8).frame_span(2)
+    (221184, 3072, 0)
+    """
+    planes = layout.samples_per_pixel > 1 and layout.planar_configuration == 1
+    if layout.is_encapsulated or layout.is_tile or planes:
+        return None
+    if layout.shares_chroma or layout.swaps_byte_pairs or layout.frame_bits % (8 * layout.rows):
+        return None
+    values = {name.name: getattr(layout, name.name) for name in fields(PixelLayout)}
+    return RowsLayout(**{**values, "rows": count}, first_row=first, whole=layout)
 
 
 def _require(name: str, value: object, allowed: tuple[object, ...]) -> None:

@@ -490,3 +490,38 @@ def test_arrays_that_differ_in_the_middle_have_names_of_their_own():
         )
     }  # fmt: skip
     assert len(names) == 8
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize(
+    "kind", ["grey", "signed, rescaled", "colour", "colour by plane", "palette"]
+)
+def test_a_part_of_the_rows_is_what_the_whole_gives(tmp_path, syntax, kind):
+    colour = "colour" in kind
+    bits = 16 if kind.startswith("signed") else 8
+    shape = (2, 6, 8, *([3] if colour else []))
+    big = syntax == ExplicitVRBigEndian and bits == 16
+    dtype = f"{'>' if big else '<'}{'i' if bits == 16 else 'u'}{bits // 8}"
+    values = random_values(3, shape, bits, bits == 16, dtype)
+    attributes = {"BitsAllocated": bits, "BitsStored": bits}
+    if colour:
+        attributes |= {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB",
+                       "PlanarConfiguration": int("plane" in kind)}  # fmt: skip
+    elif kind == "palette":
+        attributes["PhotometricInterpretation"] = "PALETTE COLOR"
+    elif bits == 16:
+        attributes |= {"PixelRepresentation": 1, "RescaleSlope": 0.5, "RescaleIntercept": -3}
+    dataset = make(values.tobytes(), 6, 8, syntax=syntax, frames=2, vr="OB" if bits == 8 else "OW",
+                   **attributes)  # fmt: skip
+    if kind == "palette":
+        for keyword, (vr, value) in palette(bits=16)[0].items():
+            dataset.add_new(keyword, vr, value)
+    write(tmp_path, dataset)
+    array = one(tmp_path).array()
+    whole = array.values
+    for rows in (slice(0, 1), slice(2, 5), slice(5, 1, -2), slice(None, None, -1), slice(3, 3), 4):
+        for columns in (slice(None), slice(7, 2, -3), 1):
+            part = array[1, columns, rows]
+            np.testing.assert_array_equal(part.values, whole[1, columns, rows])
+            if array.ndim == 4:
+                np.testing.assert_array_equal(part[..., 1].values, whole[1, columns, rows, 1])

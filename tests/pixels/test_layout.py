@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dbdicom_xr.errors import LayoutError
-from dbdicom_xr.pixels.layout import PixelLayout
+from dbdicom_xr.pixels.decode import decode_native
+from dbdicom_xr.pixels.layout import PixelLayout, rows_of
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
@@ -104,3 +105,55 @@ def test_half_a_pair_of_chroma() -> None:
     layout = PixelLayout(3, 3, 8, 8, 7, 0, 3, photometric_interpretation="YBR_FULL_422")
     with pytest.raises(LayoutError, match="even number of pixels"):
         layout.check()
+
+
+ROWS = {
+    "8 bits": {"bits_allocated": 8, "bits_stored": 8, "high_bit": 7},
+    "16 bits": {},
+    "12 of 16, signed": {"bits_stored": 12, "high_bit": 11, "pixel_representation": 1},
+    "big endian": {"transfer_syntax": "1.2.840.10008.1.2.2"},
+    "floats": {"bits_allocated": 32, "keyword": "FloatPixelData"},
+    "colour": {
+        "bits_allocated": 8, "bits_stored": 8, "high_bit": 7, "samples_per_pixel": 3,
+        "photometric_interpretation": "RGB",
+    },
+    "YBR": {
+        "bits_allocated": 8, "bits_stored": 8, "high_bit": 7, "samples_per_pixel": 3,
+        "photometric_interpretation": "YBR_FULL",
+    },
+    "bits": {"bits_allocated": 1, "bits_stored": 1, "high_bit": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+@pytest.mark.parametrize("kind", ROWS)
+def test_rows_are_read_alone(kind: str, first: int) -> None:
+    layout = PixelLayout(rows=6, columns=8, **ROWS[kind])  # type: ignore[arg-type]
+    data = np.random.default_rng(0).integers(0, 255, 3 * layout.frame_bytes, np.uint8).tobytes()
+    for frame in range(3):
+        start, length, bits = layout.frame_span(frame)
+        whole = decode_native(data[start : start + length], layout, bits)
+        for count in range(1, 6 - first + 1):
+            rows = rows_of(layout, first, count)
+            assert rows is not None
+            start, length, bits = rows.frame_span(frame)
+            assert length == layout.frame_bytes * count // 6
+            part = decode_native(data[start : start + length], rows, bits)
+            np.testing.assert_array_equal(part, whole[first : first + count])
+
+
+BYTES = {"bits_allocated": 8, "bits_stored": 8, "high_bit": 7}
+NOT_APART = {
+    "compressed": {"transfer_syntax": "1.2.840.10008.1.2.5"},
+    "tiles": {"image_rows": 12, "image_columns": 16},
+    "bits": {"columns": 7, "bits_allocated": 1, "bits_stored": 1, "high_bit": 0},
+    "planes": {"samples_per_pixel": 3, "planar_configuration": 1},
+    "pairs": {"samples_per_pixel": 3, "photometric_interpretation": "YBR_FULL_422", **BYTES},
+    "words": {"transfer_syntax": BIG_ENDIAN, **BYTES},
+}
+
+
+@pytest.mark.parametrize("kind", NOT_APART)
+def test_rows_that_are_not_apart(kind: str) -> None:
+    layout = PixelLayout(**{"rows": 6, "columns": 8, **NOT_APART[kind]})  # type: ignore[arg-type]
+    assert rows_of(layout, 1, 2) is None
