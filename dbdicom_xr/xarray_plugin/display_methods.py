@@ -28,19 +28,19 @@ class DisplayMethods:
     ) -> xr.DataArray:
         """Return what a display would show of the values, from 0 (black) to 1 (white).
 
-        Lazy, and the same as :meth:`Series.export_as_png` shows (PS3.3 C.11.2). MONOCHROME1 is
-        inverted. Colours stay colours.
+        Lazy where the array is chunked. It is what :meth:`Series.export_as_png` shows (PS3.3
+        C.11.2): MONOCHROME1 is inverted, and colours stay colours.
 
         Parameters
         ----------
         window : (float, float) or str, optional
             Centre and width in the values of the array (of integers as LINEAR counts them, of
-            others as LINEAR_EXACT); ``"range"``: from the smallest to the
-            largest value of the whole array; ``"percentile"``: from the 1st to the 99th
-            percentile, of at most 64 images evenly spread; ``"header"``: the window or VOI LUT of
-            each image, which each must have; for CT ``"abdomen"``, ``"bone"``, ``"brain"``,
-            ``"liver"``, ``"lung"``, ``"mediastinum"``, ``"stroke"`` or ``"subdural"``. By default
-            as ``"header"``, and as ``"range"`` for images whose headers tell none.
+            others as LINEAR_EXACT); ``"range"``: from the smallest to the largest value of the
+            whole array; ``"percentile"``: from the 1st to the 99th percentile, of at most 64 images
+            evenly spread; ``"header"``: the window or VOI LUT of each image, which each must have;
+            for CT ``"abdomen"``, ``"bone"``, ``"brain"``, ``"liver"``, ``"lung"``,
+            ``"mediastinum"``, ``"stroke"`` or ``"subdural"``. By default as ``"header"``, and as
+            ``"range"`` for images whose headers tell none.
         dtype : {"float32", "float64", "uint8", "uint16"}
             Integers go from 0 to 255, or to 65535.
         header : Header, optional

@@ -11,6 +11,8 @@ import imagecodecs
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 import dbdicom_xr as db
@@ -186,3 +188,20 @@ def test_percentiles_need_a_part_of_the_images_only() -> None:
     assert len(set(read)) <= 64
     assert (low, high) == pytest.approx((2, 197), abs=4)
     assert [float(end) for end in span_of(array, "range")] == [0, 199]
+
+
+NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
+
+
+@given(st.lists(NUMBERS, min_size=2, max_size=9), NUMBERS, st.floats(1e-3, 1e6), st.booleans())
+def test_larger_values_are_never_darker(
+    values: list[float], centre: float, width: float, whole: bool
+) -> None:
+    numbers = np.sort(np.round(values).astype(np.int64) if whole else np.array(values))
+    array = xr.DataArray(numbers[:, None], dims=("x", "y"))
+    grey = array.dicom.window((centre, width), dtype="float64").values.ravel()
+    assert (np.diff(grey) >= 0).all()
+    assert (grey[numbers > centre + width / 2] == 1).all()
+    assert (grey[numbers < centre - width / 2 - 1e-6 * width - 1] == 0).all()
+    eight = array.dicom.window((centre, width), dtype="uint8").values.ravel()
+    assert np.abs(eight / 255 - grey).max() <= 0.5 / 255 + 1e-12
