@@ -1,9 +1,12 @@
 """The table of PS3.15 Annex E (E.1-1, edition 2026c): what becomes of which attribute.
 
 ``table_e1_1.csv`` holds the table; this module reads it, and says what to do with an element under
-the options that were chosen. Attributes that the table does not name are kept, but for a few that
-are listed here, and for those that can hold nothing else than identity or its traces: names of
-persons, addresses of networks, UIDs of instances, dates, and elements that no dictionary knows.
+the options that were chosen. What the table wants cleaned (C), as AE titles where devices are kept,
+goes as by the Basic Profile, unless it is text that a function of the user cleans.
+
+Attributes that the table does not name are kept, but for a few that are listed here, and for those
+that can hold nothing else than identity or its traces: names of persons, addresses of networks,
+UIDs of instances, dates, and elements that no dictionary knows.
 """
 
 from __future__ import annotations

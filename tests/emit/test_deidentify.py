@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -503,3 +504,89 @@ def test_answers_in_words_go_wherever_they_stand(path: list[str], options: dict[
         (kept,) = after.PerformedProtocolCodeSequence[0].ProtocolContextSequence
         assert kept.NumericValue == 25
         assert kept.TextValue == ("nobody" if "descriptors" in options else "REMOVED")
+
+
+# -- the table -----------------------------------------------------------------------------------
+
+# Compared in November 2026, element by element, with the tables of dicom-anonymizer 2.1.0 (edition
+# 2026c: all 652 actions agree) and idiscore 1.2.0 (2024-09: all 619 that were in the table then
+# agree, and the options, but for what stands here).
+STRICTER = {
+    # Where the table says "clean" (C), and nobody is there to do it, elements go.
+    "device": (
+        "StationAETitle", "PerformedStationAETitle", "ScheduledStationAETitle",
+        "ScheduledStudyLocationAETitle", "RetrieveAETitle", "NetworkID", "Originator",
+        "DestinationAE", "ReceivingAE", "RequestingAE", "SelectorAEValue",
+        # "Keep" (K); but it tells when the patient was treated.
+        "BeamHoldTransitionDateTime",
+    ),
+    "patient": ("Allergies", "SpecialNeeds", "PatientState", "PreMedication"),
+}  # fmt: skip
+ACTIONS = {
+    "X": 412, "D": 93, "U": 55, "Z": 42, "X/D": 23, "X/Z": 11, "X/Z/D": 8, "Z/D": 6, "X/Z/U*": 2,
+}  # fmt: skip
+OPTIONS = {
+    "dates": 165, "uids": 60, "device": 45, "institution": 10, "patient": 10, "descriptors": 131,
+    "structured": 3,
+}  # fmt: skip
+ROWS = {
+    "PatientName": ("Z", ""),
+    "PatientID": ("Z/D", ""),
+    "PatientBirthDate": ("Z", ""),
+    "PatientSex": ("Z", "patient"),
+    "PatientAge": ("X", "patient"),
+    "PatientWeight": ("X", "patient"),
+    "EthnicGroupCodeSequence": ("X", "patient"),
+    "StudyInstanceUID": ("U", "uids"),
+    "FrameOfReferenceUID": ("U", "uids"),
+    "DeviceUID": ("U", "uids device"),
+    "AnnotationGroupUID": ("D", "uids"),
+    "ReferencedPatientSequence": ("X", "uids"),
+    "ReferencedImageSequence": ("X/Z/U*", "uids"),
+    "AccessionNumber": ("Z", ""),
+    "StudyDate": ("Z", "dates"),
+    "AcquisitionDateTime": ("X/Z/D", "dates"),
+    "ContentDate": ("Z/D", "dates"),
+    "DateOfLastCalibration": ("X", "dates device"),
+    "DateOfLastDetectorCalibration": ("X/D", "dates device"),
+    "DigitalSignatureDateTime": ("D", "dates"),
+    "GPSTimeStamp": ("X", ""),
+    "InstitutionName": ("X/Z/D", "institution"),
+    "SourceOfPreviousValues": ("Z", "institution"),
+    "DeviceSerialNumber": ("X/Z/D", "device"),
+    "StationName": ("X/Z/D", "device"),
+    "ModifyingSystem": ("D", "device"),
+    "SeriesDescription": ("X", "descriptors"),
+    "ImageComments": ("X", "descriptors"),
+    "SelectorLOValue": ("D", "descriptors"),
+    "TreatmentSites": ("X", "descriptors"),
+    "ContentSequence": ("D", "structured"),
+    "PersonName": ("D", ""),
+    "DigitalSignaturesSequence": ("X", ""),
+}
+
+
+def test_the_table_is_that_of_the_standard() -> None:
+    found = rules()
+    assert len(found) == 652
+    assert dict(Counter(rule.action for rule in found.values())) == ACTIONS
+    assert dict(Counter(o for rule in found.values() for o in rule.options)) == OPTIONS
+    named = {keyword_for_tag(tag): rule for tag, rule in found.items()}
+    for keyword, (action, options) in ROWS.items():
+        assert (named[keyword].action, named[keyword].options) == (
+            action,
+            frozenset(options.split()),
+        ), keyword
+    for option, keywords in STRICTER.items():
+        for keyword in keywords:
+            assert option not in named[keyword].options, keyword
+
+
+def test_dates_of_the_scanner_stay_with_it_and_those_of_the_patient_go() -> None:
+    device = Options(device=True)
+    assert decide(tag_for_keyword("DateOfLastCalibration"), "DA", device) == Do.KEEP
+    assert decide(tag_for_keyword("StudyDate"), "DA", device) == Do.EMPTY
+    assert decide(tag_for_keyword("BeamHoldTransitionDateTime"), "DT", device) == Do.DUMMY
+    assert decide(tag_for_keyword("StationAETitle"), "AE", device) == Do.REMOVE
+    both = Options(device=True, dates="modified")
+    assert decide(tag_for_keyword("DateOfLastCalibration"), "DA", both) == Do.SHIFT
