@@ -91,7 +91,8 @@ def slack_of(key: SortKey) -> float:
 def may_be_averages(labels: npt.NDArray[Any], key: SortKey) -> bool:
     """Return whether labels are the values in the middle of windows, as ``coarsen`` makes them.
 
-    Every third value may be a selection, or averages of three neighbours.
+    Every third value may be a selection, or averages of three neighbours. A single value is taken
+    for a selection: ``isel(SliceLocation=[1])`` is more usual than one window over all slices.
 
     Parameters
     ----------

@@ -223,7 +223,7 @@ def _numbered(
             f"The series of this array has no frame of {name} {labels[absent[0]]}: the labels of "
             f"the array are not those that were read. {_WAY_OUT}"
         )
-    if is_new(name, coord) or may_be_averages(labels, keys[chosen]):
+    if is_new(name, coord) or (coord.ndim == 1 and may_be_averages(labels, keys[chosen])):
         raise GridError(
             f"The labels {name} of this array are values that the series has, but nothing tells "
             "that its images are those with these values: they were given to it later, or stand "
