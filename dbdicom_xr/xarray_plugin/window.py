@@ -97,8 +97,9 @@ class Looks:
         found: list[Any] = []
         for table, _, rows in [] if self.sources is None else self.sources.by_table():
             values = parse_name(keyword).values(table)
-            objects = [None] if values is None else values.take(rows).as_objects().tolist()
-            found += [value for value in objects if value not in found]
+            for value in [None] if values is None else values.take(rows).as_objects().tolist():
+                if value not in found:
+                    found.append(value)
         return found
 
 

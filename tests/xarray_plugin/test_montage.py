@@ -99,6 +99,20 @@ def test_one_window_for_all_but_those_of_headers(tmp_path: Path) -> None:
     assert len(figure.axes) > 4
 
 
+def test_the_colour_map_and_the_unit_of_a_series_are_those_of_all_its_images(
+    tmp_path: Path,
+) -> None:
+    make_series(tmp_path, header={"RescaleType": "ms", "PatientOrientation": ["P", "F"]})
+    series = db.database(tmp_path).series()[0]
+    series.colormap = "viridis"
+    array, _ = series.array("SliceLocation")
+    axes = array.dicom.montage(window="range", colorbar=True)
+    assert axes[0, 0].figure.axes[-1].get_ylabel() == "ms"
+    lowest = [panel.images[0].get_cmap()(0.0) for panel in axes.ravel() if panel.images]
+    assert np.allclose(lowest, [plt.get_cmap("viridis")(0.0)] * 3, atol=0.003)
+    series.database.restore()
+
+
 def test_columns_and_a_plain_array() -> None:
     plain = xr.DataArray(np.arange(60.0).reshape(5, 3, 4), dims=("time", "x", "y"))
     axes = plain.dicom.montage(columns=2)
