@@ -106,7 +106,7 @@ class FrameForm:
             with np.errstate(invalid="ignore"):  # what does not fit is found out by comparison
                 values = np.nan_to_num(scaled).clip(limits.min, limits.max).astype(kind)
         elif kind.kind in "iu" and (self.slope, self.intercept) != (1.0, 0.0):
-            values = (values - int(self.intercept)) // int(self.slope)
+            values = (values.astype(np.int64) - int(self.intercept)) // int(self.slope)
         frame = np.swapaxes(values, 0, 1)
         if self.planar:
             frame = np.moveaxis(frame, 2, 0)

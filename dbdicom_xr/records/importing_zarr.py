@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import (
+    DbdicomError,
     FileExists,
     InvalidValue,
     MissingFolder,
@@ -97,11 +98,17 @@ def from_zarr(
             with tempfile.TemporaryDirectory(prefix="dbdicom_xr-") as folder:
                 _make_files(stores, folder)
                 result.mute()
-                result.import_dicom(folder)
+                report = result.import_dicom(folder)
                 result.unmute()
         except BaseException:
             result.close(save=False)
             raise
+        if report.failures or report.conflicts:
+            result.close(save=False)
+            raise InvalidValue(
+                f"A temporary database cannot hold all files of {', '.join(stores)}. {report} "
+                "Give a folder: from_zarr(store, '/data/study')."
+            )
         return result
     root = named_folder(path)
     if os.path.isdir(root) and os.listdir(root):
@@ -147,11 +154,17 @@ def _stores(given: Any) -> list[str]:
 def _make_files(stores: Sequence[str], folder: str) -> None:
     taken: set[str] = set()
     for store in stores:
-        groups = list(_groups(store))
-        total = sum(group.images for group in groups)
-        with progress_bar(total, f"Reading {os.path.basename(store)}", "image", None) as bar:
-            for group in groups:
-                group.make(os.path.join(folder, group.folder(taken)), bar)
+        try:
+            groups = list(_groups(store))
+            total = sum(group.images for group in groups)
+            with progress_bar(total, f"Reading {os.path.basename(store)}", "image", None) as bar:
+                for group in groups:
+                    group.make(os.path.join(folder, group.folder(taken)), bar)
+        except DbdicomError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # What is said of the files contradicts itself.
+            raise _damaged(store, "", f"{type(error).__name__}: {error}") from error
 
 
 def _groups(store: str) -> Iterator[_Group]:

@@ -484,6 +484,18 @@ def remove_table(store: Path) -> None:
     first_file(store / "files" / "image_table" / "c").unlink()
 
 
+def change_tables(store: Path) -> None:
+    table = zarr.open_group(store, mode="r+")["files/image_table"]
+    table[0] = 10**9
+
+
+def forget_forms(store: Path) -> None:
+    path = store / "files" / "zarr.json"
+    content = json.loads(path.read_text())
+    del content["attributes"]["forms"]
+    path.write_text(json.dumps(content))
+
+
 def cut_root(store: Path) -> None:
     (store / "zarr.json").write_text("{")
 
@@ -492,7 +504,7 @@ DAMAGES = {
     remove_shard: "pixels", cut_shard: "pixels", change_shard: "pixels", change_value: "pixels",
     cut_metadata: "", remove_array: "pixels", remove_bytes: "files/bytes",
     change_bytes: "files/bytes", shorten_bytes: "files/bytes", remove_table: "files/image_table",
-    cut_root: "",
+    change_tables: "", forget_forms: "", cut_root: "",
 }  # fmt: skip
 
 
