@@ -52,7 +52,6 @@ __all__ = [
     "image_rows",
     "instance_array",
     "series_array",
-    "with_reference",
 ]
 
 ALIGNMENTS: Final = ("auto", "value", "order", "exact")
@@ -89,11 +88,10 @@ def series_array(
     header = Header.of_frames(series.database, series._key, table, cells, grid.dims, coords)
     reader = frame_reader(table, pixels, grid.index, cells, fill_value, pixels_first)
     hold(reader, series.database)
-    array = data_array(reader, grid.dims, coords, pixels, chunks, pixels_first)
+    array = data_array(reader, grid.dims, coords, pixels, chunks, pixels_first, series)
     for name in grid.coords:
         array[name].attrs.update(_about(name, chosen, table))
     array.name = array_name(series)
-    array = with_reference(array, series)
     left_out = len(table) - len(rows)
     if left_out and only is None:
         objects = "object has" if left_out == 1 else "objects have"
@@ -200,9 +198,10 @@ def instance_array(
     coords = provenance(table, cells, dims)
     reader = frame_reader(table, pixels, places, cells, np.nan, pixels_first)
     hold(reader, instance.database)
-    array = data_array(reader, dims, coords, pixels, chunks, pixels_first)
-    array.name = array_name(instance.series())
-    return with_reference(array, instance.series())
+    series = instance.series()
+    array = data_array(reader, dims, coords, pixels, chunks, pixels_first, series)
+    array.name = array_name(series)
+    return array
 
 
 def _image_rows_of(instance: Instance) -> tuple[Table, npt.NDArray[np.intp]]:
@@ -408,8 +407,9 @@ def data_array(
     pixels: PixelHeader,
     chunks: Any,
     pixels_first: bool,
+    series: Series,
 ) -> xr.DataArray:
-    """Return a reader as a lazy array with labels."""
+    """Return a reader as a lazy array with labels, and with what lets it find its series again."""
     import xarray as xr
 
     channel = ("channel",) if len(reader._pixel_shape) == 3 else ()
@@ -420,8 +420,12 @@ def data_array(
     variables["y"] = ("y", pixels.y, pixels.axis_attrs("row"))
     if channel:
         variables["channel"] = ("channel", np.array(["R", "G", "B"]))
+    # Attributes are those of the first array where several are put together; coordinates are not.
+    # As objects: zarr has no settled form for texts of a fixed length.
+    variables["SeriesInstanceUID"] = ((), np.array(series._node.uid, object))
+    array = xr.DataArray(data, dims=all_dims, attrs=_reference_attrs(series))
     # Not through coords=, which copies text one by one: 60 ms for 100,000 UIDs.
-    array = xr.DataArray(data, dims=all_dims).assign_coords(variables)
+    array = array.assign_coords(variables)
     if chunks is None:  # what chunk({}) and xr.open_dataset(chunks={}) cut it into
         sizes = preferred_chunks(reader, pixels_first)
         array.encoding["preferred_chunks"] = dict(zip(all_dims, sizes, strict=True))
@@ -438,14 +442,6 @@ def hold(reader: FrameReader, database: Database) -> None:
     """Let an array keep a database that goes, with its files, when nobody holds it."""
     if database._scratch is not None:
         reader.keep(database)
-
-
-def with_reference(array: xr.DataArray, series: Series) -> xr.DataArray:
-    """Return an array with what lets it find its series again."""
-    array.attrs.update(_reference_attrs(series))
-    # Attributes are those of the first array where several are put together; coordinates are not.
-    # As objects: zarr has no settled form for texts of a fixed length.
-    return array.assign_coords(SeriesInstanceUID=((), np.array(series._node.uid, object)))
 
 
 def _reference_attrs(series: Series) -> dict[str, str]:

@@ -36,7 +36,6 @@ from dbdicom_xr.records.series_array import (
     frame_reader,
     hold,
     image_rows,
-    with_reference,
 )
 from dbdicom_xr.records.slices import planes_of
 from dbdicom_xr.records.sorting import best_grids, sort_key
@@ -208,10 +207,10 @@ def _array(
     }
     reader = frame_reader(table, pixels, np.arange(len(rows)), rows, np.nan, True)
     hold(reader, series.database)
-    array = data_array(reader, dims, coords, pixels, chunks, True)
+    array = data_array(reader, dims, coords, pixels, chunks, True, series)
     array[_LOCATION].attrs.update(attrs(_LOCATION))
     array.name = array_name(series)
-    return with_reference(array, series)
+    return array
 
 
 def _labels(table: Table, rows: npt.NDArray[np.intp], planes: Planes) -> Floats:
