@@ -34,8 +34,13 @@ def coarsened(
         functions = dict(coord_func)
     else:
         functions = dict.fromkeys(array.coords, coord_func)
-    functions |= {name: _gathered for name in FRAME_COORDS if name in array.coords}
-    return array.coarsen(
+    named = [name for name in FRAME_COORDS if name in array.coords]
+    functions |= dict.fromkeys(named, _gathered)
+    # From zarr they are lazy, and may be texts that are no objects.
+    texts = {name: array.coords[name].compute() for name in named}
+    if "SOPInstanceUID" in texts:
+        texts["SOPInstanceUID"] = texts["SOPInstanceUID"].astype(object)
+    return array.assign_coords(texts).coarsen(
         {**(dim or {}), **windows},
         boundary=boundary,  # type: ignore[arg-type]
         side=side,

@@ -129,6 +129,8 @@ OPERATIONS: dict[str, str] = {
     'array.to_dataset(name="a").assign(b=other.reset_coords(drop=True)).b': REFUSED,
     "through_zarr(array)": SAME,
     'through_zarr(array.mean("FlipAngle"))': COMMON,
+    "through_zarr(array.dicom.coarsen(SliceLocation=2).mean())": COMMON,
+    "through_zarr(array).dicom.coarsen(SliceLocation=2).mean()": COMMON,
     "through_netcdf(array)": SAME,
     'through_netcdf(array.max("FlipAngle"))': COMMON,
 }

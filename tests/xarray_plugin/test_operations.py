@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from zarr.storage import MemoryStore
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import DbdicomError
@@ -87,9 +88,11 @@ class World:
 
 
 def through_zarr(array: xr.DataArray) -> xr.DataArray:
-    with tempfile.TemporaryDirectory() as folder:
-        array.to_dataset(name="pixels").to_zarr(folder + "/store", consolidated=False)
-        return xr.open_zarr(folder + "/store", consolidated=False).pixels.load()
+    store = MemoryStore()
+    array.to_dataset(name="pixels").to_zarr(store, consolidated=False)
+    opened = xr.open_zarr(store, consolidated=False).pixels
+    assert opened.chunks is not None
+    return opened.copy(data=opened.to_numpy())  # the coordinates stay lazy
 
 
 def through_netcdf(array: xr.DataArray) -> xr.DataArray:
