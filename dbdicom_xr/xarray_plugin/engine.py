@@ -183,7 +183,7 @@ def _sorted_out(
             near = get_close_matches(name, known, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             if name in _ELSEWHERE:
-                hint = f" {_ELSEWHERE[name].capitalize()}."
+                hint = f" Here, {_ELSEWHERE[name]}."
             raise UnknownArgument(
                 f'engine="dicom" has no argument {name!r}.{hint} It takes {", ".join(known)}.'
             )
