@@ -34,6 +34,10 @@ COLORMAP: Final = Key(0x00990003, "DBDICOM_XR")
 NAME: Final = private_attribute(COLORMAP.tag, COLORMAP.creator).name
 
 _ENTRIES: Final = 256
+_WITH_PALETTE: Final = {
+    "PhotometricInterpretation": frozenset(("PALETTE COLOR",)),
+    "PixelPresentation": frozenset(("COLOR", "MIXED")),
+}
 _PLAIN: Final = ("gray", "grey")  # known without matplotlib
 
 
@@ -179,30 +183,45 @@ def write_window(table: Table, rows: Rows, values: list[Any]) -> Written:
             edits[parse_name(keyword)] = [None] * len(rows)
     found = parse_name("VOILUTFunction").values(table)
     before = [None] * len(rows) if found is None else found.take(rows).as_objects().tolist()
-    # The formula of LINEAR does not allow a width below 1 (PS3.3 C.11.2.1.2.1).
-    after = [
-        LINEAR_EXACT if value is not None and value[1] < 1 and name in (None, LINEAR) else name
-        for value, name in zip(wanted, before, strict=True)
-    ]
+    after = [_function(value, name) for value, name in zip(wanted, before, strict=True)]
     if after != before:
         edits[parse_name("VOILUTFunction")] = after
     return edits, [None if value is None else list(value) for value in wanted]
+
+
+def _function(window: tuple[float, float] | None, before: Any) -> Any:
+    """Return VOILUTFunction: the one before, which belongs to the image and not to a window.
+
+    The formula of LINEAR does not allow a width below 1 (PS3.3 C.11.2.1.2.1).
+    """
+    if window is None:
+        return None
+    return LINEAR_EXACT if window[1] < 1 and before in (None, LINEAR) else before
 
 
 # -- lut ---------------------------------------------------------------------------------------
 
 
 def luts(table: Table) -> Values | None:
-    """Return the palette of each frame, shape (entries, 3); None for images that have none."""
-    photometric = parse_name("PhotometricInterpretation").values(table)
-    if photometric is None or "PALETTE COLOR" not in photometric.distinct:
+    """Return the palette of each frame, shape (entries, 3); None for images that have none.
+
+    Also the supplemental palette of enhanced images, whose numbers stay grey values (PS3.3
+    C.7.6.19): it is there where PixelPresentation is COLOR or MIXED.
+    """
+    kinds = [parse_name(name).values(table) for name in _WITH_PALETTE]
+    if not any(
+        column is not None and set(column.distinct) & values
+        for column, values in zip(kinds, _WITH_PALETTE.values(), strict=True)
+    ):
         return None
-    columns = [photometric, *(parse_name(name).values(table) for name in PALETTE)]
+    columns = [*kinds, *(parse_name(name).values(table) for name in PALETTE)]
     return work_out(columns, len(table), _lut)
 
 
-def _lut(photometric: Any, *values: Any) -> npt.NDArray[Any] | None:
-    if photometric != "PALETTE COLOR":
+def _lut(photometric: Any, presentation: Any, *values: Any) -> npt.NDArray[Any] | None:
+    if photometric != "PALETTE COLOR" and (
+        presentation not in _WITH_PALETTE["PixelPresentation"] or values[0] is None
+    ):
         return None
     return palette_of(dict(zip(PALETTE, values, strict=True))).colours
 

@@ -62,6 +62,7 @@ _SYNTAX: Final = 0x00020010
 _META_LENGTH: Final = 0x00020000
 _CHARSET: Final = 0x00080005
 
+_OWN_CREATOR: Final = "DBDICOM_XR"
 _DICOMDIR: Final = "1.2.840.10008.1.3.10"
 _UNCOMPRESSED: Final = frozenset(("", IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED))
 # The first tag of a data set without preamble: group 0002 or 0008, in either byte order.
@@ -380,6 +381,12 @@ def _place_private(
             blocks[group, free] = key.creator
             tags = [group << 16 | free << 8 | element]
         values[tags[0]] = _value(tags[0], edit, new, file.form)
+    for (group, block), text in blocks.items():
+        creator = group << 16 | block
+        if text == _OWN_CREATOR and creator not in values:
+            inside = {tag for tag in (*places, *values) if tag >> 8 == group << 8 | block}
+            if inside and all(tag in values and values[tag] is None for tag in inside):
+                values[creator] = None  # nothing is left that it speaks for
 
 
 def _check_reach(layout: Layout, values: _Values) -> None:

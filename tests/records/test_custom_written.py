@@ -163,6 +163,119 @@ def test_a_window_replaces_all_that_was(tmp_path: Path) -> None:
     assert "WindowCenterWidthExplanation" not in dataset
 
 
+@pytest.mark.parametrize("function", [None, "LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_the_function_of_a_window_stays_and_is_what_is_shown(
+    function: str | None, tmp_path: Path
+) -> None:
+    def header(dataset: Any, index: Any) -> None:
+        dataset.WindowCenter, dataset.WindowWidth = 500, 900
+        if function is not None:
+            dataset.VOILUTFunction = function
+
+    made = make_series(tmp_path / "in", keys=KEYS, header=header)
+    (series,) = db.database(tmp_path / "in").series()
+    series.window = (300, 120)
+    series.save()
+    dataset = pydicom.dcmread(made.files[0])
+    assert dataset.get("VOILUTFunction") == function
+    (file,) = series.instances()[0].export_as_png(tmp_path / "a.png")
+    # pydicom gives the values of the output range that the bits of the image make.
+    expected = pydicom.pixels.apply_voi_lut(dataset.pixel_array.astype(np.float64), dataset)
+    low, high = 0, 2**dataset.BitsStored - 1
+    grey = (expected - low) / (high - low) * 255
+    pytest.importorskip("imagecodecs")
+    import imagecodecs
+
+    assert np.abs(imagecodecs.imread(file).astype(float) - grey).max() <= 1
+    series.window = (0.2, 0.5)
+    narrow = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR_EXACT"
+    assert series.VOILUTFunction == [narrow]
+    series.window = None
+    assert (series.window, series.VOILUTFunction) == ([], [])
+
+
+def with_supplemental_palette(folder: Path, *, segmented: bool) -> tuple[Path, Any]:
+    """Write an enhanced image whose numbers from 100 on are shown in colours."""
+    (file,) = make_enhanced(folder, keys={"SliceLocation": [0.0, 5.0]}).files
+    dataset = pydicom.dcmread(file)
+    dataset.PixelPresentation = "MIXED"
+    for group, presentation in zip(
+        dataset.PerFrameFunctionalGroupsSequence, ("COLOR", "MONOCHROME"), strict=True
+    ):
+        group.MRImageFrameTypeSequence = [pydicom.Dataset()]
+        group.MRImageFrameTypeSequence[0].PixelPresentation = presentation
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    if "MRImageFrameTypeSequence" in shared:
+        del shared.MRImageFrameTypeSequence
+    ramp = np.arange(256, dtype="<u2")
+    colours = np.stack([257 * ramp, 257 * ramp[::-1], 0 * ramp], axis=1).astype("<u2")
+    for number, colour in enumerate(("Red", "Green", "Blue")):
+        start = f"{colour}PaletteColorLookupTable"
+        dataset.add_new(f"{start}Descriptor", "US", [256, 100, 16])
+        if segmented:
+            first, last = colours[0, number], colours[-1, number]
+            # One entry as it is, then 255 on a line (PS3.3 C.7.9.2).
+            data = np.array([0, 1, first, 1, 255, last], "<u2").tobytes()
+            setattr(dataset, f"Segmented{start}Data", data)
+        else:
+            setattr(dataset, f"{start}Data", colours[:, number].tobytes())
+    dataset.save_as(file)
+    return Path(file), colours
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_supplemental_palettes_leave_the_numbers_grey(segmented: bool, tmp_path: Path) -> None:
+    file, colours = with_supplemental_palette(tmp_path, segmented=segmented)
+    (series,) = db.database(tmp_path).series()
+    array, header = series.array("SliceLocation")
+    assert "channel" not in array.dims
+    expected = pydicom.dcmread(file).pixel_array
+    stored = series.array("SliceLocation", rescale=False)[0]
+    assert np.array_equal(stored.transpose("SliceLocation", "n", "y", "x")[:, 0], expected)
+    (lut,) = series.lut
+    assert np.abs(lut.astype(int) - colours).max() <= 1
+    shown = [frame.lut for frame in header[:, 0]]
+    assert shown[1] is None
+    assert np.array_equal(shown[0], lut)
+    series.colormap = "viridis"  # a name beside it
+    assert np.array_equal(series.lut[0], lut)
+    assert series.colormap == ["viridis"]
+    with pytest.raises(InvalidValue, match="PALETTE COLOR images only"):
+        series.lut = lut
+
+
+def test_a_colour_map_that_is_taken_away_leaves_nothing(tmp_path: Path) -> None:
+    made = make_series(tmp_path, keys=KEYS)
+    before = [Path(file).read_bytes() for file in made.files]
+    (series,) = db.database(tmp_path).series()
+    series.colormap = "viridis"
+    series.save()
+    assert b"DBDICOM_XR" in Path(made.files[0]).read_bytes()
+    series.colormap = None
+    series.save()
+    assert [Path(file).read_bytes() for file in made.files] == before
+
+
+def test_other_elements_of_the_block_keep_their_creator(tmp_path: Path) -> None:
+    def header(dataset: Any, index: Any) -> None:
+        for creator in ("DBDICOM_XR", "ANOTHER"):
+            block = dataset.private_block(0x0099, creator, create=True)
+            block.add_new(3, "LO", "jet")
+            block.add_new(7, "LO", "kept")
+
+    made = make_series(tmp_path, keys=KEYS, header=header)
+    (series,) = db.database(tmp_path).series()
+    series.colormap = None
+    series["ANOTHER", 3] = None
+    series["ANOTHER", 7] = None
+    series.save()
+    dataset = pydicom.dcmread(made.files[0])
+    left = {str(element.tag): element.value for element in dataset if element.tag.group == 0x99}
+    assert left == {
+        "(0099,0010)": "DBDICOM_XR", "(0099,0011)": "ANOTHER", "(0099,1007)": "kept",
+    }  # fmt: skip
+
+
 def palette_series(folder: Path, bits: int = 8) -> Any:
     def header(dataset: Any, index: Any) -> None:
         dataset.PhotometricInterpretation = "PALETTE COLOR"
