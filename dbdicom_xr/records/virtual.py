@@ -250,6 +250,11 @@ class _Virtual:
             [f"file://{table.root}/{file.path}" for file in files.values()],
             np.dtypes.StringDType(),
         )
+        if not self._kerchunk and (odd := next((p for p in pool if set(p) & set("#?%")), None)):
+            raise self._no(
+                f"{odd} has # ? or % in its name, which Icechunk takes for a part of an address. "
+                "References of kerchunk (a name that ends in .json) can have them."
+            )
         paths = pool[np.vectorize(codes.__getitem__, otypes=[np.intp])(places["file"])]
         sizes = np.vectorize(lambda number: files[number].size, otypes=[np.int64])(places["file"])
         ends = np.minimum(places["length"], sizes - places["offset"])
@@ -419,6 +424,15 @@ def _write_icechunk(datasets: dict[str, xr.Dataset], path: str, root: str) -> No
 
     # It warns of several programs that commit at once; nobody knows this folder yet.
     icechunk.set_logs_filter("error")
+    try:
+        _commit(datasets, path, root)
+    finally:
+        icechunk.set_logs_filter(None)  # as the environment says
+
+
+def _commit(datasets: dict[str, xr.Dataset], path: str, root: str) -> None:
+    import icechunk
+
     config = icechunk.RepositoryConfig.default()
     config.set_virtual_chunk_container(
         icechunk.VirtualChunkContainer(f"file://{root}/", icechunk.local_filesystem_store(root))

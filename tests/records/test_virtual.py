@@ -149,6 +149,21 @@ def test_changes_are_saved_first(tmp_path: Path) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("name", STORES)
+@pytest.mark.parametrize("folder", ["my study", "ä+b&c", "a#b", "50%"])
+def test_any_name_of_a_folder(folder: str, name: str, tmp_path: Path) -> None:
+    make_series(tmp_path / folder, keys=KEYS)
+    with db.database(tmp_path / folder) as database:
+        (series,) = database.series()
+        if name == "repository" and set(folder) & set("#%"):
+            with pytest.raises(PixelError, match="kerchunk"):
+                series.to_virtual(tmp_path / name)
+            return
+        (store,) = series.to_virtual(tmp_path / name)
+        with opened(store, tmp_path / folder) as plain:
+            np.testing.assert_array_equal(plain["pixels"], series.array()[0])
+
+
 def test_icechunk_notices_a_file_that_changed(tmp_path: Path) -> None:
     make_series(tmp_path / "in", keys=KEYS)
     with db.database(tmp_path / "in") as database:
