@@ -27,7 +27,10 @@ _MARGIN: Final = 32
 """Bytes by which the next header may be longer: numbers have more digits, and UIDs."""
 _MOST: Final = 8 << 20
 _CHUNK: Final = 256
-_ALL: Final = 1 << 40
+_SCOUTS: Final = 3
+"""Files of a folder that are read alone, one after the other, until one is an image."""
+_LOOK: Final = 65536
+"""Bytes that are walked at a time, no more than those of a value that is left in its file."""
 
 
 class Missing(BaseException):
@@ -143,13 +146,17 @@ def remote_batches(
     ConnectionLost
     """
     hints: dict[str, int] = {}
-    first: dict[str, str] = {}
+    left: dict[str, list[str]] = {}
     for path in paths:
-        first.setdefault(path.rpartition("/")[0], path)
-    scouts = list(first.values())
-    known = set(scouts)
-    rest = [path for path in paths if path not in known]
-    for some in (scouts, rest):
+        left.setdefault(path.rpartition("/")[0], []).append(path)
+    for number in range(_SCOUTS + 1):
+        some = []
+        for name, mine in left.items():
+            if number == _SCOUTS:
+                some += mine
+            elif mine and name not in hints:
+                # From the middle: at the ends are files that are no images.
+                some.append(mine.pop(len(mine) // 2))
         for start in range(0, len(some), _CHUNK):
             chunk = some[start : start + _CHUNK]
             yield chunk, _read(folder, chunk, hints)
@@ -193,7 +200,7 @@ def _read(folder: RemoteFolder, paths: Sequence[str], hints: dict[str, int]) -> 
                 continue
             partial = partials[number]
             try:
-                header = gathering.add(partial, partial.size, number, _ALL)
+                header = gathering.add(partial, partial.size, number, _LOOK)
             except Missing as missing:
                 again[number] = partial.wanted(missing)
                 continue

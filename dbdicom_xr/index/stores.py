@@ -211,6 +211,8 @@ class _Http(AsyncStore):
             raise FileNotFoundError("the server shows no list of files there")
         asked = [name for name in names if name in known]
         versions = dict(zip(asked, await asyncio.gather(*map(version, asked)), strict=True))
+        # A folder that may not be listed stands among the files too, so that reading it tells why.
+        names.update(unreadable)
         return {name: versions.get(name, _UNKNOWN) for name in names}, unreadable
 
     async def _head(self, name: str) -> Version:

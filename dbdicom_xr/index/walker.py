@@ -85,7 +85,8 @@ def walk(fd: Opened, size: int, hint: int = _BUFFER, repeats: Repeats | None = N
     Malformed
         The file cannot be a DICOM file, or declares more than it may.
     """
-    data = Source(fd, size).some(max(hint, 1024), 0, 1024)
+    hint = max(hint, 1024)
+    data = pread(fd, hint, 0) if isinstance(fd, int) else fd.some(hint, 0, 1024)
     if data[128:132] != b"DICM":
         raise Unusual("no DICM prefix")
     elements: dict[bytes, bytes | External] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
+from contextlib import suppress
 from typing import Any
 
 from dbdicom_xr.errors import (
@@ -14,6 +15,7 @@ from dbdicom_xr.errors import (
     MissingFolder,
     NotAFolder,
 )
+from dbdicom_xr.index.connection import remove_index
 from dbdicom_xr.index.roots import RemoteRoot, checked_url, is_remote, read_only
 from dbdicom_xr.records.adopting import sweep
 from dbdicom_xr.records.database import Database
@@ -122,10 +124,19 @@ def _remote(
         raise read_only(root)
     if index is not None and is_remote(os.fsdecode(index)):
         raise InvalidValue("index= is a place on this computer; it cannot be a URL.")
-    opened = Database(root, index_path(root, index))
-    new = opened._store.generation() == 0
-    if refresh or new:
-        opened._refresh()
+    place = index_path(root, index)
+    new = not place.exists()
+    opened = Database(root, place)
+    try:
+        if refresh or opened._store.generation() == 0:
+            opened._refresh()
+    except DbdicomError:
+        if new and opened._store.generation() == 0:  # there is nothing to go on from
+            opened._close()
+            remove_index(place)
+            with suppress(OSError):
+                place.parent.rmdir()
+        raise
     return opened
 
 

@@ -75,7 +75,7 @@ def _broken_link(folder: Path) -> Any:
         (lambda f: "", True, errors.MissingFolder, ["'.'"]),
         (lambda f: "a\0b", True, errors.MissingFolder, ["null"]),
         (lambda f: str(f / ("x" * 5000)), True, errors.MissingFolder, ["long"]),
-        (lambda f: "s3://bucket/study", True, errors.DbdicomError, ["remote"]),
+        (lambda f: "memory://nothing/there", False, errors.MissingFolder, ["There is nothing"]),
         (lambda f: 5, False, TypeError, []),
     ],
 )

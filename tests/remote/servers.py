@@ -92,7 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", headers.get("Content-Length") or str(len(data)))
+        if "Content-Length" not in headers:
+            self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if body:
             if cut:
@@ -177,3 +178,79 @@ def http_server(root: Path) -> Iterator[Server]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@dataclass
+class S3:
+    """A server that speaks S3, and what it was asked for."""
+
+    url: str
+    client: Any
+    log: Log = field(default_factory=Log)
+    fail: int = 0  # so many answers are 503
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Storage options with credentials that are easily recognised."""
+        return {
+            "key": "AKIAKNOWNBYTESTS",
+            "secret": "known-by-tests-only",
+            "endpoint_url": self.url,
+        }
+
+    def put(self, bucket: str, folder: Path) -> None:
+        """Make a bucket of a folder."""
+        self.client.create_bucket(Bucket=bucket)
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and ".dbdicom_xr" not in file.parts:
+                key = file.relative_to(folder).as_posix()
+                self.client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+        self.log.clear()
+
+
+@contextmanager
+def s3_server() -> Iterator[S3]:
+    """Run moto's server, which keeps its buckets in memory."""
+    import boto3
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    app = DomainDispatcherApplication(create_backend_app)
+    log = Log()
+    state: S3
+
+    def counting(environ: dict[str, Any], start_response: Any) -> Any:
+        if state.fail:
+            state.fail -= 1
+            start_response("503 Slow Down", [("Content-Length", "0")])
+            return [b""]
+        answer: dict[str, str] = {}
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            answer["status"] = status
+            return start_response(status, headers, *more)
+
+        body = b"".join(app(environ, start))
+        log.asked.append(
+            Asked(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get("HTTP_RANGE", ""),
+                  len(body), int(answer["status"].split()[0]),
+                  environ.get("HTTP_AUTHORIZATION", ""))
+        )  # fmt: skip
+        return [body]
+
+    server = make_server("127.0.0.1", 0, counting, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    client = boto3.client(
+        "s3", endpoint_url=url, aws_access_key_id="AKIAKNOWNBYTESTS",
+        aws_secret_access_key="known-by-tests-only", region_name="us-east-1",
+    )  # fmt: skip
+    state = S3(url, client, log)
+    try:
+        yield state
+    finally:
+        client.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
