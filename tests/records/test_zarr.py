@@ -331,7 +331,7 @@ def test_workers_write_it_too(series: Any, tmp_path: Path) -> None:
     array, _ = series.array(GRID)
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, protocol="tcp"
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster),
     ):
