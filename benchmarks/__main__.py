@@ -21,6 +21,7 @@ from dbdicom_xr import __version__
 
 SUBJECTS = [
     "opening", "reopening", "arrays", "computing", "compressed", "everyday", "editing", "writing",
+    "outofcore", "growth", "peers",
 ]  # fmt: skip
 
 

@@ -121,7 +121,7 @@ def cached(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return array.copy(data=_blocks(copy, written, stored))
+    return array.copy(data=_blocks(copy, array, stored, chunks or {}))
 
 
 def _home(path: str | os.PathLike[str] | None) -> str:
@@ -230,16 +230,25 @@ def _write(
         ) from error
 
 
-def _blocks(copy: StoredBlocks, written: tuple[int, ...], stored: tuple[int, ...]) -> Any:
-    """Return the copy as dask sees it: several stored blocks for each of its own."""
+def _blocks(
+    copy: StoredBlocks, array: xr.DataArray, stored: tuple[int, ...], chunks: Mapping[str, int]
+) -> Any:
+    """Return the copy as dask sees it: several stored blocks for each of its own.
+
+    They hold whole curves: what is applied to those wants them in one block.
+    """
     import dask.array as da
 
-    limit = max(_WRITTEN // 4, math.prod(stored) * copy.dtype.itemsize)
-    sizes = list(stored)
-    for axis in reversed(range(copy.ndim)):
-        count = math.prod(sizes) * copy.dtype.itemsize
-        times = max(1, min(-(-copy.shape[axis] // sizes[axis]), limit // count))
-        sizes[axis] = min(sizes[axis] * times, copy.shape[axis])
+    sizes = [
+        size if dim in (*_PIXELS, "SliceLocation") or dim in chunks else array.sizes[dim]
+        for dim, size in zip(array.dims, stored, strict=True)
+    ]
+    limit = _WRITTEN // 4
+    for axis, dim in reversed(list(enumerate(array.dims))):
+        if dim not in chunks:
+            count = math.prod(sizes) * copy.dtype.itemsize
+            times = max(1, min(-(-copy.shape[axis] // sizes[axis]), limit // count))
+            sizes[axis] = min(sizes[axis] * times, copy.shape[axis])
     meta = np.empty((0,) * copy.ndim, copy.dtype)
     return da.from_array(  # type: ignore[no-untyped-call]
         copy, chunks=tuple(sizes), asarray=False, meta=meta

@@ -169,3 +169,16 @@ def test_an_error_leaves_nothing(
     with pytest.raises(error, match=words):
         array.dicom.cache(tmp_path / "home")
     assert os.listdir(tmp_path / "home") == []
+
+
+def test_long_curves_are_one_block(
+    array: xr.DataArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "_WRITTEN", 4096)
+    monkeypatch.setattr(cache_module, "_STORED", 512)
+    copy = array.dicom.cache(tmp_path)
+    assert copy.chunksizes["TemporalPositionIdentifier"] == (10,)
+    assert copy.identical(array)
+    some = array.dicom.cache(tmp_path, chunks={"TemporalPositionIdentifier": 4})
+    assert some.chunksizes["TemporalPositionIdentifier"] == (4, 4, 2)
+    assert some.identical(array)
