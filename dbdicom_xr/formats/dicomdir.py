@@ -59,9 +59,12 @@ def lay_out(headers: Sequence[Dataset], folder: str) -> list[str]:
             try:
                 instances.append(files.add(header))
             except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError) as error:
+                # What is behind it says what is missing, without the words of a programmer.
+                reason = str(error.__cause__ or error).replace("The instance's ", "its ")
                 raise InvalidValue(
                     f"The instance {header.get('SOPInstanceUID', '')} cannot stand in a DICOMDIR: "
-                    f"{error}. Give it what is missing, or export without dicomdir=True."
+                    f"{reason} (PS3.3 F.5). Give it what is missing; or leave it out: remove() it "
+                    "first, and restore() afterwards; or export without dicomdir=True."
                 ) from error
         names = [os.fspath(instance.FileID).replace(os.sep, "/") for instance in instances]
         try:

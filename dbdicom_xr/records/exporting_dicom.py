@@ -95,7 +95,7 @@ class _Export:
         try:
             dataset = self.final(number)
             with without_warnings():
-                dcmwrite(path, dataset, enforce_file_format="SOPClassUID" in dataset)
+                dcmwrite(path, dataset, enforce_file_format=_is_named(dataset))
         except (DbdicomError, OSError):
             raise
         except Exception as error:  # pydicom raises whatever it meets in a damaged file
@@ -312,6 +312,11 @@ def _check_paths(export: _Export, overwrite: bool) -> None:
 
 
 # -- writing -------------------------------------------------------------------------------------
+
+
+def _is_named(dataset: Dataset) -> bool:
+    """Return whether an object has what file meta information must say (PS3.10 7.1)."""
+    return bool(dataset.get("SOPClassUID") and dataset.get("SOPInstanceUID"))
 
 
 def _header(path: str, pixels: bool) -> Dataset:

@@ -189,6 +189,8 @@ class _Import:
                 if (reason := findings.problems.get(number)) is not None:
                     if not reason.startswith("a DICOMDIR"):  # it lists what is read itself
                         self._fail(one.shown, reason)
+                elif not one.uid:
+                    self._fail(one.shown, "it has no SOPInstanceUID, by which images are known")
                 elif self._is_new(one, by_uid):
                     new.append(one)
                     by_uid[one.uid] = one

@@ -385,3 +385,33 @@ def test_scanner_files_without_identity(collection: str, tmp_path: Path) -> None
                 np.testing.assert_array_equal(other.array().values, array.values)
                 if number < 3:
                     assert new_errors(other.file, image.file) == set()
+
+
+def test_an_object_without_a_uid_loses_its_identity_too(tmp_path: Path) -> None:
+    made = make_series(tmp_path / "in", keys={"SliceLocation": [0.0]})
+    dataset = pydicom.dcmread(made.files[0])
+    del dataset.SOPInstanceUID
+    dataset.save_as(made.files[0], enforce_file_format=False)
+    with db.database(tmp_path / "in") as database:
+        (file,) = database.export_as_dicom(tmp_path / "out", deidentify=True, PatientID="S-1")
+        with pytest.raises(InvalidValue, match=r"SOPInstanceUID|SOP Instance UID"):
+            database.export_as_dicom(tmp_path / "disc", dicomdir=True)
+    written = pydicom.dcmread(file)
+    assert (written.PatientName, written.PatientIdentityRemoved) == ("S-1", "YES")
+    assert np.array_equal(written.pixel_array, pydicom.dcmread(made.files[0]).pixel_array)
+    assert not (tmp_path / "disc").exists()
+
+
+def test_what_is_missing_for_a_disc_is_told(tmp_path: Path) -> None:
+    def header(dataset: Any, index: Any) -> None:
+        del dataset.SeriesInstanceUID
+
+    make_series(tmp_path / "in", header=header)
+    with (
+        db.database(tmp_path / "in") as database,
+        pytest.raises(
+            InvalidValue, match=r"cannot stand in a DICOMDIR: its .*Series Instance UID"
+        ) as raised,
+    ):
+        database.export_as_dicom(tmp_path / "disc", dicomdir=True)
+    assert "record creat" not in str(raised.value)

@@ -369,3 +369,20 @@ def test_an_error_of_the_disk_is_not_one_of_the_zip(
     with pytest.raises(SaveFailed, match=r"No space left on device\. Nothing was imported"):
         database.import_dicom(archive)
     assert database.instances() == []
+
+
+def test_an_object_without_a_uid_is_a_failure_and_no_conflict(
+    database: Any, source: Path, tmp_path: Path
+) -> None:
+    first, second = dicom(source)[:2]
+    for number, path in enumerate((first, second)):
+        dataset = pydicom.dcmread(path)
+        dataset.SOPInstanceUID = ""
+        dataset.ImageComments = f"number {number}"
+        dataset.save_as(path, enforce_file_format=False)
+    report = database.import_dicom(source)
+    assert {one.file for one in report.failures} == {str(first), str(second)}
+    assert all("no SOPInstanceUID" in one.reason for one in report.failures)
+    assert report.conflicts == []
+    database.save()
+    assert len(database.instances()) == len(report) == len(dicom(source)) - 2
