@@ -69,11 +69,18 @@ def is_remote(root: str) -> bool:
 def place_of(root: str) -> str:
     """Return what tells a folder from all others: its URL, and the server where that is apart."""
     options = root.storage_options if isinstance(root, RemoteRoot) else _options.get(root, {})
-    more = options.get("client_kwargs")
-    server = options.get("endpoint_url") or (
-        more.get("endpoint_url") if isinstance(more, dict) else None
-    )
-    return f"{root!s}\n{server}" if server else str(root)
+    return "\n".join([str(root), *_servers(options)])
+
+
+def _servers(options: dict[str, Any]) -> list[str]:
+    """Return the servers that options name, at any depth: those of inner stores stand below."""
+    found = []
+    for name, value in sorted(options.items()):
+        if isinstance(value, dict):
+            found += _servers(value)
+        elif name in ("endpoint_url", "host") and value:
+            found.append(str(value))
+    return found
 
 
 def remote_folder(root: str) -> RemoteFolder:

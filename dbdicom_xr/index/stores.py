@@ -20,6 +20,13 @@ __all__ = ["AsyncStore", "Got", "PlainStore", "store_at"]
 _OWN: Final = ".dbdicom_xr"
 _CONNECT_SECONDS: Final = 10
 _SILENT_SECONDS: Final = 30
+_PATIENCE: Final = {
+    "connect_timeout": _CONNECT_SECONDS,
+    "read_timeout": _SILENT_SECONDS,
+    "max_pool_connections": 64,
+}
+_BLOCK: Final = 1 << 17
+"""Bytes that are read ahead in an archive that is elsewhere: of fsspec it would be 50 MB."""
 _UNKNOWN: Final = (-1, -1)
 # Where stores tell by what a file is known, the best first.
 _MARKS: Final = (
@@ -302,12 +309,16 @@ def store_at(url: str, options: dict[str, Any]) -> AsyncStore | PlainStore:
         given.setdefault("use_listings_cache", False)
         # The tries are counted here, so that they do not multiply.
         given["config_kwargs"] = {
-            "connect_timeout": _CONNECT_SECONDS,
-            "read_timeout": _SILENT_SECONDS,
-            "retries": {"max_attempts": 0},
-            "max_pool_connections": 64,
-            **given.get("config_kwargs", {}),
-        }
+            **_PATIENCE, "retries": {"max_attempts": 0}, **given.get("config_kwargs", {}),
+        }  # fmt: skip
+    inner = url.partition("::")[2].partition("://")[0]
+    if inner in ("s3", "s3a"):
+        own = given.get(inner, {})
+        config = {**_PATIENCE, **own.get("config_kwargs", {})}
+        given[inner] = {"default_block_size": _BLOCK, "default_cache_type": "readahead",
+                        **own, "config_kwargs": config}  # fmt: skip
+    elif inner in ("http", "https"):
+        given[inner] = {"block_size": _BLOCK, "cache_type": "readahead", **given.get(inner, {})}
     fs, path = url_to_fs(url, **given)
     if not getattr(fs, "async_impl", False):
         return PlainStore(fs, path)

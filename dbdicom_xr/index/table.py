@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,10 @@ class Readable(Protocol):
     def files(self, numbers: Iterable[int] | None = None) -> dict[int, FileRow]:
         """Return files by number."""
         ...
+
+
+_BYTES_AT_ONCE: Final = 32 << 20
+"""Of values in files that are elsewhere."""
 
 
 @dataclass(slots=True)
@@ -267,20 +271,21 @@ class Table:
         if column.left_in_files:
             # One place may hold different bytes in different files, so each row is read.
             rows = np.flatnonzero(codes >= 0)
-            distinct = [self._inside(column, int(row)) for row in rows]
+            distinct = self._inside(column, rows.tolist())
             codes = np.full(len(codes), -1, np.int32)
             codes[rows] = np.arange(len(rows), dtype=np.int32)
         if scope == INSTANCE and not self.is_classic:
             codes = codes[self.instance_of]
         return Values(distinct, codes)
 
-    def _inside(self, column: Column, instance: int) -> Any:
-        """Return the value of an instance, from its file if it was left there."""
-        value = column.value(instance)
-        if isinstance(value, External):
-            raw = self.read(instance, value)
-            return column.decode_external(column.code(instance), raw)
-        return value
+    def _inside(self, column: Column, instances: Sequence[int]) -> list[Any]:
+        """Return the values of instances, from their files if they were left there."""
+        values: list[Any] = [column.value(instance) for instance in instances]
+        left = [at for at, value in enumerate(values) if isinstance(value, External)]
+        found = self.read_all([(instances[at], values[at]) for at in left])
+        for at, raw in zip(left, found, strict=True):
+            values[at] = column.decode_external(column.code(instances[at]), raw)
+        return values
 
     def value(self, key: Key, row: int, *alternatives: Key) -> Any:
         """Return the value of one frame, None where absent or empty."""
@@ -292,7 +297,7 @@ class Table:
         if column is None:
             return None
         instance = row if self.is_classic else int(self.instance_of[row])
-        return self._inside(column, instance)
+        return self._inside(column, [instance])[0]
 
     def left_in_files(self, key: Key) -> bool:
         """Return whether values of an attribute are so long that they were left in the files."""
@@ -303,6 +308,27 @@ class Table:
         """Return bytes of the file of an instance."""
         file = self.file(instance)
         return read_version(self.root, file, place.offset, place.length)
+
+    def read_all(self, places: Sequence[tuple[int, External]]) -> Iterator[bytes]:
+        """Yield bytes of the files of instances; those that are elsewhere are asked for together.
+
+        Parameters
+        ----------
+        places : sequence of (int, External)
+            The instance of each, and where in its file.
+        """
+        if not is_remote(self.root):
+            yield from (self.read(instance, place) for instance, place in places)
+            return
+        folder = remote_folder(self.root)
+        some: list[tuple[FileRow, int, int]] = []
+        size = 0
+        for number, (instance, place) in enumerate(places):
+            some.append((self.file(instance), place.offset, place.length))
+            size += place.length
+            if size > _BYTES_AT_ONCE or number == len(places) - 1:
+                yield from folder.read_many(some)
+                some, size = [], 0
 
     def file(self, instance: int) -> FileRow:
         """Return the file of an instance."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -132,21 +133,25 @@ def _read(sources: Sources, places: _Places) -> Column | None:
     """Read the values, and number those that differ."""
     known: dict[Encoded, int] = {}
     numbers = np.full(len(places.places) + 1, -1, np.int64)  # the last where there is no place
-    for place in places.needed:
-        table, instance = places.places[place]
+    for table, group in groupby(places.needed, lambda place: places.places[place][0]):
         column = table.column(places.key)
         assert column is not None
-        code = column.code(instance)
-        value = column.values[code]
-        assert isinstance(value, External)
-        raw = table.read(instance, value)
-        (encoded,) = explicit(places.key, column.kinds[column.kind_of[code]], [raw])
-        if encoded is not None:
-            numbers[place] = known.setdefault(encoded, len(known))
+        mine = list(group)
+        instances = [places.places[place][1] for place in mine]
+        codes = [column.code(instance) for instance in instances]
+        left = [
+            (instance, value)
+            for instance, code in zip(instances, codes, strict=True)
+            if isinstance(value := column.values[code], External)
+        ]
+        for place, code, raw in zip(mine, codes, table.read_all(left), strict=True):
+            (encoded,) = explicit(places.key, column.kinds[column.kind_of[code]], [raw])
+            if encoded is not None:
+                numbers[place] = known.setdefault(encoded, len(known))
     cells, number = _alike(sources, numbers[places.of])
-    codes = np.full(len(sources), -1, np.int32)
-    codes[cells] = number
-    return delta(places.key, list(known), codes, len(codes)) if (codes >= 0).any() else None
+    shared = np.full(len(sources), -1, np.int32)
+    shared[cells] = number
+    return delta(places.key, list(known), shared, len(shared)) if (shared >= 0).any() else None
 
 
 def _alike(

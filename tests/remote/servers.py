@@ -63,6 +63,14 @@ class Server:
     delay: float = 0.0
     busy: int = 0
     busiest: int = 0
+    lock: Any = field(default_factory=threading.Lock)
+
+    def take(self, name: str) -> bool:
+        """Count down, and tell whether there was something left."""
+        with self.lock:
+            left = getattr(self, name)
+            setattr(self, name, max(0, left - 1))
+        return bool(left > 0)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -77,52 +85,54 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         state = self.state
-        state.busy += 1
-        state.busiest = max(state.busiest, state.busy)
+        with state.lock:
+            state.busy += 1
+            state.busiest = max(state.busiest, state.busy)
         try:
             time.sleep(state.delay)
             self._answer(body=True)
         finally:
-            state.busy -= 1
+            with state.lock:
+                state.busy -= 1
 
     def _send(
         self, status: int, data: bytes, headers: dict[str, str], *, body: bool = True
     ) -> None:
-        cut = bool(self.state.cut) and status == 206
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if "Content-Length" not in headers:
-            self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if body:
-            if cut:
-                self.state.cut -= 1
-                data = data[: len(data) // 2]
-                self.close_connection = True
-            try:
-                self.wfile.write(data)
-            except OSError:  # the other side has heard enough
-                self.close_connection = True
+        cut = status == 206 and self.state.take("cut")
+        if cut:
+            data = data[: len(data) // 2]
+        # Noted first: who has the answer looks at once.
         self.state.log.asked.append(
             Asked(self.command, unquote(self.path), self.headers.get("Range") or "",
                   len(data) if body else 0, status, self.headers.get("Authorization") or "")
         )  # fmt: skip
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if "Content-Length" not in headers:
+            self.send_header("Content-Length", str(2 * len(data) if cut else len(data)))
+        self.end_headers()
+        if body:
+            self.close_connection = self.close_connection or cut
+            try:
+                self.wfile.write(data)
+            except OSError:  # the other side has heard enough
+                self.close_connection = True
 
     def _answer(self, *, body: bool) -> None:
         state = self.state
         path = unquote(self.path.partition("?")[0])
         asks_range = bool(self.headers.get("Range"))
-        if asks_range and state.stop_after == 0:
-            state.down = True
-        if asks_range and state.stop_after > 0:
-            state.stop_after -= 1
+        with state.lock:
+            if asks_range and state.stop_after == 0:
+                state.down = True
+            if asks_range and state.stop_after > 0:
+                state.stop_after -= 1
         if state.down:
             self.close_connection = True
             self.connection.close()
             return
-        if state.fail:
-            state.fail -= 1
+        if state.take("fail"):
             return self._send(503, b"", {}, body=body)
         if state.password and self.headers.get("Authorization") != state.password:
             return self._send(401, b"", {}, body=body)

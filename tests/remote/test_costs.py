@@ -139,6 +139,7 @@ def test_values_that_stay_in_the_file_are_passed_over(folder: Path, server: Serv
     server.log.clear()
     assert database.instances()[0]["MAKER", 0x10] == bytes(1_000_000)
     assert [one.sent for one in server.log.asked] == [1_000_000] * 3  # a column of the series
+    assert server.busiest > 1
 
 
 def test_requests_are_made_at_the_same_time(folder: Path, server: Server) -> None:

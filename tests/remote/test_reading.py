@@ -196,3 +196,21 @@ def test_real_files_read_as_they_do_here(name: str, testdata: Path, tmp_path: Pa
         assert sorted(reasons) == sorted(
             problem.reason.partition("/")[0] for problem in local.problems
         )
+
+
+def test_an_archive_in_a_bucket_is_a_folder(folder: Path, serve: Serve, s3: Any) -> None:
+    make_dce(folder / "inner" / "dce", shape=(2, 3, 16, 12))
+    local = db.database(folder, index=folder.parent / "local").series()[0].array()[0].values
+    archive = serve("zip").url.removeprefix("zip://::")
+    bucket = f"archives{abs(hash(archive))}"
+    s3.client.create_bucket(Bucket=bucket)
+    s3.client.put_object(Bucket=bucket, Key="study.zip", Body=Path(archive).read_bytes())
+    for url in (f"zip://*::s3://{bucket}/study.zip", f"zip://inner::s3://{bucket}/study.zip"):
+        database = db.database(
+            url, storage_options={"s3": s3.options}, index=folder.parent / f"i{len(url)}"
+        )
+        array = database.series()[0].array()[0]
+        np.testing.assert_array_equal(array.values, local)
+        with dask.config.set(scheduler="processes", num_workers=1):
+            np.testing.assert_array_equal(array.compute().values, local)
+        assert s3.options["secret"] not in repr(database) + str(array.attrs)
