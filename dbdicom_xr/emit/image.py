@@ -60,7 +60,7 @@ def pixel_elements(
     rescales : bool
         Whether slope and intercept stand in it in any case.
     rescale_type : str
-        What RescaleType says, beside a slope and an intercept.
+        What RescaleType says, beside a slope and an intercept; "" where nothing has to.
     transfer_syntax : str
         UID of the encoding.
 
@@ -98,7 +98,7 @@ def pixel_elements(
         said.update([_number("PixelPaddingValue", stored.padding, signed)])
         said[MARKER] = Encoded(Kind("CS"), (MARKED + " " * (len(MARKED) % 2)).encode("ascii"))
     slope, intercept = stored.scale.slope, stored.scale.intercept
-    if rescales or (slope, intercept) != (1.0, 0.0):
+    if rescales or rescale_type or (slope, intercept) != (1.0, 0.0):
         said.update(
             [
                 _text("RescaleSlope", "DS", decimal_text(slope)),

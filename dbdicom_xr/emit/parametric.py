@@ -64,6 +64,23 @@ _UNITS: Final = {
     "CNTS": ("{counts}", "Counts"),
     "CPS": ("{counts}/s", "Counts per second"),
     "PCNT": ("%", "Percent"),
+    # Units of maps as people write them into RescaleType, by their UCUM code (PS3.3 C.11.1.1.2
+    # leaves the term open).
+    "s": ("s", "second"),
+    "ms": ("ms", "millisecond"),
+    "us": ("us", "microsecond"),
+    "1/s": ("/s", "per second"),
+    "1/min": ("/min", "per minute"),
+    "ml/min/100ml": ("ml/min/(100.ml)", "milliliter per minute per 100 milliliter"),
+    "ml/100ml": ("ml/(100.ml)", "milliliter per 100 milliliter"),
+    "mm2/s": ("mm2/s", "square millimeter per second"),
+    "um2/ms": ("um2/ms", "square micrometer per millisecond"),
+    "mm": ("mm", "millimeter"),
+    "Hz": ("Hz", "hertz"),
+    "ppm": ("[ppm]", "parts per million"),
+    "rad": ("rad", "radian"),
+    "deg": ("deg", "degree"),
+    "%": ("%", "Percent"),
 }
 _NO_UNITS: Final = ("1", "no units")
 _NO_SERIAL_NUMBER: Final = "0"  # of Type 1 (PS3.3 C.7.5.2), and programs have none

@@ -62,6 +62,7 @@ def of_one_change(
     def alone(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         database: Any = getattr(self, "database", None)
         with database._staging.changing:
+            database._take_in_finished()
             return repeated(self, *args, **kwargs)
 
     return alone

@@ -23,6 +23,7 @@ from dbdicom_xr.errors import (
     MissingFolder,
 )
 from dbdicom_xr.index.connection import remove_index
+from dbdicom_xr.index.roots import is_remote
 from dbdicom_xr.index.rows import from_stored, to_stored
 from dbdicom_xr.index.scan import Outcome, refresh
 from dbdicom_xr.index.seen import not_seen, this_place
@@ -161,8 +162,8 @@ class Database(FromNothing, ChangingRecord):
         staging = self._staging
         if staging.in_batch:
             staging.flush()
-        elif not self._lock._is_owned():  # type: ignore[attr-defined]
-            adopt_finished(self._root)  # takes locks that come before this one
+        else:
+            self._take_in_finished()
         now = time.monotonic()
         # What this process changes, through whichever object, is seen at once.
         if (
@@ -176,6 +177,11 @@ class Database(FromNothing, ChangingRecord):
             self._known = self._current()
             self._last_look = now
         return self._known
+
+    def _take_in_finished(self) -> None:
+        """Take in images that others have computed meanwhile."""
+        if not (self._staging.in_batch or self._lock._is_owned()):  # type: ignore[attr-defined]
+            adopt_finished(self._root)  # takes locks that come before that one
 
     def _current(self) -> int:
         return self._store.generation() * _STATES + self._staging.generation()
@@ -432,7 +438,7 @@ def reopened(root: str, index: str) -> Database:
         found = scratch_databases.get((root, index)) or _opened.pop((root, index), None)
         if found is None:
             if not os.path.exists(index):
-                if not os.path.isdir(root):
+                if not is_remote(root) and not os.path.isdir(root):
                     raise not_seen(root)
                 raise MissingFolder(
                     f"The index {index} of the database {root} is not there for the "

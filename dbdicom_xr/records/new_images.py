@@ -64,7 +64,7 @@ _OF_THE_ARRAY: Final = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "SamplesPerPixel", "PhotometricInterpretation", "PixelData", "RescaleSlope",
     "RescaleIntercept", "NumberOfFrames", "SOPClassUID", "PixelPaddingValue", "WindowCenter",
-    "WindowWidth", "SmallestImagePixelValue", "LargestImagePixelValue",
+    "WindowWidth", "VOILUTFunction", "SmallestImagePixelValue", "LargestImagePixelValue",
 )  # fmt: skip
 
 

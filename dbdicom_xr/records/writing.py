@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.compress import syntax_uid
-from dbdicom_xr.emit.elements import Elements, constant, key_of
+from dbdicom_xr.emit.elements import Elements, constant, key_of, lookup
 from dbdicom_xr.emit.frame_references import source_evidence
 from dbdicom_xr.emit.kinds import Kind, kind_for, kind_named, rescale_type
 from dbdicom_xr.emit.parametric import require_highdicom
@@ -296,7 +296,11 @@ def _instances_of(sources: Sources) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _rescale_type(kind: Kind, sources: Sources | None, elements: Elements) -> str:
-    """Return the unit that RescaleType tells: that of the sources, where they agree."""
+    """Return the unit that RescaleType tells: what is said, else that of the sources."""
+    # What the caller gives: images that are derived from others leave it out.
+    said = lookup(elements, "RescaleType")
+    if said and said[0]:
+        return str(said[0])
     if kind.name != "ct" or sources is None:
         return rescale_type(kind, elements)
     key = key_of("RescaleType")

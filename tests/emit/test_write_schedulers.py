@@ -200,6 +200,28 @@ def test_computed_later(root: Path, name: str, request: pytest.FixtureRequest) -
     database.close()
 
 
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_edited_as_soon_as_it_is_computed(
+    root: Path, name: str, request: pytest.FixtureRequest
+) -> None:
+    with scheduler(name, request) as client:
+        database = db.database(root)
+        first = database.series()[0]
+        edited, removed = first.new_sibling(), first.new_sibling()
+        for one in (edited, removed):
+            written = one.set_array(numbers(5), "template", compute=False)
+            assert (
+                written.compute() if client is None else client.compute(written).result()
+            ) == one
+        # Nobody has looked at the database meanwhile.
+        edited.RescaleType = "ms"
+        removed.remove()
+    assert edited.RescaleType == ["ms"]
+    assert len(edited.instances()) == COUNT
+    assert removed not in database.series()
+    database.close(save=False)
+
+
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_processes_however_they_begin(root: Path, method: str) -> None:
     if os.name != "posix":

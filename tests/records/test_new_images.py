@@ -126,7 +126,8 @@ def test_images_too_large_for_dicom(dce: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("StudyDate", "20200101"), ("PatientSex", "F"), ("Modality", "CT"), ("InstanceNumber", 4),
-     ("ImagePositionPatient", [0, 0, 0]), ("WindowCenter", 3), ("PixelPaddingValue", 4)],
+     ("ImagePositionPatient", [0, 0, 0]), ("WindowCenter", 3), ("VOILUTFunction", "SIGMOID"),
+     ("PixelPaddingValue", 4)],
 )  # fmt: skip
 def test_attributes_that_follow_from_elsewhere(dce: Any, name: str, value: Any) -> None:
     array, _ = dce.array(["SliceLocation", TIME])
@@ -236,3 +237,29 @@ def test_private_labels_of_an_array_from_nothing_stay() -> None:
     found = [one[("SIEMENS MR HEADER", 0x0C)] for one in series.instances()]
     assert [str(value) for value in found] == ["50", "100"]
     series.database.close(save=False)
+
+
+@pytest.mark.parametrize("options", [{}, {"multiframe": True}, {"dtype": "int16"}])
+def test_the_unit_that_is_given_is_said(dce: Any, options: dict[str, Any]) -> None:
+    array = dce.array("SliceLocation")[0]
+    if "dtype" in options:
+        array, options = array.astype(np.int16), {}
+    new = array.dicom.write(dce.new_sibling(), RescaleType="ms", **options)
+    assert new.RescaleType == ["ms"]
+    (said,) = {
+        str(element.value) for element in read(new).iterall() if element.keyword == "RescaleType"
+    }
+    assert said == "ms"
+
+
+def test_the_unit_of_a_map_is_said(dce: Any) -> None:
+    pytest.importorskip("highdicom")
+    array = dce.array("SliceLocation")[0]
+    new = array.dicom.write(dce.new_sibling(), RescaleType="1/min", dtype="float32")
+    units = {
+        item.MeasurementUnitsCodeSequence[0].CodeValue
+        for element in read(new).iterall()
+        if element.keyword == "RealWorldValueMappingSequence"
+        for item in element.value
+    }
+    assert units == {"/min"}
