@@ -134,7 +134,8 @@ class Composed:
                 {} if column is None else {INSTANCE_NUMBER: column}, len(self)
             )
             rows = np.argsort(numbers, kind="stable")
-            if bool((np.diff(numbers[rows]) > 0).all()):
+            found = numbers[rows]  # infinite where there is none: compared, not subtracted
+            if bool((found[1:] > found[:-1]).all()):
                 return rows
             uids = np.array(instance_uids(self._joined(INSTANCE, SOP_INSTANCE_UID), len(self)))
             return np.asarray(np.lexsort((uids, numbers)))

@@ -386,3 +386,15 @@ def test_an_object_without_a_uid_is_a_failure_and_no_conflict(
     assert report.conflicts == []
     database.save()
     assert len(database.instances()) == len(report) == len(dicom(source)) - 2
+
+
+def test_an_object_without_a_number_warns_of_nothing(
+    database: Any, source: Path, tmp_path: Path
+) -> None:
+    for path in dicom(source)[:2]:
+        dataset = pydicom.dcmread(path)
+        del dataset.InstanceNumber
+        dataset.save_as(path)
+    database.import_dicom(source)
+    assert len(database.import_dicom(source).duplicates) == len(dicom(source))
+    database.save()
