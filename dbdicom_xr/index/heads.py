@@ -74,7 +74,8 @@ class Partial:
         at = bisect_right(self._starts, offset)
         if at and self._starts[at - 1] + len(self._parts[at - 1]) >= offset:
             before = self._parts[at - 1]
-            self._parts[at - 1] = before[: offset - self._starts[at - 1]] + data
+            begin = offset - self._starts[at - 1]
+            self._parts[at - 1] = before[:begin] + data + before[begin + len(data) :]
         else:
             self._starts.insert(at, offset)
             self._parts.insert(at, data)
