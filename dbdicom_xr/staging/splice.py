@@ -381,9 +381,9 @@ def _place_private(
             blocks[group, free] = key.creator
             tags = [group << 16 | free << 8 | element]
         values[tags[0]] = _value(tags[0], edit, new, file.form)
-    for (group, block), text in blocks.items():
+    for (group, block), name in blocks.items():
         creator = group << 16 | block
-        if text == _OWN_CREATOR and creator not in values:
+        if name == _OWN_CREATOR and creator not in values:
             inside = {tag for tag in (*places, *values) if tag >> 8 == group << 8 | block}
             if inside and all(tag in values and values[tag] is None for tag in inside):
                 values[creator] = None  # nothing is left that it speaks for

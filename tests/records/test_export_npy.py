@@ -20,7 +20,6 @@ from dbdicom_xr.errors import (
     InvalidValue,
     LeftOut,
     NotAFolder,
-    SaveFailed,
 )
 from dbdicom_xr.formats.npy import NpyWriter
 from dbdicom_xr.testing import make_dce, make_enhanced, make_series, make_study
