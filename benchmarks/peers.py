@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,10 +140,12 @@ def time_frames(home: str, frames: int, turns: int) -> dict[str, Any]:
 
         def theirs() -> Any:
             image = highdicom.imread(path, lazy_frame_retrieval=True)
+        alone = threading.Lock()  # a thread closes the file while another one reads
 
             def block(block_info: Any = None) -> Any:
                 first, last = block_info[None]["array-location"][0]
-                return np.stack([image.get_stored_frame(i + 1) for i in range(first, last)])
+                with alone:
+                    return np.stack([image.get_stored_frame(i + 1) for i in range(first, last)])
 
             ends = [*range(0, frames, 64), frames]
             sizes = tuple(np.diff(ends).tolist())
