@@ -140,7 +140,7 @@ def time_frames(home: str, frames: int, turns: int) -> dict[str, Any]:
 
         def theirs() -> Any:
             image = highdicom.imread(path, lazy_frame_retrieval=True)
-        alone = threading.Lock()  # a thread closes the file while another one reads
+            alone = threading.Lock()  # a thread closes the file while another one reads
 
             def block(block_info: Any = None) -> Any:
                 first, last = block_info[None]["array-location"][0]
