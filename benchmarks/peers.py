@@ -198,8 +198,8 @@ def _timed(
         (graph,) = dask.optimize(array)
         try:
             sizes[name] = float(len(cloudpickle.dumps(dict(graph.__dask_graph__()))))
-        except (TypeError, AttributeError) as error:
-            notes.append(f"{name} cannot be sent to another process: {error}")
+        except (TypeError, AttributeError):
+            notes.append(f"{name} cannot be sent to another process")
     return {"times": times, "sizes": sizes, "notes": notes}
 
 
