@@ -40,7 +40,9 @@ __all__ = [
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-_STRIP = 1 << 15  # values computed at a time
+# Values computed at a time. Threads hand the interpreter to each other between any two steps: two
+# of them take 116 us a frame of 256 x 256 in all, where strips of 2**14 take 189.
+_STRIP = 1 << 16
 _kept = threading.local()
 
 
@@ -57,8 +59,8 @@ class Stored:
     smallest, largest : int
         Of the stored values without padding; the padding where there is nothing else.
     error : float
-        Largest difference between a value and what ``stored * slope + intercept`` gives in float64;
-        0.0 where that, in the type of the frame, is each value again.
+        No difference between a value and what ``stored * slope + intercept`` gives in float64 is
+        larger; 0.0 where that, in the type of the frame, is each value again.
     """
 
     values: Array
@@ -269,7 +271,8 @@ def _first_that_fits(
         dtype = code_type(first, last, target, missing=has_gaps, reserve=reserve)
         if dtype is None or not _sample_fits(frame, scale, tolerance):
             continue
-        stored = _encoded(frame, scale, first, last, dtype, missing)
+        measured = tolerance < np.inf or not _is_coarse(frame.dtype, low, high, scale)
+        stored = _encoded(frame, scale, first, last, dtype, missing, measured=measured)
         if stored is not None and stored.error <= tolerance:
             return stored
     raise refusal(name, low, high)
@@ -313,11 +316,18 @@ def _fixed(
 
 
 def _encoded(
-    frame: Array, scale: Scale, first: int, last: int, dtype: np.dtype[Any], missing: Mask | None
+    frame: Array,
+    scale: Scale,
+    first: int,
+    last: int,
+    dtype: np.dtype[Any],
+    missing: Mask | None,
+    *,
+    measured: bool = True,
 ) -> Stored | None:
     """Return a frame in codes from `first` to `last`; None where they leave none for padding."""
     values = np.empty(frame.shape, dtype)
-    error = _encode(frame.ravel(), scale, values.ravel())
+    error = _encode(frame.ravel(), scale, values.ravel(), measured=measured)
     padding = None
     if missing is not None:
         padding = scale.padding
@@ -363,8 +373,25 @@ def _room(size: int) -> npt.NDArray[np.float64]:
     return room[:, :size]
 
 
-def _encode(values: Array, scale: Scale, codes: Array) -> float:
-    """Put the codes of values into `codes`, and return the error of what they restore."""
+def _is_coarse(dtype: np.dtype[Any], low: float, high: float, scale: Scale) -> bool:
+    """Return whether steps are so wide that values are rounded for certain."""
+    if dtype.kind != "f" or low == high:
+        return False
+    kind, largest = np.finfo(dtype), max(-low, high, abs(scale.intercept))
+    return abs(scale.slope) > 16 * (largest * float(kind.eps) + float(kind.smallest_subnormal))
+
+
+def _half_a_step(values: Array, scale: Scale) -> float:
+    """Return what no value is further off than, with the rounding of the computation."""
+    largest = max(-float(values.min()), float(values.max()), abs(scale.intercept))
+    return abs(scale.slope) * (0.5 + 2.0**-32) + 4 * float(np.spacing(largest))
+
+
+def _encode(values: Array, scale: Scale, codes: Array, *, measured: bool = True) -> float:
+    """Put the codes of values into `codes`, and return the error of what they restore.
+
+    Not measured, which takes half of the time, it is half a step.
+    """
     slope, intercept = scale.slope, scale.intercept
     room = _room(_STRIP)
     lowest = highest = 0.0
@@ -376,10 +403,13 @@ def _encode(values: Array, scale: Scale, codes: Array) -> float:
         np.divide(numbers, slope, out=numbers)
         np.rint(numbers, out=numbers)
         np.copyto(codes[start : start + _STRIP], numbers, casting="unsafe")
-        np.multiply(numbers, slope, out=numbers)
-        np.add(numbers, intercept, out=numbers)
-        np.subtract(numbers, real, out=numbers)
-        lowest, highest = min(lowest, numbers.min()), max(highest, numbers.max())
+        if measured:
+            np.multiply(numbers, slope, out=numbers)
+            np.add(numbers, intercept, out=numbers)
+            np.subtract(numbers, real, out=numbers)
+            lowest, highest = min(lowest, numbers.min()), max(highest, numbers.max())
+    if not measured:
+        return _half_a_step(values, scale)
     error = float(max(-lowest, highest)) * (1 + 2.0**-52)  # the difference is rounded too
     if values.dtype.kind != "f":
         magnitude = max(abs(int(values.min())), abs(int(values.max())))
