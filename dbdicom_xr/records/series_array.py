@@ -88,7 +88,7 @@ def series_array(
     header = Header.of_frames(series.database, series._key, table, cells, grid.dims, coords)
     reader = frame_reader(table, pixels, grid.index, cells, fill_value, pixels_first)
     hold(reader, series.database)
-    array = data_array(reader, grid.dims, coords, pixels, chunks, pixels_first, series)
+    array = data_array(reader, grid.dims, coords, pixels, chunks, pixels_first, series, table)
     for name in grid.coords:
         array[name].attrs.update(_about(name, chosen, table))
     array.name = array_name(series)
@@ -199,7 +199,7 @@ def instance_array(
     reader = frame_reader(table, pixels, places, cells, np.nan, pixels_first)
     hold(reader, instance.database)
     series = instance.series()
-    array = data_array(reader, dims, coords, pixels, chunks, pixels_first, series)
+    array = data_array(reader, dims, coords, pixels, chunks, pixels_first, series, table)
     array.name = array_name(series)
     return array
 
@@ -408,6 +408,7 @@ def data_array(
     chunks: Any,
     pixels_first: bool,
     series: Series,
+    table: Table,
 ) -> xr.DataArray:
     """Return a reader as a lazy array with labels, and with what lets it find its series again."""
     import xarray as xr
@@ -423,7 +424,7 @@ def data_array(
     # Attributes are those of the first array where several are put together; coordinates are not.
     # As objects: zarr has no settled form for texts of a fixed length.
     variables["SeriesInstanceUID"] = ((), np.array(series._node.uid, object))
-    array = xr.DataArray(data, dims=all_dims, attrs=_reference_attrs(series))
+    array = xr.DataArray(data, dims=all_dims, attrs=_reference_attrs(series, table))
     # Not through coords=, which copies text one by one: 60 ms for 100,000 UIDs.
     array = array.assign_coords(variables)
     if chunks is None:  # what chunk({}) and xr.open_dataset(chunks={}) cut it into
@@ -444,11 +445,14 @@ def hold(reader: FrameReader, database: Database) -> None:
         reader.keep(database)
 
 
-def _reference_attrs(series: Series) -> dict[str, str]:
+def _reference_attrs(series: Series, table: Table) -> dict[str, str]:
     node = series._node
     return {
         "SeriesInstanceUID": node.uid,
         "StudyInstanceUID": node.parent.uid if node.parent is not None else "",
+        # By which a reduced array, that knows its images by their labels, tells that there are
+        # others now.
+        "instances": table.digest,
         "database": os.fspath(series.database.path_on_disk),
         "index": str(series.database._store.path),
     }

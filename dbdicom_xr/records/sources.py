@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.arrays.coordinates import default_decimals, default_tolerance, is_length
-from dbdicom_xr.errors import GridError, InvalidValue, NotInDatabase, UnknownKeyword
+from dbdicom_xr.errors import (
+    GridError,
+    InvalidValue,
+    NotInDatabase,
+    StaleArray,
+    UnknownKeyword,
+)
 from dbdicom_xr.records.agreement import require_frames, require_one_origin
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.common import Common
@@ -162,6 +168,11 @@ def _members(
 def _of_labels(array: xr.DataArray, dims: tuple[str, ...], shape: tuple[int, ...]) -> Sources:
     """Return all frames that have the labels of each image: what a reduction leaves of them."""
     table = series_of_attributes(array)
+    if array.attrs.get("instances", table.digest) != table.digest:
+        raise StaleArray(
+            "Images were added to the series of this array, or removed from it, since it was read, "
+            f"so that its labels do not tell any more which it was made from. {_WAY_OUT}"
+        )
     rows = np.flatnonzero(table.places["offset"][table.instance_of] >= 0)
     # Images and frames get a number each, equal where all labels are.
     image, frame = np.zeros(shape, np.int64), np.zeros(len(rows), np.int64)

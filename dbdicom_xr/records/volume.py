@@ -207,7 +207,7 @@ def _array(
     }
     reader = frame_reader(table, pixels, np.arange(len(rows)), rows, np.nan, True)
     hold(reader, series.database)
-    array = data_array(reader, dims, coords, pixels, chunks, True, series)
+    array = data_array(reader, dims, coords, pixels, chunks, True, series, table)
     array[_LOCATION].attrs.update(attrs(_LOCATION))
     array.name = array_name(series)
     return array

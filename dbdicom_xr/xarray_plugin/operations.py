@@ -43,7 +43,8 @@ class OperationMethods:
         array, other : DataArray
             Lazy, with the labels of the array (of ``other`` where ``join="right"``). Slices whose
             SliceLocation is counted from another origin, or the other way, are matched by their
-            place, and labelled by it. Each keeps the images that it was made from, and so its own header.
+            place, and labelled by it. Each keeps the images that it was made from, and so its own
+            header.
 
         Raises
         ------

@@ -12,7 +12,13 @@ import pytest
 import xarray as xr
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DbdicomError, GridError, InvalidValue, UnknownKeyword
+from dbdicom_xr.errors import (
+    DbdicomError,
+    GridError,
+    InvalidValue,
+    StaleArray,
+    UnknownKeyword,
+)
 from dbdicom_xr.records.common import Common
 from dbdicom_xr.testing import make_enhanced, make_series
 
@@ -258,3 +264,23 @@ def test_frames_of_an_enhanced_object(tmp_path: Path) -> None:
     assert common[0].SOPInstanceUID == header[0, 0, 0].SOPInstanceUID
     assert common[0].ImagePositionPatient == header[0, 0, 0].ImagePositionPatient
     assert pickle.loads(pickle.dumps(common)).tolist() == common.tolist()
+
+
+def test_images_that_come_later_or_go_are_not_taken_for_sources(tmp_path: Path) -> None:
+    make_series(tmp_path, keys=KEYS, shape=(4, 3))
+    series = series_of(tmp_path)
+    array, header = series.array(list(KEYS))
+    mean = array.mean("FlipAngle")
+    assert mean.dicom.header.shape == (3, 1)
+    series.array("SliceLocation")[0].isel(n=[0]).dicom.write(series, mode="a")
+    with pytest.raises(StaleArray, match="added to the series"):
+        _ = mean.dicom.header
+    assert array.dicom.header.shape == header.shape  # known by their UIDs
+    series.database.restore()
+    assert mean.dicom.header.shape == (3, 1)
+    header[0, 0, 0].remove()
+    with pytest.raises(StaleArray, match="removed from it"):
+        mean.dicom.write(series.new_sibling())
+    new = mean.dicom.write(series.new_sibling(), header=header[:, 1])
+    assert len(new.instances()) == 3
+    series.database.restore()
