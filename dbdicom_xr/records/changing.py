@@ -110,6 +110,11 @@ class ChangingRecord(NodeRecord):
                 self._staging.replace(change.result())
                 self._look_again()
 
+    def _require_folder(self) -> None:
+        """Raise where the folder has gone, and with it perhaps what was staged."""
+        if not is_remote(self._root) and not os.path.isdir(self._root):
+            self._take()  # which says so
+
     def _take(self) -> None:
         """Become the one that changes the database, whatever another one has left behind."""
         if is_remote(self._root):

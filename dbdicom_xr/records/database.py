@@ -335,8 +335,8 @@ class Database(FromNothing, ChangingRecord):
             self._scratch.close(self, save)
             return
         self._staging.require_no_batch("close()")
-        if save and not os.path.isdir(self._root):
-            self._take()  # which says that it has gone
+        if save:
+            self._require_folder()
         if save is False:
             from dbdicom_xr.records.adopting import give_up
 

@@ -17,7 +17,6 @@ from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.rows import storable
-from dbdicom_xr.index.roots import is_remote
 from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, reread
 from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.index.update import PASSED_OVER
@@ -308,8 +307,7 @@ def save(record: Any) -> None:
             "This database has no folder yet: database.save('/data/study') puts it into one, and "
             "record.save('/data/study') writes the files of one record."
         )
-    if not (is_remote(database.path_on_disk) or os.path.isdir(database.path_on_disk)):
-        database._take()  # which says so
+    database._require_folder()
     if record.level != "database":
         _ = record.name  # NotInDatabase: what was removed is saved with what it was in
     if not staging.layer():
