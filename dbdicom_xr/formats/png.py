@@ -57,6 +57,23 @@ class Window:
                 "Give a window: window=(centre, width)."
             )
 
+    @classmethod
+    def given(cls, centre: float, width: float, dtype: npt.DTypeLike) -> Window:
+        """Return the window that a user gave for values of a type.
+
+        Of integers a window is that of DICOM's displays (LINEAR, PS3.3 C.11.2.1.2.1), which counts
+        whole steps: a width of 1 is a threshold. Of fractions it goes from centre - width / 2 to
+        centre + width / 2 (LINEAR_EXACT), as any does that is narrower than 1, which has no meaning
+        by the formula of LINEAR.
+
+        Examples
+        --------
+        >>> Window.given(40, 400, "int16").function, Window.given(0.5, 1, "float32").function
+        ('LINEAR', 'LINEAR_EXACT')
+        """
+        whole = width >= 1 and np.dtype(dtype).kind != "f"
+        return cls(centre, width, LINEAR if whole else LINEAR_EXACT)
+
     def apply(self, values: npt.NDArray[Any]) -> Floats:
         """Return what is shown of values: from 0 to 1."""
         x = values.astype(np.float64)

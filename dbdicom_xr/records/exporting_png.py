@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.arrays.reader import FrameReader
 from dbdicom_xr.errors import DbdicomError, InvalidValue, LeftOut, PixelError
-from dbdicom_xr.formats.png import LINEAR, LINEAR_EXACT, Lut, Range, Window, png, shown
+from dbdicom_xr.formats.png import Lut, Range, Window, png, shown
 from dbdicom_xr.formats.targets import refuse_existing, target_of
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar, progress_bar
@@ -54,7 +54,7 @@ _BLOCK: Final = 32 << 20  # bytes of frames that are read at once
 class PngOptions:
     """How pictures are exported. See :meth:`Record.export_as_png`."""
 
-    window: Window | None
+    window: tuple[float, float] | None
     colormap: Any
     bits: int
 
@@ -65,9 +65,7 @@ class PngOptions:
             raise InvalidValue(f"bits is {bits!r}; it is 8 or 16.")
         checked = None
         if window is not None:
-            centre, width = window_of(window)
-            # Narrower ones have no meaning by the formula of LINEAR (PS3.3 C.11.2.1.2.1).
-            checked = Window(centre, width, LINEAR if width >= 1 else LINEAR_EXACT)
+            checked = window_of(window)
         if colormap is not None:
             colours_of(colormap)
         return cls(checked, colormap, bits)
@@ -275,7 +273,9 @@ class _Shows:
             chosen = name if options.colormap is None else options.colormap
             self._colours[row] = None if chosen is None else colours_of(chosen)
         if options.window is not None:
-            self._of_row = dict.fromkeys(grey, options.window)
+            for group in planned.groups:
+                given = Window.given(*options.window, group.reader.dtype)
+                self._of_row.update(dict.fromkeys(group.rows.tolist(), given))
             return
         self._of_row = {
             row: how

@@ -116,7 +116,8 @@ class PlainFiles:
         overwrite : bool
             Replace files that are there already.
         window : (float, float), optional
-            Centre and width in real values, for all images.
+            Centre and width in real values, for all images. Of integers DICOM's displays count
+            whole steps (LINEAR); of fractions it is as wide as it says (LINEAR_EXACT).
         colormap : str or matplotlib.colors.Colormap, optional
             For grey images. By default that of the attribute ``colormap``, else ``"gray"``.
         bits : {8, 16}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from dbdicom_xr.errors import GridError, InvalidValue, NotInDatabase
-from dbdicom_xr.formats.png import LINEAR, LINEAR_EXACT, Lut, Range, Window, shown
+from dbdicom_xr.formats.png import Lut, Range, Window, shown
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.display_attributes import display_of, window_of
 from dbdicom_xr.records.header import Header
@@ -106,10 +106,6 @@ class Looks:
 def ask(window: Any, array: xr.DataArray) -> Look | str | None:
     """Return the window that a user gave, checked: one, the name of a way to find it, or None.
 
-    Of integers a window is that of DICOM's displays (LINEAR, PS3.3 C.11.2.1.2.1), which counts
-    whole steps: a width of 1 is a threshold. Of fractions it goes from centre - width / 2 to
-    centre + width / 2 (LINEAR_EXACT).
-
     Raises
     ------
     InvalidValue
@@ -129,9 +125,7 @@ def ask(window: Any, array: xr.DataArray) -> Look | str | None:
             f"window is {window!r}; it is (centre, width), one of {', '.join(map(repr, _WAYS))}, "
             f"or for CT of {', '.join(map(repr, PRESETS))}."
         )
-    centre, width = window_of(window)
-    # Narrower than 1 they have no meaning by the formula of LINEAR.
-    return Window(centre, width, LINEAR if width >= 1 and array.dtype.kind != "f" else LINEAR_EXACT)
+    return Window.given(*window_of(window), array.dtype)
 
 
 def preset(name: str, looks: Looks) -> Window:

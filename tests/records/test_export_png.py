@@ -108,11 +108,17 @@ def test_a_window_of_the_user(tmp_path: Path) -> None:
     (file, *_) = series.export_as_png(tmp_path / "a", window=(700, 300))
     dataset = pydicom.dcmread(series.instances()[0].file)
     dataset.WindowCenter, dataset.WindowWidth = 700, 300
+    dataset.VOILUTFunction = "LINEAR_EXACT"  # of fractions
     assert np.abs(picture(file) - pydicoms(dataset)).max() <= 0.5 + 1e-6
     (file, *_) = series.export_as_png(tmp_path / "b", window=(700, 300), bits=16)
     found = picture(file)
     assert found.dtype == np.uint16
     assert np.abs(found - pydicoms(dataset) * 257).max() <= 0.5 + 1e-4
+    whole = write(tmp_path / "whole", {"WindowCenter": 1, "WindowWidth": 2})
+    (file, *_) = whole.export_as_png(tmp_path / "c", window=(700, 300))
+    dataset = pydicom.dcmread(whole.instances()[0].file)
+    dataset.WindowCenter, dataset.WindowWidth = 700, 300
+    assert np.abs(picture(file) - pydicoms(dataset)).max() <= 0.5 + 1e-6
 
 
 @pytest.mark.parametrize("how", [{"PhotometricInterpretation": "MONOCHROME1"},
