@@ -83,8 +83,9 @@ def series_dataset(
     >>> list(dataset.data_vars), dataset.Modality
     (['pixels'], 'MR')
     """
+    attributes = series_attributes(series)  # reads all columns at once
     array, _ = series.array(sortby, chunks=chunks, **array_options)
-    return dataset_of(array, series_attributes(series))
+    return dataset_of(array, attributes)
 
 
 def instance_dataset(

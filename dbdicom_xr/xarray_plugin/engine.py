@@ -21,6 +21,7 @@ from dbdicom_xr.xarray_plugin.datasets import dropped, instance_dataset, series_
 from dbdicom_xr.xarray_plugin.datatree import Making
 from dbdicom_xr.xarray_plugin.guess import is_dicom
 from dbdicom_xr.xarray_plugin.variables import for_xarray
+from dbdicom_xr.xarray_plugin.waiting import opened_tree
 
 __all__ = ["DicomBackendEntrypoint"]
 
@@ -142,11 +143,13 @@ class DicomBackendEntrypoint(BackendEntrypoint):
         Returns
         -------
         xarray.DataTree
-            As :meth:`Database.to_datatree` makes it.
+            As :meth:`Database.to_datatree` makes it: nodes are filled when they are looked at.
+            ``xr.open_datatree(chunks=...)`` looks at all of them; ``to_datatree(chunks=...)`` cuts
+            the images into blocks and looks at none.
         """
         array, opening = _sorted_out(options, _ARRAY)
         making = Making(_record(filename_or_obj, opening), None, drop_variables, array, for_xarray)
-        return making.tree()
+        return opened_tree(making.tree())
 
     def open_groups_as_dict(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import runpy
 import time
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import numpy as np
 import pydicom
 import pytest
 import xarray as xr
+from xarray.backends import api
 
 import dbdicom_xr as db
 from dbdicom_xr.arrays.reader import FrameReader
 from dbdicom_xr.errors import InvalidValue, NotInDatabase, UnknownKeyword
 from dbdicom_xr.testing import make_dce, make_series, make_study
 from dbdicom_xr.testing.index import make_index
+from dbdicom_xr.xarray_plugin import waiting
 from dbdicom_xr.xarray_plugin.datasets import series_dataset
+from dbdicom_xr.xarray_plugin.engine import DicomBackendEntrypoint
 from tests.data import testdata_folder
 
 
@@ -319,6 +323,59 @@ def test_open_datatree(mixed):
     assert xr.open_datatree(mixed, engine="dicom").dicom.record == mixed
 
 
+def waits(node: xr.DataTree) -> bool:
+    return isinstance(node, waiting._Waiting)
+
+
+def test_an_opened_tree_waits_as_well(mixed):
+    tree = xr.open_datatree(mixed.path_on_disk, engine="dicom", sortby={"DCE": DCE})
+    # The root tells xarray where it comes from.
+    assert [node.path for node in tree.subtree if not waits(node)] == ["/"]
+    assert tree.encoding["source"] == str(mixed.path_on_disk)
+    leaf = tree[of(mixed, "DCE").path]
+    expected = series_dataset(of(mixed, "DCE"), DCE, chunks=None)
+    assert leaf.pixels.dims == expected.pixels.dims
+    assert sorted(leaf.xindexes) == sorted(expected.xindexes)
+    np.testing.assert_array_equal(leaf.pixels, expected.pixels)
+    assert [node for node in tree.leaves if not waits(node)] == [leaf]
+    tree.close()
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("indexes", [True, False])
+def test_what_is_read_of_an_opened_tree_is_kept_where_that_is_wanted(mixed, cache, indexes):
+    tree = xr.open_datatree(
+        mixed.path_on_disk, engine="dicom", cache=cache, create_default_indexes=indexes
+    )
+    leaf = tree[of(mixed, "DCE").path]
+    pixels = leaf.dataset.pixels.variable
+    pixels.values  # noqa: B018
+    assert pixels._in_memory is cache
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_an_opened_tree_is_right_whatever_xarray_calls(mixed, monkeypatch, chunks):
+    expected = xr.open_datatree(mixed.path_on_disk, engine="dicom").load()
+    protect, index = api._protect_datatree_variables_inplace, api._maybe_create_default_indexes
+    monkeypatch.setattr(api, "_protect_datatree_variables_inplace", lambda *args: protect(*args))
+    monkeypatch.setattr(api, "_maybe_create_default_indexes", lambda ds: index(ds))
+    opened = xr.open_datatree(mixed.path_on_disk, engine="dicom", chunks=chunks)
+    xr.testing.assert_identical(opened.load(), expected)
+    monkeypatch.setattr(waiting, "_SLOTS", None)
+    xr.testing.assert_identical(
+        xr.open_datatree(mixed.path_on_disk, engine="dicom", chunks=chunks).load(), expected
+    )
+
+
+def test_an_engines_tree_is_a_tree_like_others(mixed):
+    made = mixed.to_datatree(chunks=None)
+    opened = DicomBackendEntrypoint().open_datatree(mixed)
+    assert paths(opened) == paths(made)
+    doubled = [tree.map_over_datasets(lambda dataset: 2 * dataset) for tree in (opened, made)]
+    xr.testing.assert_equal(doubled[0].load(), doubled[1].load())
+    xr.testing.assert_identical(pickle.loads(pickle.dumps(opened)).load(), made.load())
+
+
 def test_open_groups(mixed):
     groups = xr.open_groups(mixed.path_on_disk, engine="dicom")
     assert sorted(groups) == sorted(record.path for record in nodes(mixed))
@@ -368,6 +425,48 @@ def test_2000_series_in_under_3_seconds(tmp_path):
     repr(tree)
     took = time.perf_counter() - start
     assert took < 3
+    start = time.perf_counter()
+    opened = xr.open_datatree(database.path_on_disk, engine="dicom", index=index, refresh=False)
+    assert len(opened.leaves) == 2000
+    took = time.perf_counter() - start
+    assert took < 3
+    assert sum(map(waits, opened.leaves)) == 2000
+
+
+# -- other versions of xarray --------------------------------------------------------------------
+
+
+class _Richer(xr.DataTree):
+    __slots__ = ("_more",)
+
+
+class _Open(xr.DataTree):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        object.__setattr__(self, "more", 1)
+
+
+class _Poorer:
+    """A tree that keeps all in a dict."""
+
+
+@pytest.mark.parametrize("kind", [_Richer, _Open, _Poorer])
+def test_a_datatree_made_of_other_things_is_filled_at_once(kind, monkeypatch):
+    assert waiting._slots_of(xr.DataTree) is not None
+    monkeypatch.setattr(xr, "DataTree", kind)
+    # As it is imported with that version.
+    found = runpy.run_path(waiting.__file__)
+    assert found["_SLOTS"] is None
+
+
+def test_trees_without_nodes_that_wait(mixed, monkeypatch):
+    expected = mixed.to_datatree({"DCE": DCE}).load()
+    monkeypatch.setattr(waiting, "_SLOTS", None)
+    tree = mixed.to_datatree({"DCE": DCE})
+    assert {type(node) for node in tree.subtree} == {xr.DataTree}
+    xr.testing.assert_identical(tree.load(), expected)
+    assert tree.name == expected.name
+    assert tree[of(mixed, "DCE").path].dicom.record == of(mixed, "DCE")
 
 
 @pytest.mark.realdata
