@@ -87,8 +87,9 @@ def attributes_of(database: Database, node: Node, keys: Iterable[Key]) -> Edits:
         if not row.instances:
             continue
         table = database._table(row)
+        present = set(table.keys)
         for key in keys:
-            value = first_value(table, key)
+            value = first_value(table, key) if key in present else None
             if value is not None:
                 found[key] = value
         break
