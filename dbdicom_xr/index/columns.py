@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -225,14 +224,15 @@ class Column:
             position += 2 * n_values
         else:
             kind_of = [0] * n_values
-        lengths = np.frombuffer(payload, "<u4", n_values, position)
+        lengths = struct.unpack_from(f"<{n_values}I", payload, position)
         position += 4 * n_values
-        ends = position + np.cumsum(lengths & ~np.uint32(_EXTERNAL), dtype=np.int64)
-        starts = [position, *ends.tolist()]
-        values: list[bytes | External] = [payload[a:b] for a, b in pairwise(starts)]
-        position = starts[-1]
-        for i in np.flatnonzero(lengths & np.uint32(_EXTERNAL)).tolist():
-            values[i] = External(*struct.unpack("<qq", payload[starts[i] : starts[i + 1]]))
+        values: list[bytes | External] = []
+        for length in lengths:
+            end = position + (length & ~_EXTERNAL)
+            chunk = payload[position:end]
+            external = length & _EXTERNAL
+            values.append(External(*_EXTERNAL_PLACE.unpack(chunk)) if external else chunk)
+            position = end
         codes: Codes | None
         if flags & _CONSTANT:
             codes = None

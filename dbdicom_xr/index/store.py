@@ -128,8 +128,7 @@ class Store(IndexFile):
         if not rows:
             raise IndexDamaged(f"{self.path} has lost the attributes of series {series}")
         with self._errors():
-            found = json.loads(zlib.decompress(unseal(rows[0][0], "keys", series)))
-        return [Key(tag, creator) for of, tag, creator in found if of == scope]
+            return _keys(rows[0][0], series, scope)
 
     def column(self, series: int, key: Key, scope: int = INSTANCE) -> Column | None:
         """Return one attribute of a series, None where no instance has it."""
@@ -146,11 +145,15 @@ class Store(IndexFile):
 
     def columns(self, series: int, scope: int = INSTANCE) -> dict[Key, Column]:
         """Return all attributes of a series."""
+        # One statement, so that no commit of another process comes in between.
         rows = self.query(
-            "SELECT tag, creator, data FROM header WHERE series=? AND scope=?"
-            " ORDER BY tag, creator",
-            [series, scope],
+            "SELECT * FROM (SELECT tag, creator, data FROM header WHERE series=? AND scope=?"
+            " ORDER BY tag, creator) UNION ALL SELECT NULL, NULL, keys FROM place WHERE series=?",
+            [series, scope, series],
         )
+        if not rows or rows[-1][0] is not None:
+            raise IndexDamaged(f"{self.path} has lost the attributes of series {series}")
+        _, _, keys = rows.pop()
         with self._errors():
             found = {
                 Key(tag, creator): Column.unpack(
@@ -158,7 +161,8 @@ class Store(IndexFile):
                 )
                 for tag, creator, data in rows
             }
-        if found.keys() != set(self.keys(series, scope)):
+            expected = _keys(keys, series, scope)
+        if found.keys() != set(expected):
             raise IndexDamaged(f"{self.path} has lost attributes of series {series}")
         return found
 
@@ -217,6 +221,12 @@ class Store(IndexFile):
         return self.query(
             "SELECT id, series FROM file WHERE uid=? AND series IS NOT NULL", [uid_hash(uid)]
         )
+
+
+def _keys(sealed: object, series: int, scope: int) -> list[Key]:
+    """Return the attributes of a scope from what is stored of all."""
+    found = json.loads(zlib.decompress(unseal(sealed, "keys", series)))
+    return [Key(tag, creator) for of, tag, creator in found if of == scope]
 
 
 def file_row(row: Sequence[Any]) -> FileRow:

@@ -222,6 +222,8 @@ class Table:
 
     def load(self) -> None:
         """Read all columns at once."""
+        if self._loaded:
+            return
         for scope in (INSTANCE, FRAME):
             columns = self._checked(self.store.columns(self.series.id, scope))
             with self._lock:
@@ -232,6 +234,9 @@ class Table:
     @cached_property
     def keys(self) -> list[Key]:
         """The attributes that instances or frames have, by tag."""
+        if self._loaded:
+            held = {key for (_, key), column in self._columns.items() if column is not None}
+            return sorted(key for key in held if key.tag >> 16 != 0xFFFE)
         try:
             found = {
                 key for scope in (INSTANCE, FRAME) for key in self.store.keys(self.series.id, scope)

@@ -21,11 +21,11 @@ from dbdicom_xr.records.sorting import requested
 from dbdicom_xr.xarray_plugin.choosing import has_images
 from dbdicom_xr.xarray_plugin.datasets import (
     constant,
+    dataset_of,
     dropped,
     keyword_of,
     plain,
     series_attributes,
-    series_dataset,
 )
 from dbdicom_xr.xarray_plugin.waiting import waiting_tree
 
@@ -161,7 +161,8 @@ class Making:
         return dataset
 
     def _images(self, series: Series, sortby: Any) -> xr.Dataset:
-        return series_dataset(series, sortby, chunks=self._chunks, **self._options)
+        array, _ = series.array(sortby, chunks=self._chunks, **self._options)
+        return dataset_of(array, {})
 
 
 def _shared(record: Any) -> Attributes:

@@ -77,7 +77,7 @@ class _Waiting(xr.DataTree):  # type: ignore[no-untyped-call]
         return self.__reduce_ex__(protocol)
 
 
-class _Opened(_Waiting):
+class _Opened(_Waiting):  # type: ignore[no-untyped-call]
     """The root of a tree that an engine gives to ``xr.open_datatree``.
 
     That goes over all nodes twice, to protect what is read from changes, and to make indexes.
@@ -88,7 +88,7 @@ class _Opened(_Waiting):
     __slots__ = ()
 
     @property
-    def subtree(self) -> Iterator[xr.DataTree]:
+    def subtree(self) -> Iterator[Any]:
         """All nodes."""
         nodes = super().subtree
         asking = sys._getframe(1)
@@ -110,9 +110,10 @@ class _Opened(_Waiting):
 
     def map_over_datasets(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the tree of what a function makes of the nodes."""
-        if func is not getattr(api, "_maybe_create_default_indexes", None) or args or kwargs:
+        index: Change | None = getattr(api, "_maybe_create_default_indexes", None)
+        if index is None or func is not index or args or kwargs:
             return super().map_over_datasets(func, *args, **kwargs)
-        return _changed(self, func)
+        return _changed(self, index)
 
 
 def _fill_of(node: xr.DataTree) -> Fill:
