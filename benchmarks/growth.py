@@ -19,7 +19,8 @@ _STEPS = 4
 def grow(report: Report, folders: Folders) -> None:
     """A mean over time of images of 16 x 16 pixels of one value: all but the reading of pixels."""
     most = folders.sizes.million
-    for frames in dict.fromkeys(most // 10**step for step in reversed(range(_STEPS))):
+    steps = (most // 10**step for step in reversed(range(_STEPS)))
+    for frames in dict.fromkeys(count for count in steps if count >= 1_000):
         times = max(2, frames // _SLICES)
         for chunks in ("auto", 100):
             found = run(build_and_compute, times=times, chunks=chunks).result

@@ -135,8 +135,9 @@ def test_pickle_where_the_folder_is_not_there(tmp_path: Path, folder: Path) -> N
     code = f"""
 import pickle
 from dbdicom_xr import errors
+(series, *_) = pickle.load(open({str(data)!r}, "rb"))
 try:
-    pickle.load(open({str(data)!r}, "rb"))
+    series.Modality
 except errors.DbdicomError as error:
     print(error)
 """
