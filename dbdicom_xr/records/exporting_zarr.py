@@ -42,8 +42,9 @@ from dbdicom_xr.records.exporting_zarr_files import (
     Image,
     KeptFiles,
 )
-from dbdicom_xr.records.exporting_zarr_header import constant_attributes, header_dataset
+from dbdicom_xr.records.exporting_zarr_header import header_dataset
 from dbdicom_xr.records.pixel_header import PixelHeader, pixel_header
+from dbdicom_xr.records.plain_header import constant_attributes
 from dbdicom_xr.records.saving_to import Copies, copies_of
 from dbdicom_xr.records.series_array import describer, instance_array
 
@@ -216,7 +217,7 @@ class _Work:
     def _write_pixels(self, store: str, planned: _Planned, images: Images) -> None:
         array = images.array
         dataset = array.to_dataset(name="pixels")
-        dataset.attrs = constant_attributes(planned.table, images.cells)
+        dataset.attrs = constant_attributes(planned.table, images.cells[images.cells >= 0])
         write_dataset(dataset, store, planned.group, "pixels", PIXEL_DIMS)
         self.bar.update(len(images.rows))
 

@@ -19,7 +19,7 @@ from dbdicom_xr.records.header_table import attribute_of
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["constant_attributes", "header_dataset"]
+__all__ = ["header_dataset"]
 
 _SHORT: Final = 1024  # bytes, or characters
 _ABOUT: Final = (
@@ -83,35 +83,6 @@ def header_dataset(table: Table, cells: npt.NDArray[np.intp], dims: tuple[str, .
         },
         attrs={"description": _ABOUT},
     )
-
-
-def constant_attributes(table: Table, cells: npt.NDArray[np.intp]) -> dict[str, Any]:
-    """Return the attributes with one plain value in all frames, by keyword."""
-    rows = np.unique(cells[cells >= 0])
-    result: dict[str, Any] = {}
-    for key in table.keys:
-        attribute = attribute_of(key)
-        if (
-            key.tag >> 16 == 2  # of a file, not of an image
-            or key.creator
-            or not attribute.name.isidentifier()
-            or table.left_in_files(key)
-        ):
-            continue
-        values = attribute.values(table)
-        if values is None:
-            continue
-        codes = np.unique(values.codes[rows])
-        if len(codes) != 1 or codes[0] < 0:
-            continue
-        value = values.distinct[codes[0]]
-        parts = value if isinstance(value, list) else [value]
-        if not parts or any(not isinstance(part, (str, int, float)) for part in parts):
-            continue
-        value = plain(value)
-        if value not in ("", None) and len(repr(value)) <= _SHORT:
-            result[attribute.name] = value
-    return result
 
 
 def _column(table: Table, key: Key) -> tuple[list[str], npt.NDArray[np.int64]] | None:

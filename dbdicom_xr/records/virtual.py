@@ -35,7 +35,7 @@ from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.exporting_each import OF_A_SERIES, Part, parts_of, refuse_all
 from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.exporting_zarr import Images, ZarrOptions, groups_of, images_of
-from dbdicom_xr.records.exporting_zarr_header import constant_attributes
+from dbdicom_xr.records.plain_header import constant_attributes
 from dbdicom_xr.records.saving_to import copies_of
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class _Virtual:
         dataset["pixels"] = xr.Variable(dims, data, self._attributes(images))
         for name, values in self._scales(images).items():
             dataset = dataset.assign_coords({name: (images.dims, values)})
-        dataset.attrs = constant_attributes(table, images.cells)
+        dataset.attrs = constant_attributes(table, images.cells[images.cells >= 0])
         return dataset
 
     def _require_saved(self, table: Table) -> None:

@@ -16,17 +16,11 @@ from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.filters import parse_filters
 from dbdicom_xr.records.levels import NodeRecord, Series
 from dbdicom_xr.records.modules import keys_of
+from dbdicom_xr.records.plain_header import constant, keyword_of, plain
 from dbdicom_xr.records.series_array import check_options
 from dbdicom_xr.records.sorting import requested
 from dbdicom_xr.xarray_plugin.choosing import has_images
-from dbdicom_xr.xarray_plugin.datasets import (
-    constant,
-    dataset_of,
-    dropped,
-    keyword_of,
-    plain,
-    series_attributes,
-)
+from dbdicom_xr.xarray_plugin.datasets import dataset_of, dropped, series_attributes
 from dbdicom_xr.xarray_plugin.waiting import waiting_tree
 
 __all__ = ["NOT_SORTED", "NO_PIXELS", "Making", "to_datatree"]
