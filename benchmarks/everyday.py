@@ -1,4 +1,4 @@
-"""What people do all day: look at a slice, take a column, pickle, search. No targets."""
+"""What people do all day: look at a slice, take a column, pickle, search, open a tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.child import run
 from benchmarks.folders import INDEX, Folders, files_of
-from benchmarks.harness import Report, Row, Times, require_equal, stopwatch, take_turns
+from benchmarks.harness import Report, Row, Target, Times, require_equal, stopwatch, take_turns
 from dbdicom_xr.testing.index import make_index
 
 
@@ -50,6 +50,18 @@ def filters(report: Report, folders: Folders) -> None:
     found: dict[str, float] = run(time_filters, folder=folder, series=n).result
     for name, seconds in found.items():
         report.add(Row(f"{name} over {n:,} series", "ms", 1e3 * seconds))
+
+
+def trees(report: Report, folders: Folders) -> None:
+    """2,000 series as a tree, by the database and by xarray."""
+    n = folders.sizes.tree
+    found: list[dict[str, float]] = [
+        run(time_trees, folder=folders.tree(), series=n).result for _ in range(folders.sizes.turns)
+    ]
+    for name in found[0]:
+        seconds = median(turn[name] for turn in found)
+        limit = None if "filled" in name else Target("value", 3)
+        report.add(Row(f"{name}, {n:,} series", "s", seconds, target=limit))
 
 
 def time_slice(folder: str, turns: int) -> Times:
@@ -138,4 +150,25 @@ def time_filters(folder: str, series: int) -> dict[str, float]:
     return found
 
 
-BENCHMARKS = [one_slice, pickles, columns, filters]
+def time_trees(folder: str, series: int) -> dict[str, float]:
+    """Return the seconds of trees of a folder that is indexed, and of looking at all nodes."""
+    import xarray as xr
+
+    import dbdicom_xr as db
+
+    found = {}
+    with stopwatch() as seconds:
+        made = db.database(folder).to_datatree()
+    found["database(folder).to_datatree()"] = seconds[0]
+    with stopwatch() as seconds:
+        opened = xr.open_datatree(folder, engine="dicom")
+    found['xr.open_datatree(folder, engine="dicom")'] = seconds[0]
+    with stopwatch() as seconds:
+        images = [node for node in opened.leaves if "pixels" in node.data_vars]
+    found["the same, all nodes filled"] = seconds[0]
+    if not len(made.leaves) == len(images) == series:
+        raise AssertionError(f"{len(made.leaves)} and {len(images)} nodes of {series} series")
+    return found
+
+
+BENCHMARKS = [one_slice, pickles, columns, filters, trees]

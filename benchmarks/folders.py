@@ -27,13 +27,14 @@ class Sizes:
     many: int = 100_000  # frames of the series of which arrays are only built
     million: int = 1_000_000
     series: int = 10_000
+    tree: int = 2_000  # series of five images
     written: float = 10.0  # GiB of pixels in files that are written
     turns: int = 5
 
 
 QUICK = Sizes(
     study=40, private_bytes=7_000, dynamic=24, slices=4, shape=(32, 32), many=60, million=2_000,
-    series=20, written=0.01, turns=1,
+    series=20, tree=20, written=0.01, turns=1,
 )  # fmt: skip
 
 
@@ -100,6 +101,18 @@ class Folders:
         """100,000 images of 4 x 4 in folders of 1,000: 1,000 times of 100 slices."""
         n = self.sizes.many
         return self._made(f"many-{n}", n, shape=(4, 4), slices=min(100, n // 4), per_folder=1_000)
+
+    def tree(self) -> str:
+        """2,000 series of five images of 8 x 8."""
+        n = self.sizes.tree
+
+        def make(folder: Path) -> None:
+            from dbdicom_xr.testing import make_many
+
+            for number in range(n):
+                make_many(folder / f"{number:05d}", 5, shape=(8, 8), seed=number)
+
+        return self._indexed(f"tree-{n}", make)
 
     def shuffled(self) -> str:
         """The same files under names that do not follow the order of the images, as UIDs do not."""

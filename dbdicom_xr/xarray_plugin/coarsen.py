@@ -15,7 +15,7 @@ __all__ = ["coarsened"]
 
 
 def coarsened(
-    array: xr.DataArray,
+    array: xr.DataArray | xr.Dataset,
     dim: Mapping[Any, int] | None,
     boundary: str,
     side: Any,
@@ -26,7 +26,7 @@ def coarsened(
 
     Parameters
     ----------
-    array : xarray.DataArray
+    array : xarray.DataArray or xarray.Dataset
     dim, boundary, side, coord_func, windows
         As those of ``DataArray.coarsen``.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -10,6 +11,7 @@ from dbdicom_xr.errors import InvalidValue, NotInDatabase
 from dbdicom_xr.records.database import Database, reopened
 from dbdicom_xr.records.levels import Series, record_of
 from dbdicom_xr.xarray_plugin.accessor import DicomAccessor
+from dbdicom_xr.xarray_plugin.coarsen import coarsened
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.header import Header
@@ -39,11 +41,115 @@ def image_variable(dataset: xr.Dataset) -> str:
     )
 
 
+def _only_images(dataset: xr.Dataset) -> xr.DataArray:
+    """Return the images of a Dataset whose other variables do not go along with them.
+
+    Raises
+    ------
+    InvalidValue
+        One has dimensions of the images.
+    """
+    name = image_variable(dataset)
+    images = dataset[name]
+    along = [other for other, array in dataset.data_vars.items()
+             if other != name and set(array.dims) & set(images.dims)]  # fmt: skip
+    if along:
+        raise InvalidValue(
+            f"{', '.join(map(repr, along))} would not fit the images any more: align the images "
+            f"alone, dataset[{name!r}].dicom.align(...)."
+        )
+    return images
+
+
+def _replaced(dataset: xr.Dataset, images: xr.DataArray) -> xr.Dataset:
+    """Return a Dataset with other images, and the coordinates of those."""
+    name = image_variable(dataset)
+    others = {other: array for other, array in dataset.data_vars.items() if other != name}
+    return images.to_dataset(name=name).assign(others).assign_attrs(dataset.attrs)
+
+
 class _Delegating:
     """What has images, and does with them what ``array.dicom`` does."""
 
-    def _images(self) -> xr.DataArray:
+    def _variables(self) -> xr.Dataset:
         raise NotImplementedError
+
+    def _images(self) -> xr.DataArray:
+        dataset = self._variables()
+        return dataset[image_variable(dataset)]
+
+    def align(
+        self, other: Any, join: str = "inner", *, tolerance: float | None = None
+    ) -> tuple[xr.Dataset, Any]:
+        """Bring the images and others on common coordinates.
+
+        Parameters
+        ----------
+        other : Dataset, DataTree node or DataArray
+            With images.
+        join, tolerance
+            As in :meth:`DicomAccessor.align`.
+
+        Returns
+        -------
+        Dataset
+            This one.
+        Dataset or DataArray
+            The other, as a DataArray where it is one.
+
+        Raises
+        ------
+        GridError, NotInDatabase
+            As :meth:`DicomAccessor.align`.
+        InvalidValue
+            Other variables have dimensions of the images, and would not fit any more.
+        """
+        dataset = self._variables()
+        images = _only_images(dataset)
+        if isinstance(other, xr.DataArray):
+            first, second = images.dicom.align(other, join, tolerance=tolerance)
+            return _replaced(dataset, first), second
+        behind = other.to_dataset() if isinstance(other, xr.DataTree) else other
+        if not isinstance(behind, xr.Dataset):
+            raise InvalidValue(
+                f"other is {type(other).__name__}; it is a Dataset, a node of a tree or an array."
+            )
+        first, second = images.dicom.align(_only_images(behind), join, tolerance=tolerance)
+        return _replaced(dataset, first), _replaced(behind, second)
+
+    def coarsen(
+        self,
+        dim: Mapping[Any, int] | None = None,
+        boundary: str = "exact",
+        side: Any = "left",
+        coord_func: Any = "mean",
+        **windows: int,
+    ) -> Any:
+        """Coarsen the Dataset and know which images each average is made of.
+
+        Parameters
+        ----------
+        dim, boundary, side, coord_func, **windows
+            As those of ``Dataset.coarsen``.
+
+        Returns
+        -------
+        xarray.core.rolling.DatasetCoarsen
+            Whose ``mean()``, ``max()``... give the coarser Dataset.
+        """
+        return coarsened(self._variables(), dim, boundary, side, coord_func, windows)
+
+    def cache(self, path: Any = None, *, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
+        """Return the Dataset with its images read from a copy on disk.
+
+        Parameters
+        ----------
+        path, chunks
+            As in :meth:`DicomAccessor.cache`.
+        """
+        dataset = self._variables()
+        name = image_variable(dataset)
+        return dataset.assign({name: dataset[name].dicom.cache(path, chunks=chunks)})
 
     @property
     def _delegate(self) -> DicomAccessor:
@@ -84,8 +190,8 @@ class DatasetAccessor(_Delegating):
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
-    def _images(self) -> xr.DataArray:
-        return self._dataset[image_variable(self._dataset)]
+    def _variables(self) -> xr.Dataset:
+        return self._dataset
 
     def assign_affine(self, *, header: Header | None = None) -> xr.Dataset:
         """Return the Dataset with patient coordinates of each voxel.
@@ -124,9 +230,8 @@ class TreeAccessor(_Delegating):
     def __init__(self, node: xr.DataTree) -> None:
         self._node = node
 
-    def _images(self) -> xr.DataArray:
-        dataset = self._node.to_dataset(inherit=True)
-        return dataset[image_variable(dataset)]
+    def _variables(self) -> xr.Dataset:
+        return self._node.to_dataset(inherit=True)
 
     @property
     def database(self) -> Database:

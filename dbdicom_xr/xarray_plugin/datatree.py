@@ -170,6 +170,10 @@ def _agreed(record: Any, keys: list[Key]) -> Attributes:
     """Return attributes that all series at or below a record agree in."""
     found: Attributes | None = None
     for table, _ in record._tables() or [(table, None) for table in record._made_tables()]:
+        if found is not None:
+            keys = [key for key in keys if keyword_of(key) in found]
+        if not keys:
+            break
         present = set(table.keys)
         own = {keyword_of(key): plain(constant(table, key)) for key in keys if key in present}
         if found is None:

@@ -402,6 +402,59 @@ def test_dataset_accessor(mixed):
     mixed.restore()
 
 
+def in_forms(mixed: db.Database) -> list[Any]:
+    """Return the images of one series in a Dataset and in a node of a tree."""
+    series = of(mixed, "DCE")
+    return [series_dataset(series, DCE), mixed.to_datatree({"DCE": DCE})[series.path]]
+
+
+@pytest.mark.parametrize("form", [0, 1], ids=["Dataset", "node"])
+def test_align_of_a_dataset(mixed, form):
+    images = in_forms(mixed)[form]
+    array = of(mixed, "DCE").array(DCE)[0]
+    fewer = array[1:].assign_coords(SliceLocation=array.SliceLocation[1:] + 1e-5)
+    expected = array.dicom.align(fewer)
+    first, second = images.dicom.align(fewer)
+    assert isinstance(first, xr.Dataset)
+    assert isinstance(second, xr.DataArray)
+    xr.testing.assert_equal(first.pixels, expected[0])
+    xr.testing.assert_equal(second, expected[1])
+    assert first.attrs == images.attrs
+    assert (first.dicom.header == array.dicom.header[1:]).all()
+    for other in (fewer.to_dataset(name="late"), xr.DataTree(fewer.to_dataset(name="late"))):
+        both = images.dicom.align(other, "outer")
+        assert both[0].sizes == images.sizes
+        assert both[1].late.isnull().sum() == array[0].size
+
+
+def test_align_of_a_dataset_with_more(mixed):
+    dataset = in_forms(mixed)[0]
+    other = dataset.isel(SliceLocation=[0])
+    weighted = dataset.assign(weight=("SliceLocation", np.arange(dataset.sizes["SliceLocation"])))
+    for pair in ((weighted, other), (other, weighted)):
+        with pytest.raises(InvalidValue, match="'weight' would not fit the images any more"):
+            pair[0].dicom.align(pair[1])
+    assert dataset.assign(dose=3).dicom.align(other)[0].dose == 3
+    with pytest.raises(InvalidValue, match="other is int"):
+        dataset.dicom.align(1)
+
+
+@pytest.mark.parametrize("form", [0, 1], ids=["Dataset", "node"])
+def test_coarsen_and_cache_of_a_dataset(mixed, form, tmp_path):
+    images = in_forms(mixed)[form]
+    array = of(mixed, "DCE").array(DCE)[0]
+    coarser = images.dicom.coarsen(TemporalPositionIdentifier=2, boundary="trim").mean()
+    expected = array.dicom.coarsen(TemporalPositionIdentifier=2, boundary="trim").mean()
+    xr.testing.assert_equal(coarser.pixels, expected)
+    assert coarser.dicom.header[0, 0, 0].sources == expected.dicom.header[0, 0, 0].sources
+    cached = images.dicom.cache(tmp_path)
+    assert list(tmp_path.iterdir())
+    assert isinstance(cached, xr.Dataset)
+    xr.testing.assert_equal(cached.pixels, array)
+    assert cached.attrs == images.attrs
+    assert (cached.dicom.header == array.dicom.header).all()
+
+
 def test_which_variable(mixed):
     dataset = series_dataset(of(mixed, "DCE"), DCE)
     with pytest.raises(InvalidValue, match="several variables of images, 'pixels', 'twice'"):
