@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -225,8 +226,13 @@ class Store(IndexFile):
 
 def _keys(sealed: object, series: int, scope: int) -> list[Key]:
     """Return the attributes of a scope from what is stored of all."""
-    found = json.loads(zlib.decompress(unseal(sealed, "keys", series)))
-    return [Key(tag, creator) for of, tag, creator in found if of == scope]
+    return list(_parsed_keys(zlib.decompress(unseal(sealed, "keys", series)), scope))
+
+
+@lru_cache(maxsize=64)
+def _parsed_keys(text: bytes, scope: int) -> tuple[Key, ...]:
+    # Many series of a folder have the same attributes.
+    return tuple(Key(tag, creator) for of, tag, creator in json.loads(text) if of == scope)
 
 
 def file_row(row: Sequence[Any]) -> FileRow:
