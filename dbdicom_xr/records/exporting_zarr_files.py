@@ -23,6 +23,7 @@ from dbdicom_xr.formats.zarr_pixels import FrameForm
 from dbdicom_xr.formats.zarr_store import ByteSink
 from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.gather import gather
+from dbdicom_xr.index.roots import is_remote
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar
 from dbdicom_xr.records.saving_to import Copies
@@ -94,8 +95,11 @@ class KeptFiles:
         ):
             for start in range(0, len(self.images), _AT_ONCE):
                 some = range(start, min(start + _AT_ONCE, len(self.images)))
+                # Files of another computer come many at a time, in order; each is taken away
+                # before the next is written here.
+                mapped = map if is_remote(self.copies.home) else pool.map
                 for number, taken in zip(
-                    some, pool.map(lambda n: self._taken(n, places[n], scratch), some), strict=True
+                    some, mapped(lambda n: self._taken(n, places[n], scratch), some), strict=True
                 ):
                     self._keep(taken)
                     bar.update(len(self.images[number].numbers))
@@ -137,7 +141,8 @@ class KeptFiles:
     def _opened(self, number: int, place: Any, scratch: str) -> _Taken:
         """Return a file with what is staged, and where the index says that its pixels are."""
         source, edits = self.copies.sources[number], self.copies.edits[number]
-        if source is not None and not edits:
+        away = is_remote(self.copies.home)
+        if source is not None and not edits and not away:
             path, known = source
             try:
                 status = os.stat(path)
@@ -150,6 +155,8 @@ class KeptFiles:
             return _Taken(path, status.st_size, _native(place))
         path = os.path.join(scratch, f"{number:08d}")
         self.copies.write(number, path)
+        if away:
+            return _Taken(path, os.path.getsize(path), _native(place), temporary=True)
         blocks = gather([path]).blocks
         hole = _native(blocks[0].places[0]) if blocks else (-1, 0)
         return _Taken(path, os.path.getsize(path), hole, temporary=True)
