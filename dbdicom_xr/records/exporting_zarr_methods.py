@@ -99,8 +99,9 @@ class ZarrStores:
     ) -> list[str]:
         """Make a store of zarr that refers to the pixels in the DICOM files, and copies none.
 
-        For images that are not compressed. The store holds the array ``pixels`` with its
-        coordinates; a chunk is a frame. The DICOM files have to stay where they are, as they are.
+        For images that are not compressed, in a folder of this computer, on S3 or on a web server.
+        The store holds the array ``pixels`` with its coordinates; a chunk is a frame. The DICOM
+        files have to stay where they are, as they are.
         Needs the extra ``virtual``.
 
         Parameters
@@ -143,6 +144,8 @@ class ZarrStores:
         -----
         LeftOut
             Of a database, patient or study: series that cannot be referred to, with the reason.
+        DicomWarning
+            Slope and intercept differ among the images, so that the array holds stored values.
 
         Examples
         --------

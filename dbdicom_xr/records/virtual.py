@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import (
     DbdicomError,
+    DicomWarning,
     FileExists,
     InvalidValue,
     LeftOut,
     PixelError,
 )
 from dbdicom_xr.formats.zarr_store import put_in_place
-from dbdicom_xr.index.files import open_for_reading, pread, version_of
 from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar, progress_bar
@@ -37,6 +37,12 @@ from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.exporting_zarr import Images, ZarrOptions, groups_of, images_of
 from dbdicom_xr.records.plain_header import constant_attributes
 from dbdicom_xr.records.saving_to import copies_of
+from dbdicom_xr.records.virtual_places import (
+    container_of,
+    frames_of,
+    prefix_of,
+    why_unreachable,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -75,13 +81,16 @@ def to_virtual(
             "each series."
         )
     made: dict[str, xr.Dataset] = {}
+    unscaled: list[Record] = []
     refused: list[DbdicomError] = []
     total = sum(len(part.rows()[1]) for part in parts)
     voice = record.database._own_voice
     with progress_bar(total, "Referring to images", "image", voice) as bar:
         for group, part in groups_of(record, parts):
             try:
-                made[group] = _Virtual(part, options, kerchunk).dataset(check, bar)
+                made[group] = dataset = _Virtual(part, options, kerchunk).dataset(check, bar)
+                if "RescaleSlope" in dataset.coords and "scale_factor" not in dataset.pixels.attrs:
+                    unscaled.append(part.record)
             except OF_A_SERIES as error:
                 if alone:
                     raise
@@ -96,6 +105,15 @@ def to_virtual(
         else:
             _write_icechunk(made, name, record.database.path_on_disk)
         put_in_place(name, path)
+    if unscaled:
+        names = ", ".join(map(repr, unscaled[:8])) + (", ..." if len(unscaled) > 8 else "")
+        warnings.warn(
+            f"{path} has stored values, not real ones, of {names}: slope and intercept differ "
+            "among the images, which a virtual array cannot tell. They are coordinates: pixels * "
+            "RescaleSlope + RescaleIntercept. export_as_zarr() has real values.",
+            DicomWarning,
+            stacklevel=levels_to_user(),
+        )
     if refused:
         count = len(refused)
         reasons = " ".join(str(error) for error in refused[:8])
@@ -164,6 +182,8 @@ class _Virtual:
         """Return the dataset with its virtual array."""
         part, options = self._part, self._options
         table, _ = part.rows()
+        if (why := why_unreachable(table.root, self._kerchunk)) is not None:
+            raise self._no(why)
         table.load()
         self._require_saved(table)
         images = images_of(part, table, options)
@@ -247,7 +267,7 @@ class _Virtual:
         files = table.store.files(np.unique(places["file"]).tolist())
         codes = {number: n for n, number in enumerate(files)}
         pool = np.array(
-            [f"file://{table.root}/{file.path}" for file in files.values()],
+            [f"{prefix_of(table.root)}{file.path}" for file in files.values()],
             np.dtypes.StringDType(),
         )
         if not self._kerchunk and (odd := next((p for p in pool if set(p) & set("#?%")), None)):
@@ -274,40 +294,18 @@ class _Virtual:
         """Require that files are those of the index, and that unused bits hold nothing."""
         kinds = np.zeros(len(table), np.int64)
         kinds[images.rows] = images.header.kinds
-        cells, flat = images.cells.ravel(), offsets.ravel()
-        owners = np.asarray(instances).ravel()
-        order = np.lexsort((flat, owners))
-        fd, opened = -1, -1
-        try:
-            for at in order.tolist():
-                bar.update()
-                if owners[at] != opened:
-                    if fd >= 0:
-                        os.close(fd)
-                    fd, opened = -1, int(owners[at])
-                    file = table.file(opened)
-                    path = f"{table.root}/{file.path}"
-                    fd = open_for_reading(path)
-                    if version_of(os.fstat(fd)) != (file.size, file.mtime):
-                        raise self._no(
-                            f"{path} has changed since it was indexed; database.scan() reads it "
-                            "again."
-                        )
-                if not unused:
-                    continue
-                layout = images.header.layouts[kinds[cells[at]]]
-                data = pread(fd, length, int(flat[at]))
-                frame = decode_native(data, layout)
-                if frame.astype(layout.dtype.newbyteorder("<")).tobytes() != _in_order(
-                    data, layout
-                ):
-                    raise self._no(
-                        f"there is something else in the unused bits of pixels in {path}, as old "
-                        "overlays."
-                    )
-        finally:
-            if fd >= 0:
-                os.close(fd)
+        cells, owners = images.cells.ravel(), np.asarray(instances).ravel()
+        for at, path, data in frames_of(table, owners, offsets.ravel(), length, unused, self._no):
+            bar.update()
+            if not unused:
+                continue
+            layout = images.header.layouts[kinds[cells[at]]]
+            frame = decode_native(data, layout)
+            if frame.astype(layout.dtype.newbyteorder("<")).tobytes() != _in_order(data, layout):
+                raise self._no(
+                    f"there is something else in the unused bits of pixels in {path}, as old "
+                    "overlays."
+                )
 
     def _array(
         self, images: Images, layout: PixelLayout, paths: Any, offsets: Any, length: int
@@ -416,6 +414,10 @@ def _write_kerchunk(dataset: xr.Dataset, path: str) -> None:
         attributes["_ARRAY_DIMENSIONS"] = [*dims[:-swapped], *dims[-swapped:][::-1]]
         refs["pixels/.zattrs"] = json.dumps(attributes)
     refs["pixels/.zarray"] = json.dumps(array)
+    for coord in dataset.coords:
+        # VirtualiZarr 2.5 has no number for the one chunk of an array without dimensions.
+        if f"{coord}/" in refs:
+            refs[f"{coord}/0"] = refs.pop(f"{coord}/")
     Path(path).write_text(json.dumps(references), encoding="utf-8")
 
 
@@ -434,9 +436,7 @@ def _commit(datasets: dict[str, xr.Dataset], path: str, root: str) -> None:
     import icechunk
 
     config = icechunk.RepositoryConfig.default()
-    config.set_virtual_chunk_container(
-        icechunk.VirtualChunkContainer(f"file://{root}/", icechunk.local_filesystem_store(root))
-    )
+    config.set_virtual_chunk_container(container_of(root))
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(path), config)
     repository.save_config()
     session = repository.writable_session("main")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import xarray as xr
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import FileExists, InvalidValue, LeftOut, PixelError
+from dbdicom_xr.errors import DicomWarning, FileExists, InvalidValue, LeftOut, PixelError
 from dbdicom_xr.testing import make_enhanced, make_mosaic, make_series, make_study
 
 icechunk = pytest.importorskip("icechunk", reason="the extra 'virtual' is not installed")
@@ -74,7 +75,10 @@ def test_references_give_the_values(maker: str, name: str, tmp_path: Path) -> No
         (series,) = database.series()
         array, header = series.array(sortby)
         total = sum(os.path.getsize(file) for file in database.files())
-        (store,) = series.to_virtual(tmp_path / name, sortby)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", DicomWarning)
+            (store,) = series.to_virtual(tmp_path / name, sortby)
+        assert ["stored values" in str(one.message) for one in told] == [True] * (maker == "slopes")
         assert store == str(tmp_path / name)
         with opened(store, tmp_path / "in") as plain:
             pixels = plain["pixels"]
@@ -86,6 +90,9 @@ def test_references_give_the_values(maker: str, name: str, tmp_path: Path) -> No
             assert plain.attrs["Modality"] == "MR"
             uids = [one.SOPInstanceUID for one in np.asarray(header).ravel()]
             assert plain["SOPInstanceUID"].values.ravel().tolist() == uids
+            assert plain["SeriesInstanceUID"].item() == series.SeriesInstanceUID[0]
+            found = plain["pixels"].dicom.header
+            assert [one.SOPInstanceUID for one in np.asarray(found).ravel()] == uids
         files = [Path(store)] if name.endswith("json") else list(Path(store).rglob("*"))
         assert total > 0
         assert sum(path.stat().st_size for path in files if path.is_file()) < 40_000
