@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dbdicom_xr.errors import DatabaseChanged, DbdicomError, DicomWarning
+from dbdicom_xr.errors import DatabaseChanged, DbdicomError, DicomWarning, Locked
 from dbdicom_xr.staging import journal
 from dbdicom_xr.staging.file import Layer, StagingFile
-from dbdicom_xr.staging.lease import Lease
+from dbdicom_xr.staging.lease import Lease, in_task
 
 __all__ = ["Staging", "staging_of"]
 
@@ -42,17 +42,12 @@ class Staging:
     ----------
     path : Path
         Of its file, which is made with the first change.
-
-    Attributes
-    ----------
-    changing : RLock
-        Held by the thread that makes a change, saves, restores or recovers; taken before all
-        other locks.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.changing = threading.RLock()
+        self._changing = threading.RLock()
+        self._depth = 0  # of the blocks of the thread that holds it
         self._file: StagingFile | None = None
         self._lease: Lease | None = None
         self._lock = threading.RLock()
@@ -70,7 +65,7 @@ class Staging:
     def file(self) -> StagingFile | None:
         """The file, None while nothing has been staged."""
         with self._lock:
-            there = os.path.exists(self.path)
+            there = _holds_something(self.path)
             if self._file is not None and not there:
                 if self._known[1].unsaved:
                     warnings.warn(
@@ -142,8 +137,36 @@ class Staging:
 
     # -- changing ----------------------------------------------------------------------------
 
-    def take(self) -> StagingFile:
+    @property
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """A block in which one thread makes a change, saves, restores or recovers.
+
+        Its lock is taken before all others. A task on a worker lets other processes change the
+        database when its outermost block ends: what it staged is on the disk, and the program that
+        gave it the task is the one to save it.
+        """
+        with self._changing:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._give_if_brief()
+
+    def _give_if_brief(self) -> None:
+        with self._lock:
+            if self._lease is not None and self._lease.brief and self._pending is None:
+                self.give()
+
+    def take(self, *, wait: bool = True) -> StagingFile:
         """Become the one that changes the database, and return the file.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait where a task on a worker is making a change.
 
         Raises
         ------
@@ -156,12 +179,10 @@ class Staging:
             file = self.file
             if file is None or not file.writable:
                 file = self._open(writable=True)
-            if self._lease is None:
-                lease = Lease(file)
-                lease.acquire()
+            if not self.taken:  # but perhaps by the process that this one was forked from
+                lease = Lease(file, brief=in_task())
+                lease.acquire(wait=wait)
                 self._lease = lease
-            elif not self._lease.held:  # of the process that this one was forked from
-                self._lease.acquire()
             return file
 
     @property
@@ -171,7 +192,13 @@ class Staging:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Stay the one that changes the database through a long job, whatever ends meanwhile."""
+        """Stay the one that changes the database through a long job, whatever ends meanwhile.
+
+        Not in a task on a worker, beside which others do their part of the same job.
+        """
+        if in_task():
+            yield
+            return
         with self._lock:
             self._keepers += 1
         try:
@@ -191,7 +218,8 @@ class Staging:
 
     def check(self, connection: sqlite3.Connection) -> None:
         """Raise ``Locked`` if another process has taken over while this one was suspended."""
-        assert self._lease is not None
+        if self._lease is None:
+            raise Locked(f"This process does not hold the lease of {self.path}.")
         self._lease.check(connection)
 
     def replace(self, new: Layer) -> None:
@@ -299,12 +327,21 @@ class Staging:
                 self._file.close()
 
     def _after_fork(self) -> None:
-        self.changing = threading.RLock()
+        self._changing = threading.RLock()
         self._lock = threading.RLock()
+        self._depth = 0
         self._batches = self._keepers = 0
         self._pending = None
         self._changes += 1
         self.seen += 1
+
+
+def _holds_something(path: Path) -> bool:
+    """Return whether a file is there; on a full disk one can be made, and stays empty."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

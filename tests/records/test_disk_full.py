@@ -369,3 +369,16 @@ def test_index_that_is_lost_loses_no_change(root: Path) -> None:
     database.save()
     database.close()
     assert state_of(root)["state"]["changes"] == []
+
+
+def test_empty_staging_file_of_a_full_disk_is_none(root: Path) -> None:
+    opened(root).close()
+    (root / ".dbdicom_xr" / "staging.sqlite").unlink(missing_ok=True)
+    (root / ".dbdicom_xr" / "staging.sqlite").touch()
+    database = opened(root)
+    assert len(database.instances()) == 6
+    assert database.changes().empty
+    database.close()
+    database.PatientComments = "room again"
+    database.restore()
+    database.close()
