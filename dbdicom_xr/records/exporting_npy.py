@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NpyOptions", "export_npy"]
 
+_ATTRS: Final = ("SeriesInstanceUID", "units")
 _PIXELS: Final = ("x", "y", "channel")
 _LONGEST: Final = 1024  # characters of a value in the text
 
@@ -151,7 +152,7 @@ def _content(
             str(name): labels(tuple(map(str, values.dims)), values.values, values.attrs)
             for name, values in array.coords.items()
         },
-        "attrs": {"SeriesInstanceUID": array.attrs["SeriesInstanceUID"]},
+        "attrs": {key: array.attrs[key] for key in _ATTRS if key in array.attrs},
         "header_dims": grid,
         "constant": constant,
         "varying": varying,

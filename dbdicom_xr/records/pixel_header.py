@@ -17,6 +17,7 @@ from dbdicom_xr.pixels.palette import Palette, make_palette
 from dbdicom_xr.pixels.rescale import rescaled_dtype
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.padding import MARK, PADDING, has_marks, is_marked, padding_limits
+from dbdicom_xr.records.pixel_units import pixel_units
 from dbdicom_xr.records.tiles import image_sizes, refuse_mosaics
 
 __all__ = [
@@ -66,6 +67,8 @@ class PixelHeader:
         Position of columns and rows, from the centre of the first pixel.
     in_mm : bool
         Whether those are in mm; else they count pixels.
+    units : dict
+        What the values are in, and how many frames are; "" for those that do not say.
     """
 
     layouts: list[PixelLayout]
@@ -75,6 +78,7 @@ class PixelHeader:
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
     in_mm: bool
+    units: dict[str, int]
 
     def axis_attrs(self, what: str) -> dict[str, str]:
         """Return the attributes of the coordinate of columns or rows."""
@@ -136,7 +140,9 @@ def pixel_header(
         np.arange(first.columns) * step_x,
         np.arange(first.rows) * step_y,
         spacing is not None,
-    )
+        {} if len(first.frame_shape) > 2 or kind_scalings[0].palette is not None
+        else pixel_units(table, rows, rescale),
+    )  # fmt: skip
 
 
 def _distinct(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:

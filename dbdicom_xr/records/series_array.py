@@ -52,6 +52,7 @@ __all__ = [
     "image_rows",
     "instance_array",
     "series_array",
+    "warn_of_units",
 ]
 
 ALIGNMENTS: Final = ("auto", "value", "order", "exact")
@@ -99,6 +100,7 @@ def series_array(
         example = describer(table)(int(np.flatnonzero(~has)[0]))
         _warn(f"{series!r}: {left_out} {objects} no pixels, such as {example}, and "
               f"{'is' if left_out == 1 else 'are'} not in the array.", LeftOut)  # fmt: skip
+    warn_of_units(series, pixels)
     _warn_of_geometry(series, table, rows, pixels, grid)
     _warn_of_locations(series, table, rows, grid)
     # Who asks for the order knows of it; but not of frames that are missing in it.
@@ -154,6 +156,23 @@ def _check(pixels_first: Any, rescale: Any, fill_value: Any) -> None:
     _real_number(fill_value)
 
 
+def warn_of_units(series: Series, pixels: PixelHeader) -> None:
+    """Tell that values of an array do not compare, as those of magnitude and phase."""
+    if len(pixels.units) < 2:
+        return
+    parts = [
+        f"{count} in {unit}" if unit else f"{count} do not say in which"
+        for unit, count in sorted(pixels.units.items(), reverse=True)
+    ]
+    _warn(
+        f"{series!r}: the values of the images are in several units ({', '.join(parts)}), so that "
+        'array.attrs["units"] is missing. series.RescaleType and series.image_type tell what there '
+        "is; series.split_by('image_type') makes a series of each, and an array that is sorted by "
+        "'image_type' holds them side by side: array.sel(image_type=...).",
+        DicomWarning,
+    )
+
+
 def _warn_of_geometry(
     series: Series,
     table: Table,
@@ -201,6 +220,7 @@ def instance_array(
     series = instance.series()
     array = data_array(reader, dims, coords, pixels, chunks, pixels_first, series, table)
     array.name = array_name(series)
+    warn_of_units(series, pixels)
     return array
 
 
@@ -424,7 +444,10 @@ def data_array(
     # Attributes are those of the first array where several are put together; coordinates are not.
     # As objects: zarr has no settled form for texts of a fixed length.
     variables["SeriesInstanceUID"] = ((), np.array(series._node.uid, object))
-    array = xr.DataArray(data, dims=all_dims, attrs=_reference_attrs(series, table))
+    attributes = _reference_attrs(series, table)
+    if len(pixels.units) == 1 and "" not in pixels.units:
+        attributes["units"] = next(iter(pixels.units))
+    array = xr.DataArray(data, dims=all_dims, attrs=attributes)
     # Not through coords=, which copies text one by one: 60 ms for 100,000 UIDs.
     array = array.assign_coords(variables)
     if chunks is None:  # what chunk({}) and xr.open_dataset(chunks={}) cut it into

@@ -36,6 +36,7 @@ from dbdicom_xr.records.series_array import (
     frame_reader,
     hold,
     image_rows,
+    warn_of_units,
 )
 from dbdicom_xr.records.slices import planes_of
 from dbdicom_xr.records.sorting import best_grids, sort_key
@@ -210,6 +211,7 @@ def _array(
     array = data_array(reader, dims, coords, pixels, chunks, True, series, table)
     array[_LOCATION].attrs.update(attrs(_LOCATION))
     array.name = array_name(series)
+    warn_of_units(series, pixels)
     return array
 
 

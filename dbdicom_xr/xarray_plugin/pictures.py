@@ -18,6 +18,7 @@ from dbdicom_xr.errors import DbdicomError, DicomWarning, InvalidValue
 from dbdicom_xr.formats.png import Range
 from dbdicom_xr.records.display_attributes import colours_of
 from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.pixel_units import pixel_units
 from dbdicom_xr.records.slices import orientations
 from dbdicom_xr.xarray_plugin.window import (
     CHANNEL,
@@ -217,12 +218,14 @@ def _holds_images(values: xr.DataArray, looks: Looks) -> bool:
 
 
 def _measure(looks: Looks) -> str:
-    """Return the unit of the values as the header says it."""
-    for keyword in ("Units", "RescaleType"):
-        found = looks.values(keyword)
-        if len(found) == 1 and isinstance(found[0], str) and found[0] not in ("US", "normalized"):
-            return str({"BQML": "Bq/ml"}.get(found[0], found[0]))
-    return ""
+    """Return the unit of the images as their headers say it."""
+    sources = looks.sources
+    found = {
+        unit
+        for table, _, rows in ([] if sources is None else sources.by_table())
+        for unit in pixel_units(table, rows, True)
+    }
+    return found.pop() if len(found) == 1 else ""
 
 
 # -- where they lie ------------------------------------------------------------------------------

@@ -203,6 +203,7 @@ def windowed(
         output_dtypes=[target],
         keep_attrs="override",
     )
+    result.attrs.pop("units", None)  # greys have none
     result.attrs[_MARK] = "from 0, black, to 1, white" if target.kind == "f" else "grey"
     return result
 

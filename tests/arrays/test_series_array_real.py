@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import LeftOut, PixelError
+from dbdicom_xr.errors import DicomWarning, LeftOut, PixelError
 from tests.arrays.opened import by_order, real_values
 
 pytestmark = pytest.mark.realdata
@@ -291,7 +291,8 @@ def test_auto(opened, folder, expected):
 
 
 def test_auto_on_magnitude_and_phase_of_two_echoes(opened):
-    array, _ = opened("philips_enh", "cl", number=2001).array("auto")
+    with pytest.warns(DicomWarning, match="in several units .106 in mrad, 106 do not say"):
+        array, _ = opened("philips_enh", "cl", number=2001).array("auto")
     assert dict(array.sizes) == {
         "SliceLocation": 53, "EchoTime": 2, "image_type": 2, "n": 1, "x": 80, "y": 80
     }  # fmt: skip
@@ -337,6 +338,7 @@ def test_what_has_no_array_yet_says_so(opened, folder, error, message):
         opened(*folder.split("/")).array()
 
 
+@pytest.mark.filterwarnings("ignore:.*in several units:dbdicom_xr.errors.DicomWarning")
 def test_a_raw_data_object_among_the_images(opened):
     series = opened("philips_enh", "enh", number=2001)
     with pytest.warns(LeftOut, match=r"1 object has no pixels, such as .*Raw\.dcm"):

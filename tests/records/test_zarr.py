@@ -21,6 +21,7 @@ import zarr
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import (
+    DicomWarning,
     FileExists,
     InvalidValue,
     LeftOut,
@@ -578,6 +579,7 @@ def test_files_of_scanners_come_back(folder: str, testdata: Path, tmp_path: Path
     with db.database(testdata / folder, index=tmp_path / "index") as database:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LeftOut)  # raw data stand among images
+            warnings.filterwarnings("ignore", ".*in several units", DicomWarning)
             (store,) = database.export_as_zarr(tmp_path / "a.zarr")
         with db.from_zarr(store, tmp_path / "out") as again:
             assert bytes_of(again) == bytes_of(database)

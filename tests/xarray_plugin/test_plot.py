@@ -173,6 +173,9 @@ def test_a_colour_bar_has_the_unit(tmp_path: Path) -> None:
 def test_hounsfield_units_are_named(tmp_path: Path) -> None:
     _, array = read(tmp_path, modality="CT", header={"RescaleType": "HU"})
     assert array.dicom.plot(colorbar=True).figure.axes[1].get_ylabel() == "HU"
+    grey = array.dicom.window("range")
+    assert "units" not in grey.attrs
+    assert grey.dicom.plot(colorbar=True).figure.axes[1].get_ylabel() == ""
 
 
 def test_plain_arrays_and_colours() -> None:
