@@ -6,6 +6,7 @@ checks. Other stores are asked for it beside, which costs another one where they
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Awaitable, Callable, Collection
 from hashlib import blake2b
@@ -28,6 +29,7 @@ _PATIENCE: Final = {
 _BLOCK: Final = 1 << 17
 """Bytes that are read ahead in an archive that is elsewhere: of fsspec it would be 50 MB."""
 _UNKNOWN: Final = (-1, -1)
+_RANGE: Final = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII)
 # Where stores tell by what a file is known, the best first.
 _MARKS: Final = (
     "ETag", "etag", "md5Hash", "md5", "content_md5", "generation", "CRC", "checksum",
@@ -134,7 +136,8 @@ def _complete(data: bytes, start: int, stop: int, size: int) -> bytes:
 
 class _S3(AsyncStore):
     async def get(self, name: str, start: int, stop: int) -> Got:
-        bucket, key, _ = self.fs.split_path(self._at(name))
+        path = self._at(name)
+        bucket, key, _ = self.fs.split_path(path)
         answer = await self.fs._call_s3(
             "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}"
         )
@@ -142,17 +145,66 @@ class _S3(AsyncStore):
             data = await answer["Body"].read()
         finally:
             answer["Body"].close()
-        size = _total(answer.get("ContentRange"), len(data))
-        return Got(_complete(data, start, stop, size), (size, mark(answer.get("ETag"))))
+        version = mark(answer.get("ETag"))
+        if not answer.get("ContentRange") and _status(answer) == 200:  # it knows no ranges
+            size = int(answer.get("ContentLength", len(data)))
+            return Got(_complete(data[start:], start, stop, size), (size, version))
+        first, last, told = _range(answer.get("ContentRange"), name)
+        size = await self._size(path, version) if told is None else told
+        return Got(_cut(data, (first, last, size), start, stop, name), (size, version))
+
+    async def _size(self, path: str, version: int) -> int:
+        bucket, key, _ = self.fs.split_path(path)
+        told = await self.fs._call_s3("head_object", Bucket=bucket, Key=key)
+        if mark(told.get("ETag")) != version:
+            raise ConnectionError("the file changed while it was read")
+        return int(told["ContentLength"])
 
 
-def _total(content_range: str | None, otherwise: int) -> int:
-    """Return the size of a file by the header of an answer (RFC 9110, 14.4)."""
-    text = (content_range or "").rpartition("/")[2]
-    return int(text) if text.isdigit() else otherwise
+def _status(answer: dict[str, Any]) -> int:
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _range(content_range: str | None, name: str) -> tuple[int, int, int | None]:
+    """Return which bytes an answer holds, and of how many if it tells (RFC 9110, 14.4).
+
+    Raises
+    ------
+    DbdicomError
+        It does not say so: its bytes may be any.
+    """
+    found = _RANGE.fullmatch(content_range or "")
+    if found is None or int(found[1]) > int(found[2]):
+        raise DbdicomError(
+            f"the server does not say which bytes of {name} it has sent (Content-Range: "
+            f"{content_range!r})"
+        )
+    return int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3])
+
+
+def _cut(data: bytes, told: tuple[int, int, int], start: int, stop: int, name: str) -> bytes:
+    """Return the bytes that were asked for of those that came, which may begin earlier.
+
+    Raises
+    ------
+    DbdicomError
+        The server has sent others.
+    """
+    first, last, size = told
+    stop = min(stop, size)
+    if last >= size or len(data) > last + 1 - first or first > start or last + 1 < stop:
+        raise DbdicomError(
+            f"the server was asked for bytes {start} to {stop - 1} of {name}, and has sent "
+            f"{len(data)} bytes that it says are {first} to {last} of {size}"
+        )
+    return _complete(data[start - first :], start, stop, size)
 
 
 class _Http(AsyncStore):
+    def __init__(self, fs: Any, path: str) -> None:
+        super().__init__(fs, path)
+        self._sizes: dict[tuple[str, int], int] = {}  # where a range does not tell it
+
     def _options(self, **headers: str) -> dict[str, Any]:
         import aiohttp
 
@@ -235,19 +287,23 @@ class _Http(AsyncStore):
         url = self.fs.encode_url(self._at(name))
         options = self._options(Range=f"bytes={start}-{stop - 1}")
         async with session.get(url, **options) as answer:
-            if answer.status == 416:  # an empty file has no range
-                size = _total(answer.headers.get("Content-Range"), -1)
-                if size == 0:
-                    return Got(b"", (0, _tag(answer)))
+            if answer.status == 416:  # behind the end: the file is empty, or shorter by now
+                told = (answer.headers.get("Content-Range") or "").rpartition("/")[2]
+                if told.isdigit() and int(told) <= start:
+                    return Got(b"", (int(told), _tag(answer)))
             self.fs._raise_not_found_for_status(answer, url)
+            packed = answer.headers.get("Content-Encoding", "identity").lower() != "identity"
             if answer.status == 206:
+                first, last, total = _range(answer.headers.get("Content-Range"), name)
+                if packed:
+                    raise DbdicomError(f"the server has sent a part of {name} in compressed form")
                 data = await answer.read()
-                size = _total(answer.headers.get("Content-Range"), len(data))
-                return Got(_complete(data, start, stop, size), (size, _tag(answer)))
+                size = await self._size(name, _tag(answer)) if total is None else total
+                return Got(_cut(data, (first, last, size), start, stop, name), (size, _tag(answer)))
             # The server knows no ranges: what comes before is passed over, what comes after not
             # waited for.
             length = answer.headers.get("Content-Length", "")
-            if not length.isdigit():
+            if packed or not length.isdigit():
                 whole = await answer.read()
                 return Got(whole[start:stop], (len(whole), _tag(answer)))
             size = int(length)
@@ -255,6 +311,17 @@ class _Http(AsyncStore):
             if stop < size:
                 answer.close()
             return Got(_complete(data[start:], start, stop, size), (size, _tag(answer)))
+
+    async def _size(self, name: str, version: int) -> int:
+        """Return the size of a file of which ranges do not tell it."""
+        if not version or (name, version) not in self._sizes:
+            size, now = await self._head(name)
+            if now != version:
+                raise ConnectionError("the file changed while it was read")
+            if size < 0:
+                raise DbdicomError(f"the server does not tell the size of {name}")
+            self._sizes[name, version] = size
+        return self._sizes[name, version]
 
 
 def _tag(answer: Any) -> int:

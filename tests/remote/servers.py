@@ -6,7 +6,7 @@ import html
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,6 +64,8 @@ class Server:
     busy: int = 0
     busiest: int = 0
     lock: Any = field(default_factory=threading.Lock)
+    # What answers in its place: status, bytes and headers for a method, a path and its headers.
+    instead: Callable[[str, str, Any], tuple[int, bytes, dict[str, str]] | None] | None = None
 
     def take(self, name: str) -> bool:
         """Count down, and tell whether there was something left."""
@@ -134,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if state.take("fail"):
             return self._send(503, b"", {}, body=body)
+        if state.instead and (told := state.instead(self.command, path, self.headers)) is not None:
+            return self._send(*told, body=body)
         if state.password and self.headers.get("Authorization") != state.password:
             return self._send(401, b"", {}, body=body)
         if state.refuse and state.refuse in path:
@@ -198,6 +202,7 @@ class S3:
     client: Any
     log: Log = field(default_factory=Log)
     fail: int = 0  # so many answers are 503
+    range: Callable[[str], str] = str  # what is understood of a range that is asked for
 
     @property
     def options(self) -> dict[str, Any]:
@@ -235,6 +240,8 @@ def s3_server() -> Iterator[S3]:
             start_response("503 Slow Down", [("Content-Length", "0")])
             return [b""]
         answer: dict[str, str] = {}
+        if asked := environ.get("HTTP_RANGE"):
+            environ = {**environ, "HTTP_RANGE": state.range(asked)}
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             answer["status"] = status

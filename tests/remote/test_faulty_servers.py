@@ -1,0 +1,128 @@
+"""Servers that answer something else than they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dbdicom_xr as db
+from dbdicom_xr.errors import DbdicomError
+from dbdicom_xr.testing import make_series
+from tests.remote.conftest import Remote
+from tests.remote.servers import S3, Server
+
+Answer = tuple[int, bytes, dict[str, str]]
+
+
+def ranged(
+    root: Path, answer: Callable[[bytes, int, int], tuple[bytes, str | None]]
+) -> Callable[[str, str, Any], Answer | None]:
+    """Answer requests for ranges with other bytes, or another header."""
+
+    def instead(method: str, path: str, headers: Any) -> Answer | None:
+        if not headers.get("Range"):
+            return None
+        data = (root / path.strip("/")).read_bytes()
+        first, _, last = headers["Range"].removeprefix("bytes=").partition("-")
+        sent, told = answer(data, int(first), min(int(last) + 1, len(data)))
+        etag = {"ETag": f'"{(root / path.strip("/")).stat().st_mtime_ns:x}-{len(data):x}"'}
+        return 206, sent, {**etag, **({"Content-Range": told} if told else {})}
+
+    return instead
+
+
+def beginning(data: bytes, start: int, stop: int) -> tuple[bytes, str]:
+    return data[: stop - start], f"bytes 0-{stop - start - 1}/{len(data)}"
+
+
+def earlier(data: bytes, start: int, stop: int) -> tuple[bytes, str]:
+    start -= start % 512
+    return data[start:stop], f"bytes {start}-{stop - 1}/{len(data)}"
+
+
+def longer(data: bytes, start: int, stop: int) -> tuple[bytes, str]:
+    return data[start:], f"bytes {start}-{len(data) - 1}/{len(data)}"
+
+
+def no_total(data: bytes, start: int, stop: int) -> tuple[bytes, str]:
+    return data[start:stop], f"bytes {start}-{stop - 1}/*"
+
+
+def unsaid(data: bytes, start: int, stop: int) -> tuple[bytes, None]:
+    return data[start:stop], None
+
+
+def nonsense(data: bytes, start: int, stop: int) -> tuple[bytes, str]:
+    return data[start:stop], "bytes garbage"
+
+
+def shorter(data: bytes, start: int, stop: int) -> tuple[bytes, str]:
+    return data[start : stop - 9], f"bytes {start}-{stop - 10}/{len(data)}"
+
+
+def shifted(data: bytes, start: int, stop: int) -> tuple[bytes, str]:
+    return data[start + 2 : stop], f"bytes {start + 2}-{stop - 1}/{len(data)}"
+
+
+@pytest.mark.parametrize("answer", [earlier, longer, no_total])
+def test_what_was_asked_for_is_cut_out_of_what_came(
+    answer: Any, folder: Path, server: Server, tmp_path: Path
+) -> None:
+    made = make_series(folder, keys={"SliceLocation": [0.0, 5.0, 10.0]})
+    server.instead = ranged(folder, answer)
+    database = db.database(server.url, index=tmp_path / "index")
+    assert database.problems == []
+    array = database.series()[0].array("SliceLocation")[0].values
+    local = db.database(folder, index=tmp_path / "local").series()[0].array("SliceLocation")[0]
+    np.testing.assert_array_equal(array, local.values)
+    assert len(made.files) == 3
+
+
+@pytest.mark.parametrize("answer", [beginning, unsaid, nonsense, shorter, shifted])
+def test_other_bytes_than_those_asked_for_are_refused(
+    answer: Any, folder: Path, server: Server, tmp_path: Path
+) -> None:
+    make_series(folder)
+    array = db.database(server.url, index=tmp_path / "index").series()[0].array()[0]
+    server.instead = ranged(folder, answer)
+    with pytest.raises(DbdicomError, match=r"the server .*IM000\d"):
+        array.compute()
+    database = db.database(server.url, index=tmp_path / "other")
+    if answer is not beginning:  # which it is, when headers are read
+        assert database.instances() == []
+        assert all("the server" in problem.reason for problem in database.problems)
+
+
+@pytest.fixture
+def odd_s3(s3: S3) -> Iterator[S3]:
+    yield s3
+    s3.range = str
+
+
+@pytest.mark.parametrize(
+    ("understood", "is_right"),
+    [
+        (lambda asked: "", True),
+        (lambda asked: f"bytes={int(asked[6:].split('-')[0]) // 2}-{asked.split('-')[1]}", True),
+        (lambda asked: "bytes=0-99", False),
+        (lambda asked: "bytes=-9", False),
+    ],
+)  # fmt: skip
+def test_s3_that_answers_other_ranges(
+    understood: Callable[[str], str], is_right: bool, folder: Path,
+    serve: Callable[[str], Remote], odd_s3: S3, tmp_path: Path,
+) -> None:  # fmt: skip
+    make_series(folder, shape=(4, 4))
+    remote = serve("s3")
+    array = remote.open().series()[0].array()[0]
+    odd_s3.range = understood
+    if is_right:
+        local = db.database(folder, index=tmp_path / "local").series()[0].array()[0]
+        np.testing.assert_array_equal(array.values, local.values)
+    else:
+        with pytest.raises(DbdicomError, match=r"the server was asked for bytes .*IM000\d"):
+            array.compute()
