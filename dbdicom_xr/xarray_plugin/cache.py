@@ -6,6 +6,7 @@ when Python ends. Blocks are written one by one, so that an array may be larger 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dbdicom_xr.errors import DbdicomError, InvalidValue, SaveFailed
+from dbdicom_xr.errors import DbdicomError, InvalidValue, PixelError, SaveFailed
 from dbdicom_xr.index.seen import not_seen
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
 
@@ -70,10 +71,34 @@ class StoredBlocks:
     def __getitem__(self, key: Any) -> Any:
         if self._stored is None:
             self._open()
-        values = self._stored[key]
-        if not os.path.isdir(self.folder):  # then zarr takes blocks that are missing for zeros
-            raise not_seen(self.folder)
+        try:
+            values = self._stored[key]
+        except Exception as error:  # of a codec, each with a class of its own
+            self._require_whole(key)
+            raise PixelError(f"{self._damaged()}: {error}") from error
+        self._require_whole(key)
         return values
+
+    def _require_whole(self, key: Any) -> None:
+        """Raise where a block of a part is missing, which zarr takes for zeros."""
+        if not os.path.isdir(self.folder):
+            raise not_seen(self.folder)
+        parts = key if isinstance(key, tuple) else (key,)
+        parts = (*parts, *[slice(None)] * (self.ndim - len(parts)))
+        blocks = [
+            sorted({place // size for place in np.atleast_1d(np.arange(count)[part]).tolist()})
+            for part, count, size in zip(parts, self.shape, self._stored.chunks, strict=True)
+        ]
+        for block in itertools.product(*blocks):
+            name = os.path.join(self.folder, "array", "c", *map(str, block))
+            if not os.path.isfile(name):
+                raise PixelError(f"{self._damaged()}: {name} has gone")
+
+    def _damaged(self) -> str:
+        return (
+            f"The copy of an array in {self.folder} is damaged. Make it again with "
+            "array.dicom.cache(), in a folder that nobody tidies: cache(path)"
+        )
 
     def __reduce__(self) -> Any:
         return _elsewhere, (self.folder, self.shape, self.dtype)
@@ -209,7 +234,7 @@ def _write(
 ) -> None:
     import dask.array as da
     import zarr
-    from zarr.codecs import BloscCodec
+    from zarr.codecs import BloscCodec, Crc32cCodec
 
     target = zarr.create_array(
         os.path.join(folder, "array"),
@@ -217,7 +242,8 @@ def _write(
         chunks=stored,
         dtype=array.dtype,
         # Little is gained by better ones: pixels are noise. This one is as fast as the disk.
-        compressors=BloscCodec(cname="lz4", clevel=1),
+        compressors=[BloscCodec(cname="lz4", clevel=1), Crc32cCodec()],
+        config={"write_empty_chunks": True},  # so that one that is missing is known to be lost
     )
     try:
         da.store(array.data.rechunk(written), target, lock=False)  # type: ignore[arg-type]

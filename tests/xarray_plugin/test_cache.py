@@ -16,7 +16,7 @@ import xarray as xr
 import zarr
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import InvalidValue, MissingFolder, SaveFailed, StaleArray
+from dbdicom_xr.errors import InvalidValue, MissingFolder, PixelError, SaveFailed, StaleArray
 from dbdicom_xr.testing import make_dce
 from dbdicom_xr.xarray_plugin import cache as cache_module
 
@@ -182,3 +182,28 @@ def test_long_curves_are_one_block(
     some = array.dicom.cache(tmp_path, chunks={"TemporalPositionIdentifier": 4})
     assert some.chunksizes["TemporalPositionIdentifier"] == (4, 4, 2)
     assert some.identical(array)
+
+
+def damage(path: Path, how: str) -> None:
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 4
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("how", ["gone", "cut", "flipped"])
+def test_a_block_that_is_lost_is_no_zeros(
+    array: xr.DataArray, tmp_path: Path, how: str, zeros: bool
+) -> None:
+    copy = (array * 0 if zeros else array).dicom.cache(tmp_path, chunks={"SliceLocation": 1})
+    first, *_ = sorted(path for path in tmp_path.glob("*/array/c/**/*") if path.is_file())
+    damage(first, how)
+    with pytest.raises(PixelError, match="Make it again"):
+        copy.compute()
+    whole = copy.isel(SliceLocation=-1).compute()
+    assert (whole == array.isel(SliceLocation=-1) * (not zeros)).all()
