@@ -16,8 +16,10 @@ import xarray as xr
 
 from dbdicom_xr.errors import DbdicomError, DicomWarning, InvalidValue
 from dbdicom_xr.formats.png import Range
+from dbdicom_xr.records.common import Common
 from dbdicom_xr.records.display_attributes import colours_of
 from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.instance import Instance
 from dbdicom_xr.records.pixel_units import pixel_units
 from dbdicom_xr.records.slices import orientations
 from dbdicom_xr.xarray_plugin.window import (
@@ -109,7 +111,9 @@ class Pictures:
             header = header.isel({dim: at for dim, at in chosen.items() if dim in header.dims})
         part = part.transpose(..., *_PIXELS, missing_dims="ignore")
         upright = _upright(part)
-        looks = Looks.of(upright, header if isinstance(header, Header) else None)
+        # Of one image the header is no array of frames, but a frame.
+        known = header if isinstance(header, (Header, Instance, Common)) else None
+        looks = Looks.of(upright, known)
         extent, unit, ratio = _place(upright, looks)
         values = upright.compute()
         is_colour = CHANNEL in values.dims

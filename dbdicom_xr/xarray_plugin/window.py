@@ -15,8 +15,10 @@ import xarray as xr
 from dbdicom_xr.errors import GridError, InvalidValue, NotInDatabase
 from dbdicom_xr.formats.png import Lut, Range, Window, shown
 from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.common import Common
 from dbdicom_xr.records.display_attributes import display_of, window_of
 from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.instance import Instance
 from dbdicom_xr.records.provenance import PIXEL_DIMS
 from dbdicom_xr.records.sources import Sources, sources_of
 
@@ -64,7 +66,7 @@ class Looks:
     sources: Sources | None
 
     @classmethod
-    def of(cls, array: xr.DataArray, header: Header | None = None) -> Looks:
+    def of(cls, array: xr.DataArray, header: Header | Instance | Common | None = None) -> Looks:
         """Return what is known of the images of an array; nothing where they are not known."""
         cells = int(np.prod([size for dim, size in array.sizes.items() if dim not in PIXEL_DIMS]))
         nothing = cls([None] * cells, [False] * cells, None)

@@ -346,6 +346,33 @@ def test_workers_write_it_too(series: Any, tmp_path: Path) -> None:
 # -- what is in the way --------------------------------------------------------------------------
 
 
+def test_a_store_whose_folder_was_moved_says_what_to_do(tmp_path: Path) -> None:
+    make_series(tmp_path / "in", keys=KEYS, header={"WindowCenter": 40, "WindowWidth": 10})
+    with db.database(tmp_path / "in") as database:
+        (store,) = database.series()[0].export_as_zarr(tmp_path / "a.zarr", GRID)
+    os.rename(tmp_path / "in", tmp_path / "moved")
+    pixels = xr.open_zarr(store).pixels
+    for use in (lambda: pixels.dicom.header, lambda: pixels.dicom.spacing):
+        with pytest.raises(MissingFolder, match=r"from_zarr\(store, folder\)") as caught:
+            use()
+        assert str(tmp_path / "in") in str(caught.value)
+        assert "header=" in str(caught.value)
+        assert "worker" not in str(caught.value)
+    with db.database(tmp_path / "moved") as database:
+        (series,) = database.series()
+        _, header = series.array(GRID)
+        assert pixels.dicom.get_affine(header=header).shape == (4, 4)
+        written = pixels.mean("EchoTime").dicom.write(series.new_sibling(), header=header)
+        assert len(written.instances()) == 3
+        database.restore()
+        pytest.importorskip("matplotlib").use("agg")
+        drawn = pixels.dicom.plot(header=header)
+        assert drawn.images[0].get_clim() == (35.0, 44.0)
+        from matplotlib import pyplot
+
+        pyplot.close("all")
+
+
 def test_a_store_that_exists_is_replaced_only_when_asked(series: Any, tmp_path: Path) -> None:
     (store,) = series.export_as_zarr(tmp_path / "a.zarr", rescale=False)
     with pytest.raises(FileExists, match="overwrite=True"):
