@@ -58,7 +58,7 @@ INTERPOLATED: Final = (
 TOGETHER: Final = (
     "This array was put together from several series, or by a step that drops its coordinate "
     "SeriesInstanceUID (quantile, stack...), so that nothing tells what it was made from. Give the "
-    "header that fits: header=..."
+    "header of one of the arrays it was made from: header=array.dicom.header."
 )
 
 
@@ -98,8 +98,9 @@ def database_of(array: xr.DataArray) -> Database:
     if not folder or not index:
         raise NotInDatabase(
             "This array does not tell the folder it was read from: its attributes 'database' "
-            "and 'index' are missing. xr.set_options(keep_attrs=True) keeps them where xarray "
-            "can. Or give the header that fits: header=..."
+            "and 'index' are missing. Arithmetic between arrays of several databases removes them, "
+            "and so does keep_attrs=False. Give the header of one of the arrays it was made from: "
+            "header=array.dicom.header."
         )
     return reopened(str(folder), str(index))
 
@@ -403,7 +404,8 @@ def series_of_attributes(array: xr.DataArray) -> Table:
         raise NotInDatabase(
             "This array tells neither its frames nor its series: the coordinate SOPInstanceUID and "
             "the attribute SeriesInstanceUID are missing. Arithmetic between series removes them, "
-            "and so does keep_attrs=False. Give the header that fits: header=..."
+            "and so does keep_attrs=False. Give the header of one of the arrays it was made from: "
+            "header=array.dicom.header."
         )
     said = array.coords.get("SeriesInstanceUID")
     if said is None or bool((said != series).any()):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from dbdicom_xr.arrays.coordinates import round_lengths
 from dbdicom_xr.errors import GridError
 from dbdicom_xr.geometry.planes import (
     Floats,
@@ -107,7 +108,9 @@ def along_slices(
         changed["SliceLocation"] = halfway
     thickness = frames.high(frames.numbers("SliceThickness", 1)[:, 0])
     if is_mean.any() and np.isfinite(thickness).any():
-        changed["SliceThickness"] = np.where(is_mean, slab.extent + thickness, thickness)
+        changed["SliceThickness"] = np.where(
+            is_mean, round_lengths(slab.extent + thickness), thickness
+        )
     placed = replace(first, position=position)
     _neighbours(frames, first, placed, changed)
     if is_mean.any() and len(placed) == int(is_mean.sum()) and _is_one_place(placed):

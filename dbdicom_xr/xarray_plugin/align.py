@@ -74,16 +74,26 @@ def aligned(
         placed, other_placed = _labelled_by_place(array), _labelled_by_place(other)
         if placed is None and other_placed is None:
             raise
+        one = array if placed is None else placed
+        two = other if other_placed is None else other_placed
         try:
-            return _aligned(
-                array if placed is None else placed,
-                other if other_placed is None else other_placed,
-                join,
-                tolerance,
-            )
-        except GridError:
-            pass
+            return _aligned(one, two, join, tolerance)
+        except GridError as by_place:
+            if (
+                join == "exact"
+                and not _have_common(array, other, tolerance)
+                and _have_common(one, two, tolerance)
+            ):  # what is in one only are some of the slices, not all
+                raise by_place from None
         raise  # what is wrong with the labels that a person sees
+
+
+def _have_common(array: xr.DataArray, other: xr.DataArray, tolerance: float | None) -> bool:
+    try:
+        _aligned(array, other, "inner", tolerance)
+    except GridError:
+        return False
+    return True
 
 
 def _aligned(

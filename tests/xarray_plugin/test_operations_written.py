@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import dbdicom_xr as db
 from dbdicom_xr.errors import DbdicomError, DicomWarning
 from dbdicom_xr.records.common import Common
+from dbdicom_xr.testing import make_series
 from tests.xarray_plugin.operations_table import OPERATIONS, REFUSED, SAME
 from tests.xarray_plugin.test_operations import World, images, make_both
 
@@ -117,3 +119,19 @@ def test_a_header_that_is_given(world: World, database: Any, code: str, given: s
         wanted.setdefault(cell, set()).update(source.SOPInstanceUID for source in sources)
     assert [set(row[:-2]) for row in found] == sorted(wanted.values(), key=sorted)
     series.remove()
+
+
+def test_slabs_of_positions_with_noise_are_of_one_thickness(tmp_path: Path) -> None:
+    places = [[[0.0, 0.0, 2.5 * i + 1e-6 * (i % 3)]] for i in range(12)]
+    make_series(
+        tmp_path,
+        keys={"SliceLocation": [2.5 * i for i in range(12)]},
+        per_frame={"ImagePositionPatient": places},
+        header={"SliceThickness": 2.5},
+    )
+    with db.database(tmp_path) as database:
+        series = database.series()[0]
+        array, _ = series.array("SliceLocation")
+        slabs = array.dicom.coarsen(SliceLocation=2).mean()
+        assert slabs.dicom.write(series.new_sibling()).SliceThickness == [5.0]
+        database.restore()
