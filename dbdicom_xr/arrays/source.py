@@ -7,6 +7,7 @@ was indexed; one that changed or vanished raises ``StaleArray``.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -171,6 +172,11 @@ def _forget() -> None:
     global _locators_lock
     _locators.clear()
     _locators_lock = threading.Lock()
+    # dask keeps the pool of the parent, whose threads are not here: computing would wait for ever.
+    threaded: Any = sys.modules.get("dask.threaded")
+    if hasattr(threaded, "pools") and hasattr(threaded, "default_pool"):
+        threaded.default_pool, threaded.pools_lock = None, threading.Lock()
+        threaded.pools.clear()
 
 
 if hasattr(os, "register_at_fork"):

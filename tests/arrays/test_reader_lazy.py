@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -268,6 +269,19 @@ def test_after_a_fork(series, made):
         parts = pool.map(reader.__getitem__, range(3), chunksize=1)
     np.testing.assert_array_equal(parts, made.values)
     np.testing.assert_array_equal(reader[...], made.values)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_dask_computes_after_a_fork(series, made):
+    array, _ = series.array(list(KEYS))
+    with dask.config.set(scheduler="threads", pool=None):
+        array.sum().compute()  # the threads of this process are not in a child
+        child = os.fork()
+        if not child:
+            signal.alarm(20)  # it would wait for ever
+            os._exit(0 if np.array_equal(array.values, made.values) else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_pickles_are_small_and_equal(tmp_path):
