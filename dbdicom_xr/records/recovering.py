@@ -27,7 +27,7 @@ def recover_save(database: Database) -> str | None:
         if not (staging.left_behind() or database._store.saving()):
             return None  # another thread has been at it
         try:
-            file = staging.take()
+            file = staging.take(wait=False)
         except (Locked, StagingNotWritable):
             return None
         try:

@@ -3,6 +3,9 @@
 Locks of network file systems are not trusted. The row says who holds the lease, and a thread of
 that process renews its time. A process of the same machine that is gone is known by its number
 and the time at which it started; any other by a time that has grown old.
+
+A program keeps the lease until what it has staged is saved or restored. A task on a worker takes it
+for one change at a time, since nobody could end it there; whoever meets such a lease waits for it.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 import atexit
 import getpass
 import os
+import random
 import socket
 import sqlite3
+import sys
 import threading
 import time
 import uuid
@@ -21,6 +26,7 @@ from typing import Any, Final, NamedTuple
 
 from dbdicom_xr.errors import DbdicomError, Locked
 from dbdicom_xr.index.connection import SqliteFile
+from dbdicom_xr.index.seen import worker_address
 
 __all__ = [
     "BEAT_SECONDS",
@@ -30,6 +36,7 @@ __all__ = [
     "Lease",
     "Process",
     "has_ended",
+    "in_task",
     "this_process",
 ]
 
@@ -55,6 +62,12 @@ ENDED_SECONDS: Final = 60.0
 """A holder elsewhere that has been silent for longer has ended."""
 
 _WATCH_SECONDS = 1.5 * BEAT_SECONDS
+
+# For a task to end its change; longer than it takes to notice that its machine is not there.
+_PATIENCE_SECONDS = 1.5 * ENDED_SECONDS
+# Of a task, for a program that may be about to save.
+_PATIENCE_OF_TASKS_SECONDS = 3.0
+_BRIEF: Final = "brief-"  # how the token of a lease begins that is taken for one change
 
 _COLUMNS: Final = "token, host, user, pid, started, machine, numbering, since, beat"
 
@@ -101,6 +114,19 @@ def has_ended(process: Process) -> bool | None:
     return None if started is None else started != process.started
 
 
+def in_task() -> bool:
+    """Return whether this is a task that another program gave to a worker, or to its own child.
+
+    Examples
+    --------
+    >>> in_task()
+    False
+    """
+    processes = sys.modules.get("multiprocessing.process")  # which a child has loaded
+    child = processes is not None and processes.parent_process() is not None
+    return child or worker_address() is not None
+
+
 class _Row(NamedTuple):
     token: str
     host: str
@@ -116,6 +142,17 @@ class _Row(NamedTuple):
     def holder(self) -> Holder:
         return Holder(self.user, self.host, self.pid, self.since)
 
+    @property
+    def brief(self) -> bool:
+        """Whether it is given back after one change."""
+        return self.token.startswith(_BRIEF)
+
+
+class _InUse(Exception):
+    def __init__(self, row: _Row) -> None:
+        super().__init__(row)
+        self.row = row
+
 
 class Lease:
     """The right to change a database, shared by all objects of this process that use one file.
@@ -124,6 +161,8 @@ class Lease:
     ----------
     file : SqliteFile
         With the tables of this module.
+    brief : bool
+        Whether it is given back after one change, so that others wait for it.
 
     Examples
     --------
@@ -144,8 +183,9 @@ class Lease:
     False None
     """
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: SqliteFile, *, brief: bool = False) -> None:
         self._file = file
+        self.brief = brief
         self._holding: _Holding | None = None
 
     @property
@@ -153,8 +193,13 @@ class Lease:
         """Whether this object holds the lease, as far as is known without looking."""
         return self._holding is not None and self._holding.valid
 
-    def acquire(self) -> None:
+    def acquire(self, *, wait: bool = True) -> None:
         """Take the lease, or share the one that this process has; not inside a transaction.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for one that is soon given back.
 
         Raises
         ------
@@ -163,7 +208,7 @@ class Lease:
         """
         if self.held:
             return
-        suspect = self._share_or_take(None)
+        suspect = self._free_or_suspect(wait=wait)
         if suspect is not None:
             # Silent for long by a clock that is not ours, which may be wrong: it is watched for
             # longer than it takes to say something.
@@ -172,16 +217,38 @@ class Lease:
                 time.sleep(min(1.0, _WATCH_SECONDS / 5))
                 if _read(self._file) != suspect:
                     break
-            still = self._share_or_take(suspect)
+            try:
+                still = self._share_or_take(suspect)
+            except _InUse as other:
+                still = other.row
             if still is not None:
                 raise Locked(_refusal(still, self._file.path))
+
+    def _free_or_suspect(self, *, wait: bool) -> _Row | None:
+        """Take the lease as soon as no task has it, or return the row that has to be watched."""
+        start = time.monotonic()
+        while True:
+            try:
+                return self._share_or_take(None)
+            except _InUse as other:
+                row = other.row
+                patience = 0.0
+                if wait and row.brief:
+                    patience = _PATIENCE_SECONDS
+                elif wait and self.brief:
+                    patience = _PATIENCE_OF_TASKS_SECONDS
+                until = start + patience
+                if time.monotonic() >= until:
+                    raise Locked(_refusal(row, self._file.path)) from None
+            while _is_still(_read(self._file), row) and time.monotonic() < until:
+                time.sleep(random.uniform(0.001, 0.02))  # many may wait: not all at once
 
     def _share_or_take(self, watched: _Row | None) -> _Row | None:
         path = os.path.realpath(self._file.path)
         with _registry_lock:
             holding = _holdings.get(path)
             if holding is None or not holding.valid:
-                taken = _take(self._file, watched)
+                taken = _take(self._file, watched, brief=self.brief)
                 if isinstance(taken, _Row):
                     return taken
                 holding = _holdings[path] = _Holding(taken, self._file, path)
@@ -294,16 +361,16 @@ class _Holding:
             return  # nobody renews it any more
 
 
-def _take(file: SqliteFile, watched: _Row | None) -> str | _Row:
+def _take(file: SqliteFile, watched: _Row | None, *, brief: bool) -> str | _Row:
     """Take the lease and return its token, or return the row that has to be watched first."""
-    token = uuid.uuid4().hex
+    token = (_BRIEF if brief else "") + uuid.uuid4().hex
     machine, numbering = _identity()
     # Not `file.transaction()`: a kind of file may check the lease there.
     with SqliteFile.transaction(file) as connection:
         row = _row_of(connection.execute(f"SELECT {_COLUMNS} FROM lease").fetchall())
         if row is not None and row != watched and not _left_by_us(row):
             if not _ended(row):
-                raise Locked(_refusal(row, file.path))
+                raise _InUse(row)
             if row.machine != machine:
                 return row
         now = time.time()
@@ -322,7 +389,18 @@ def _left_by_us(row: _Row) -> bool:
 
 
 def _refusal(row: _Row, path: Path) -> str:
-    if row.numbering == _identity()[1]:
+    if row.brief:
+        way_out = (
+            f"It is a task on a worker, which gives the database back by itself, but has not done "
+            f"so for {time.time() - row.since:.0f} seconds. Try again later"
+        )
+    elif in_task():
+        way_out = (
+            "A task on a worker can change it only while no program has changes of it in hand: "
+            "save() or restore() them there before the tasks begin, or return the result from the "
+            "task and write it there"
+        )
+    elif row.numbering == _identity()[1]:
         way_out = "Close it there, or end that process"
     else:
         way_out = (
@@ -338,6 +416,10 @@ def _read(file: SqliteFile) -> _Row | None:
 
 def _row_of(rows: list[Any]) -> _Row | None:
     return _Row(*rows[0]) if rows else None
+
+
+def _is_still(row: _Row | None, before: _Row) -> bool:
+    return row is not None and row.token == before.token and not _ended(row)
 
 
 def _ended(row: _Row) -> bool:

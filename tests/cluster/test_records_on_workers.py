@@ -137,36 +137,90 @@ def test_a_database_without_a_folder(client: Any, tmp_path: Path) -> None:
 # -- changes made by workers ------------------------------------------------------------------
 
 
-def rename(series: Any) -> Any:
-    series.SeriesDescription = "by a worker"
-    return os.getpid()
-
-
-def rename_and_save(series: Any) -> Any:
-    series.SeriesDescription = "by a worker"
-    series.database.save()
-    return os.getpid()
-
-
-def test_a_worker_that_changes_something_holds_the_lease(client: Any, root: str) -> None:
+def test_a_worker_that_changes_something_gives_the_lease_back(client: Any, root: str) -> None:
     by_value = lambda s: setattr(s, "SeriesDescription", "by a worker") or os.getpid()  # noqa: E731
     database = db.database(root)
-    one, two = database.series()[:2]
+    one, two, three = database.series()[:3]
     here, other = client.scheduler_info()["workers"]
-    pid = client.submit(by_value, one, workers=[here]).result()
-    assert one.SeriesDescription == ["by a worker"]
-    for refused in (
-        lambda: setattr(two, "SeriesDescription", "by the client"),
-        lambda: client.submit(by_value, two, workers=[other]).result(),
-        lambda: two.set_array(two.array()[0]),
-    ):
-        with pytest.raises(Locked, match=rf"\(process {pid}, since .* is changing this database"):
-            refused()
-    client.submit(lambda s: s.database.restore(), one, workers=[here]).result()
-    two.SeriesDescription = "by the client"
-    with pytest.raises(Locked, match=rf"\(process {os.getpid()}, since"):
+    client.submit(by_value, one, workers=[here]).result()
+    client.submit(by_value, two, workers=[other]).result()
+    three.SeriesDescription = "by the client"
+    assert database._staging.taken
+    assert [s.SeriesDescription for s in (one, two, three)] == [
+        ["by a worker"], ["by a worker"], ["by the client"],
+    ]  # fmt: skip
+    start = time.monotonic()
+    with pytest.raises(Locked, match=r"return the result.* and write it there") as refused:
         client.submit(by_value, one, pure=False).result()
-    database.close(save=False)
+    assert f"(process {os.getpid()}, since" in str(refused.value)
+    assert time.monotonic() - start < 20
+    database.save()
+    client.submit(by_value, three, pure=False).result()
+    assert three.SeriesDescription == ["by a worker"]
+    database.restore()
+    assert three.SeriesDescription == ["by the client"]
+    database.close()
+
+
+@pytest.mark.parametrize("how", ["write", "copy", "batch"])
+def test_several_tasks_change_one_database(client: Any, root: str, how: str) -> None:
+    def write(series: Any, number: int) -> Any:
+        array, _ = series.array()
+        new = series.new_sibling(SeriesDescription=f"of task {number}")
+        return (array * 0 + number).dicom.write(new)
+
+    def copy(series: Any, number: int) -> Any:
+        new = series.copy()
+        new.SeriesDescription = f"of task {number}"
+        for instance in new.instances():
+            instance.ImageComments = f"{number}"
+        return new
+
+    def batch(series: Any, number: int) -> Any:
+        with series.database.batch():
+            return copy(series, number)
+
+    function = {"write": write, "copy": copy, "batch": batch}[how]
+    by_value = lambda series, number: function(series, number)  # noqa: E731
+    database = db.database(root)
+    series, before = database.series()[0], len(database.series())
+    count = len(series.instances())
+    made = client.gather(client.map(by_value, [series] * 6, range(6), pure=False))
+    assert len(database.series()) == before + 6
+    assert [new.SeriesDescription for new in made] == [[f"of task {i}"] for i in range(6)]
+    assert not database._staging.taken
+    database.save()  # by the program, which holds nothing of the workers back
+    assert database.changes().empty
+    with db.database(root) as fresh:
+        for number in range(6):
+            (new,) = fresh.series(SeriesDescription=f"of task {number}")
+            assert len(new.instances()) == count
+            if how == "write":
+                assert set(np.unique(new.array()[0].values)) == {number}
+            else:
+                assert new.ImageComments == [f"{number}"]
+    database.close()
+    assert not list(Path(root).glob(".dbdicom_xr/writing/*"))
+
+
+def test_the_program_changes_something_while_workers_do(client: Any, root: str) -> None:
+    def rename_often(series: Any) -> None:
+        for number in range(20):
+            series.SeriesDescription = f"{number}"
+
+    by_value = lambda series: rename_often(series)  # noqa: E731
+    database = db.database(root)
+    one, two, three = database.series()[:3]
+    futures = [client.submit(by_value, series) for series in (one, two)]
+    for number in range(4):
+        three.SeriesNumber = number
+        database.save()  # and gives the lease back
+        time.sleep(0.1)
+    client.gather(futures)
+    database.save()
+    assert [one.SeriesDescription, two.SeriesDescription] == [["19"], ["19"]]
+    assert three.SeriesNumber == [3]
+    database.close()
 
 
 def test_a_worker_that_saves_gives_the_lease_back(client: Any, root: str) -> None:

@@ -237,6 +237,32 @@ def test_processes_however_they_begin(root: Path, method: str) -> None:
     assert nothing_left(root)
 
 
+def test_tasks_of_processes_change_one_database(root: Path) -> None:
+    """Each for itself, with no lease left behind; the program saves what all of them staged."""
+    database = db.database(root)
+    series, count = database.series()[0], len(database.series())
+
+    def write(number: int) -> Any:
+        with dask.config.set(scheduler="synchronous"):
+            new = series.new_sibling(SeriesDescription=f"of task {number}")
+            return new.set_array(numbers(number), "template")
+
+    options = {"multiprocessing.context": "fork"} if os.name == "posix" else {}
+    with dask.config.set(options, scheduler="processes", num_workers=2):
+        made = dask.compute(*[dask.delayed(write)(number) for number in range(4)])
+    assert all(holds(new, number) for number, new in enumerate(made))
+    assert len(database.series()) == count + 4
+    database.save()
+    database.close()
+    fresh = db.database(root)
+    assert len(fresh.series()) == count + 4
+    for number in range(4):
+        (new,) = fresh.series(SeriesDescription=f"of task {number}")
+        assert holds(new, number)
+    assert nothing_left(root)
+    fresh.close()
+
+
 def rename_patient(database: Any) -> None:
     database.patients()[0].PatientID = "another"
     database.patients()[0].PatientName = "Müller^Jürgen"

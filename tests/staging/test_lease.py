@@ -197,6 +197,45 @@ def test_a_second_writer_is_told_who_is_first(others: Any, file: StagingFile) ->
     mine.release()
 
 
+def test_a_lease_of_one_change_is_waited_for(others: Any, file: StagingFile) -> None:
+    other = others()
+    assert other.say("Lease.__init__(mine, file, brief=True), mine.acquire()") == "(None, None)"
+    for waits in (True, False):
+        mine = Lease(file)
+        with pytest.raises(Locked, match=f"process {other.pid}.*a task on a worker.*Try again"):
+            mine.acquire(wait=False)
+        if waits:
+            start = time.monotonic()
+            assert other.say("threading.Timer(0.3, mine.release).start()") == "None"
+            mine.acquire()
+            assert 0.2 < time.monotonic() - start < 30
+            mine.release()
+            assert other.say("mine.acquire()") == "None"
+        elif os.name == "posix":  # nobody waits for one that is not there any more
+            threading.Timer(0.3, lambda: other.signal(signal.SIGKILL)).start()
+            mine.acquire()
+            mine.release()
+
+
+def test_a_task_waits_for_a_program_for_a_moment(
+    others: Any, file: StagingFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_PATIENCE_OF_TASKS_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "in_task", lambda: True)
+    other = others()
+    assert other.say("mine.acquire()") == "None"
+    task = Lease(file, brief=True)
+    start = time.monotonic()
+    with pytest.raises(Locked, match=f"process {other.pid}.*return the result from the task"):
+        task.acquire()
+    assert time.monotonic() - start >= 0.3
+    monkeypatch.setattr(lease, "_PATIENCE_OF_TASKS_SECONDS", 30.0)
+    assert other.say("threading.Timer(0.2, mine.release).start()") == "None"
+    task.acquire()
+    assert other.say("mine.acquire(wait=False)").startswith("Locked")
+    task.release()
+
+
 @linux
 def test_a_killed_holder_is_followed_at_once(others: Any, file: StagingFile) -> None:
     other = others()
