@@ -111,12 +111,12 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _register() -> None:
+def _register(*, always: bool = False) -> None:
     """Make `array.dicom` known, where xarray is at work.
 
     Processes that get records or arrays from others never call `database`.
     """
-    if "xarray" in sys.modules:
+    if always or "xarray" in sys.modules:
         importlib.import_module(_ACCESSORS)
 
 

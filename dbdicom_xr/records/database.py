@@ -433,7 +433,7 @@ def reopened(root: str, index: str) -> Database:
 
     One per index in each process. No file of the folder is looked at.
     """
-    dbdicom_xr._register()
+    dbdicom_xr._register(always=True)  # records make arrays, which this process has none of yet
     with _opened_lock:
         found = scratch_databases.get((root, index)) or _opened.pop((root, index), None)
         if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -128,6 +129,16 @@ def test_the_second_writer_is_told_who_the_first_is(root: Path, other: Other) ->
     database.close(save=True)
     assert other.do("instance.ImageComments = 'again'") == "done"
     seen_soon(lambda: instance.ImageComments, "again")
+
+
+def test_arrays_of_a_record_that_was_sent_are_dicom_arrays(root: Path, tmp_path: Path) -> None:
+    with db.database(root) as database:
+        sent = pickle.dumps(database.series()[0])
+    code = (
+        f"import pickle\nseries = pickle.loads({sent!r})\n"
+        "print(series.array()[0].dicom.header.shape)"
+    )
+    assert run_python(code, tmp_path).strip() == "(3,)"
 
 
 @posix
