@@ -7,7 +7,6 @@ is made through VirtualiZarr, as an Icechunk repository or as references of kerc
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import warnings
@@ -43,8 +42,11 @@ from dbdicom_xr.records.virtual_places import (
     prefix_of,
     why_unreachable,
 )
+from dbdicom_xr.records.virtual_versions import settled
 
 if TYPE_CHECKING:
+    import datetime
+
     import xarray as xr
 
     from dbdicom_xr.records.record import Record
@@ -81,6 +83,7 @@ def to_virtual(
             "each series."
         )
     made: dict[str, xr.Dataset] = {}
+    times: dict[str, datetime.datetime] = {}
     unscaled: list[Record] = []
     refused: list[DbdicomError] = []
     total = sum(len(part.rows()[1]) for part in parts)
@@ -88,7 +91,10 @@ def to_virtual(
     with progress_bar(total, "Referring to images", "image", voice) as bar:
         for group, part in groups_of(record, parts):
             try:
-                made[group] = dataset = _Virtual(part, options, kerchunk).dataset(check, bar)
+                virtual = _Virtual(part, options, kerchunk)
+                made[group] = dataset = virtual.dataset(check, bar)
+                if not kerchunk:
+                    times[group] = virtual.written
                 if "RescaleSlope" in dataset.coords and "scale_factor" not in dataset.pixels.attrs:
                     unscaled.append(part.record)
             except OF_A_SERIES as error:
@@ -103,7 +109,7 @@ def to_virtual(
         if kerchunk:
             _write_kerchunk(made[""], name)
         else:
-            _write_icechunk(made, name, record.database.path_on_disk)
+            _write_icechunk(made, times, name, record.database.path_on_disk)
         put_in_place(name, path)
     if unscaled:
         names = ", ".join(map(repr, unscaled[:8])) + (", ..." if len(unscaled) > 8 else "")
@@ -165,6 +171,9 @@ def _refuse(path: str, overwrite: bool, kerchunk: bool) -> None:
 
 class _Virtual:
     """A series as references."""
+
+    written: datetime.datetime
+    """No file was written later."""
 
     def __init__(self, part: Part, options: ZarrOptions, kerchunk: bool) -> None:
         self.database = part.record.database
@@ -275,7 +284,8 @@ class _Virtual:
                 f"{odd} has # ? or % in its name, which Icechunk takes for a part of an address. "
                 "References of kerchunk (a name that ends in .json) can have them."
             )
-        paths = pool[np.vectorize(codes.__getitem__, otypes=[np.intp])(places["file"])]
+        numbers_of = np.vectorize(codes.__getitem__, otypes=[np.intp])(places["file"])
+        paths = np.asarray(pool[numbers_of], pool.dtype)  # of one image it is a text
         sizes = np.vectorize(lambda number: files[number].size, otypes=[np.int64])(places["file"])
         ends = np.minimum(places["length"], sizes - places["offset"])
         if bool((numbers * length > ends).any()):
@@ -284,8 +294,10 @@ class _Virtual:
             not one.is_float and one.bits_stored < one.bits_allocated
             for one in images.header.layouts
         )
+        if not self._kerchunk:  # which notices no change
+            self.written = settled(table.root, [file.mtime for file in files.values()])
         self._look(table, images, instances, offsets, length, unused, bar)
-        return np.asarray(paths).reshape(images.cells.shape), offsets, length
+        return paths.reshape(images.cells.shape), offsets, length
 
     def _look(
         self, table: Table, images: Images, instances: Any, offsets: Any, length: int,
@@ -421,18 +433,22 @@ def _write_kerchunk(dataset: xr.Dataset, path: str) -> None:
     Path(path).write_text(json.dumps(references), encoding="utf-8")
 
 
-def _write_icechunk(datasets: dict[str, xr.Dataset], path: str, root: str) -> None:
+def _write_icechunk(
+    datasets: dict[str, xr.Dataset], times: dict[str, datetime.datetime], path: str, root: str
+) -> None:
     import icechunk
 
     # It warns of several programs that commit at once; nobody knows this folder yet.
     icechunk.set_logs_filter("error")
     try:
-        _commit(datasets, path, root)
+        _commit(datasets, times, path, root)
     finally:
         icechunk.set_logs_filter(None)  # as the environment says
 
 
-def _commit(datasets: dict[str, xr.Dataset], path: str, root: str) -> None:
+def _commit(
+    datasets: dict[str, xr.Dataset], times: dict[str, datetime.datetime], path: str, root: str
+) -> None:
     import icechunk
 
     config = icechunk.RepositoryConfig.default()
@@ -440,8 +456,7 @@ def _commit(datasets: dict[str, xr.Dataset], path: str, root: str) -> None:
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(path), config)
     repository.save_config()
     session = repository.writable_session("main")
-    # A file that is written later is refused by Icechunk when it is read.
-    now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)
     for group, dataset in datasets.items():
-        dataset.vz.to_icechunk(session.store, group=group or None, last_updated_at=now)
+        # A file that is written later is refused by Icechunk when it is read.
+        dataset.vz.to_icechunk(session.store, group=group or None, last_updated_at=times[group])
     session.commit("References to DICOM files, by dbdicom_xr")

@@ -182,6 +182,53 @@ def test_icechunk_notices_a_file_that_changed(tmp_path: Path) -> None:
         plain["pixels"].load()
 
 
+def longer_header(database: Any) -> None:
+    database.series()[0].PatientName = "A much longer name than before"
+    database.save()
+
+
+def other_pixels(database: Any) -> None:
+    file = Path(database.files()[2])
+    file.write_bytes(file.read_bytes()[:-100] + bytes(range(100)))
+
+
+@pytest.mark.parametrize("change", [longer_header, other_pixels])
+def test_icechunk_notices_what_changes_at_once(change: Any, tmp_path: Path) -> None:
+    make_series(tmp_path / "in", keys=KEYS)
+    with db.database(tmp_path / "in") as database:
+        (series,) = database.series()
+        before = series.array(GRID)[0].values
+        (store,) = series.to_virtual(tmp_path / "out", GRID)
+        with opened(store, tmp_path / "in") as plain:
+            np.testing.assert_array_equal(plain["pixels"], before)
+        series.to_virtual(tmp_path / "out", GRID, overwrite=True)
+        change(database)
+        with opened(store, tmp_path / "in") as plain, pytest.raises(Exception, match="has changed"):
+            plain["pixels"].load()
+
+
+def test_files_of_later_than_now_are_told(tmp_path: Path) -> None:
+    for file in make_series(tmp_path / "in", keys=KEYS).files:
+        os.utime(file, (4e9, 4e9))
+    with db.database(tmp_path / "in") as database:
+        (series,) = database.series()
+        with pytest.warns(DicomWarning, match="later than now, at 2096-10-02"):
+            (store,) = series.to_virtual(tmp_path / "out", GRID)
+        with opened(store, tmp_path / "in") as plain:
+            np.testing.assert_array_equal(plain["pixels"], series.array(GRID)[0])
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_one_image(name: str, tmp_path: Path) -> None:
+    make_series(tmp_path / "in", keys=KEYS)
+    with db.database(tmp_path / "in") as database:
+        image = database.series()[0].instances()[1]
+        (store,) = image.to_virtual(tmp_path / name)
+        with opened(store, tmp_path / "in") as plain:
+            np.testing.assert_array_equal(plain["pixels"], image.array())
+            assert plain["pixels"].dims == ("x", "y")
+
+
 def test_a_study_is_a_repository_of_groups(tmp_path: Path) -> None:
     make_study(tmp_path / "in", patients=1, studies=1, reports=True)
     with db.database(tmp_path / "in") as database:
