@@ -61,6 +61,9 @@ def draw(axes: Any, pictures: Pictures, number: int, *, letters: bool, size: flo
     step_y = (pictures.extent[2] - pictures.extent[3]) / image.shape[0]
     aspect = pictures.ratio * step_x / step_y  # 1 for mm
     drawn = axes.imshow(image, extent=pictures.extent, aspect=aspect, **how)
+    if pictures.missing[number]:
+        write(axes, "no image", 0.5, 0.5, size)
+        return drawn
     along = pictures.letters[number]
     if letters and along is not None:
         for text, x, y in (

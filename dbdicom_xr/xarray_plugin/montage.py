@@ -13,7 +13,13 @@ import xarray as xr
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.records.provenance import PIXEL_DIMS
 from dbdicom_xr.xarray_plugin.drawing import add_colorbar, draw, require_pyplot
-from dbdicom_xr.xarray_plugin.pictures import Pictures, label_of, labels_of, require_image
+from dbdicom_xr.xarray_plugin.pictures import (
+    Pictures,
+    label_of,
+    labels_of,
+    middle,
+    require_image,
+)
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.header import Header
@@ -52,14 +58,12 @@ def montage(
             f"columns is for images along one dimension; along two, {over[1]} has the columns."
         )
     limits = _limits([array.sizes[dim] for dim in over], most)
-    counts: dict[Hashable, tuple[int, int]] = {}
-    chosen: dict[Hashable, Any] = {}
-    for dim, size in array.sizes.items():
-        if dim in over:
-            chosen[dim] = every(size, limits[over.index(dim)])
-        elif dim not in PIXEL_DIMS:
-            counts[dim] = (size - 1) // 2, size
-            chosen[dim] = counts[dim][0]
+    chosen: dict[Hashable, Any] = {
+        dim: every(array.sizes[dim], limit) for dim, limit in zip(over, limits, strict=True)
+    }
+    rest = middle(array.isel(chosen), over)
+    counts = {dim: (at, array.sizes[dim]) for dim, at in rest.items()}
+    chosen |= rest
     pictures = Pictures.of(array.transpose(*over, ...), chosen, window, colormap, header)
 
     shown = [pictures.values.sizes[dim] for dim in over]
@@ -90,8 +94,8 @@ def montage(
             panel.set_ylabel(texts[0], fontsize=_SIZE)
     if title is None:
         named = ", ".join(_what(array, dim, pictures.values.sizes[dim]) for dim in over)
-        rest = labels_of(pictures.values, counts)
-        title = "\n".join(filter(None, [pictures.name, ", ".join(filter(None, [named, rest]))]))
+        others = labels_of(pictures.values, counts)
+        title = "\n".join(filter(None, [pictures.name, ", ".join(filter(None, [named, others]))]))
     figure.suptitle(title, fontsize="medium")
     if colorbar:
         add_colorbar(drawn, flat.tolist(), pictures)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ from dbdicom_xr.xarray_plugin.window import (
     windowed,
 )
 
-__all__ = ["Pictures", "label_of", "labels_of", "letters_of", "require_image"]
+__all__ = ["Pictures", "label_of", "labels_of", "letters_of", "middle", "require_image"]
 
 _PIXELS: Final = ("y", "x", CHANNEL)
 _UNSAID: Final = ("SOPInstanceUID", "frame", "SeriesInstanceUID", "StudyInstanceUID", "x", "y")
@@ -72,6 +72,8 @@ class Pictures:
         Of the series, or that which the array was given.
     measure : str
         The unit of the values, "" where it is not known.
+    missing : list of bool
+        Whether each is a gap of the grid, and no image.
     """
 
     values: xr.DataArray
@@ -84,6 +86,7 @@ class Pictures:
     letters: list[tuple[str, str] | None]
     name: str
     measure: str
+    missing: list[bool]
 
     @classmethod
     def of(
@@ -143,6 +146,7 @@ class Pictures:
             _directions(looks),
             _name(array, looks),
             measure,
+            (~images_of(part)).to_numpy().ravel().tolist(),
         )
 
     @property
@@ -151,6 +155,42 @@ class Pictures:
         pixels = 3 if CHANNEL in self.values.dims else 2
         data = self.values.to_numpy()
         return list(data.reshape(-1, *data.shape[data.ndim - pixels :]))
+
+
+def images_of(array: xr.DataArray) -> xr.DataArray:
+    """Return along the dimensions of the images where there are some, and no gaps of the grid."""
+    dims = [dim for dim in array.dims if dim not in _PIXELS]
+    there = xr.DataArray(np.ones([array.sizes[dim] for dim in dims], np.bool_), dims=dims)
+    named = array.coords.get("SOPInstanceUID")
+    if named is None or not set(named.dims) <= set(dims):
+        return there
+    texts = named.variable.compute()
+    known = xr.DataArray(texts.notnull() & (texts != ""))
+    return (there & known).transpose(*dims)
+
+
+def middle(array: xr.DataArray, over: Sequence[Hashable] = ()) -> dict[Hashable, int]:
+    """Return the middle position along each dimension of images, but that of an image.
+
+    Of a grid with gaps: where there are most images along the dimensions `over`, which are not
+    chosen from; of these the nearest to the middle.
+
+    Examples
+    --------
+    >>> array = xr.DataArray(
+    ...     np.zeros((2, 3, 4, 4)),
+    ...     dims=("b_value", "n", "y", "x"),
+    ...     coords={"SOPInstanceUID": (("b_value", "n"), [["1", "", ""], ["2", "3", "4"]])},
+    ... )
+    >>> middle(array), middle(array, ["n"])
+    ({'b_value': 0, 'n': 0}, {'b_value': 1})
+    """
+    there = images_of(array)
+    counts = there.sum([dim for dim in there.dims if dim in over])
+    best = np.argwhere((counts == counts.max()).to_numpy())
+    central = (np.array(counts.shape) - 1) // 2
+    nearest = best[np.abs(best - central).sum(axis=1).argmin()]
+    return dict(zip(counts.dims, nearest.tolist(), strict=True))
 
 
 def require_image(array: xr.DataArray) -> None:

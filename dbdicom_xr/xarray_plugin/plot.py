@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from dbdicom_xr.records.provenance import PIXEL_DIMS
 from dbdicom_xr.xarray_plugin.drawing import (
     add_colorbar,
     draw,
@@ -14,7 +13,7 @@ from dbdicom_xr.xarray_plugin.drawing import (
     window_text,
     write,
 )
-from dbdicom_xr.xarray_plugin.pictures import Pictures, labels_of, require_image
+from dbdicom_xr.xarray_plugin.pictures import Pictures, labels_of, middle, require_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +39,8 @@ def plot(
     """Draw one image. See :meth:`DicomAccessor.plot`."""
     pyplot = require_pyplot()
     require_image(array)
-    counts = {
-        dim: ((size - 1) // 2, size) for dim, size in array.sizes.items() if dim not in PIXEL_DIMS
-    }
-    chosen = {dim: at for dim, (at, _) in counts.items()}
+    chosen = middle(array)
+    counts = {dim: (at, array.sizes[dim]) for dim, at in chosen.items()}
     pictures = Pictures.of(array, chosen, window, colormap, header)
     axes = pyplot.subplots(layout="constrained")[1] if ax is None else ax
     drawn = draw(axes, pictures, 0, letters=letters, size=_SIZE)

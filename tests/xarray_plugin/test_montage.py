@@ -143,3 +143,28 @@ def test_what_cannot_be_laid_out(
         array.dicom.montage(*dims, **options)
     with pytest.raises(InvalidValue, match=r"use plot\(\)"):
         array.isel(SliceLocation=0, EchoTime=0, n=0).dicom.montage()
+
+
+def test_gaps_of_the_grid_are_passed_over_or_named(tmp_path: Path) -> None:
+    directions = [[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    make_series(
+        tmp_path,
+        keys={"SliceLocation": [0, 5, 10], "AcquisitionNumber": [1, 2, 3, 4]},
+        per_frame={
+            "DiffusionBValue": [[[0.0], [1000.0], [1000.0], [1000.0]]],
+            "DiffusionGradientOrientation": [[[one] for one in directions]],
+        },
+    )
+    array, header = db.database(tmp_path).series()[0].array(["SliceLocation", "b_value"])
+    assert header[1, 0, 1] is None  # in the middle
+    for panel in array.dicom.montage().ravel():
+        assert np.ptp(panel.images[0].get_array()) > 0
+    plotted = array.dicom.plot()
+    assert "n 1 of 3" in plotted.get_title()
+    assert np.ptp(plotted.images[0].get_array()) > 0
+    panels = array.dicom.montage("b_value", "n")
+    said = [["no image" in [text.get_text() for text in panel.texts] for panel in row]
+            for row in panels]  # fmt: skip
+    assert said == [[False, True, True], [False, False, False]]
+    gap = array.isel(SliceLocation=1, b_value=0, n=1).dicom.plot()
+    assert "no image" in [text.get_text() for text in gap.texts]
