@@ -104,6 +104,10 @@ def deidentified(dataset: Dataset, treatment: Treatment) -> None:
     """
     clear_unused_bits(dataset)
     treatment.hidden = clear_hidden_text(dataset)
+    if dataset.get("EncapsulatedDocument"):  # what stands in its place
+        dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+        if "EncapsulatedDocumentLength" in dataset:
+            dataset.EncapsulatedDocumentLength = len(_PDF)
     work = _Work(treatment, dataset.get("SpecificCharacterSet"))
     work.treat(dataset)
     dataset.PatientID = dataset.PatientName = treatment.patient  # also where there was none
@@ -391,6 +395,8 @@ def _new_file_meta(dataset: Dataset) -> None:
         if not little:
             syntax = ExplicitVRBigEndian
     meta = FileMetaDataset()
+    meta.FileMetaInformationGroupLength = 0  # written as it is then
+    meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", "")
     meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID", "")
     meta.TransferSyntaxUID = syntax

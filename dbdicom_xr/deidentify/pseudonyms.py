@@ -19,8 +19,6 @@ __all__ = ["NewID", "Pseudonyms"]
 
 NewID = str | Mapping[str, str] | Callable[[str], str]
 
-# PS3.6 annex A: UIDs that the standard registers name no instance of anybody.
-_REGISTERED = "1.2.840.10008."
 _MOST_DAYS = 3650
 _LEAST_DAYS = 365
 
@@ -63,9 +61,15 @@ class Pseudonyms:
         return hmac.digest(self._key, f"{what}\0{text}".encode("utf-8", "replace"), hashlib.sha256)
 
     def uid(self, uid: str) -> str:
-        """Return the new UID of what had this one."""
+        """Return the new UID of what had this one; the same where the standard registers it.
+
+        Those (PS3.6 annex A) name no instance of anybody.
+        """
+        from pydicom import config
+        from pydicom.uid import UID
+
         uid = uid.strip(" \0")
-        if not uid or uid.startswith(_REGISTERED):
+        if not uid or UID(uid, config.IGNORE).type:
             return uid
         new = self._uids.get(uid)
         if new is None:

@@ -43,6 +43,7 @@ from dbdicom_xr.staging.names import NewPaths
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.uid import UID
 
     from dbdicom_xr.records.record import Record
 
@@ -95,7 +96,14 @@ class _Export:
         try:
             dataset = self.final(number)
             with without_warnings():
-                dcmwrite(path, dataset, enforce_file_format=_is_named(dataset))
+                if _is_unknown(dataset.file_meta.TransferSyntaxUID):
+                    implicit, little = dataset.original_encoding
+                    dcmwrite(
+                        path, dataset, implicit_vr=implicit, little_endian=little,
+                        force_encoding=True,
+                    )  # fmt: skip
+                else:
+                    dcmwrite(path, dataset, enforce_file_format=_is_named(dataset))
         except (DbdicomError, OSError):
             raise
         except Exception as error:  # pydicom raises whatever it meets in a damaged file
@@ -317,6 +325,11 @@ def _check_paths(export: _Export, overwrite: bool) -> None:
 def _is_named(dataset: Dataset) -> bool:
     """Return whether an object has what file meta information must say (PS3.10 7.1)."""
     return bool(dataset.get("SOPClassUID") and dataset.get("SOPInstanceUID"))
+
+
+def _is_unknown(syntax: UID) -> bool:
+    """Return whether pydicom does not know a transfer syntax, and does not write it unasked."""
+    return not syntax.is_private and not syntax.is_transfer_syntax
 
 
 def _header(path: str, pixels: bool) -> Dataset:

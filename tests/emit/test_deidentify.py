@@ -261,6 +261,29 @@ def test_uids_stay_consistent_between_objects_and_inside_sequences() -> None:
     assert found.ReferencedSOPSequence[0].ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.4"
 
 
+def test_only_uids_that_the_standard_registers_stay() -> None:
+    dataset = basic()
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.9999.717"  # newer than this program
+    dataset.StudyInstanceUID = "1.2.840.10008.5.1.4.1.1.4.717"
+    dataset.FrameOfReferenceUID = "1.2.840.10008.1.4.1.1"  # Talairach's atlas
+    data, new = treated(dataset)
+    assert new.SOPClassUID == "1.2.840.10008.5.1.4.1.1.9999.717"
+    assert new.FrameOfReferenceUID == "1.2.840.10008.1.4.1.1"
+    assert b"1.2.840.10008.5.1.4.1.1.4.717" not in data
+
+
+def test_a_document_and_what_is_said_of_it_agree() -> None:
+    dataset = basic()
+    dataset.EncapsulatedDocument = b"solid SECRET717 " * 9
+    dataset["EncapsulatedDocument"].VR = "OB"
+    dataset.MIMETypeOfEncapsulatedDocument = "model/stl"
+    dataset.EncapsulatedDocumentLength = 144
+    _, new = treated(dataset)
+    assert new.MIMETypeOfEncapsulatedDocument == "application/pdf"
+    assert new.EncapsulatedDocumentLength == len(new.EncapsulatedDocument.rstrip(b"\0"))
+    assert new.EncapsulatedDocument.startswith(b"%PDF")
+
+
 def report_of(text: str) -> Dataset:
     dataset = basic()
     code = Dataset()
