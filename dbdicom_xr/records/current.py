@@ -69,8 +69,11 @@ def of_one_change(
 
 
 def levels_to_user() -> int:
-    """Return the stack level, seen from the caller, of the first code outside this package."""
-    inside = (__name__.partition(".")[0] + ".", "contextlib.")
+    """Return the stack level, seen from the caller, of the first code outside this package.
+
+    xarray is no such code: it stands between, as in ``xr.open_dataset``.
+    """
+    inside = (__name__.partition(".")[0] + ".", "contextlib.", "xarray.")
     frame, levels = sys._getframe(1), 1
     while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(inside):
         frame, levels = frame.f_back, levels + 1

@@ -139,3 +139,15 @@ def test_phase_of_philips_is_in_mrad(testdata: Path, tmp_path: Path) -> None:
         array, _ = series.volume(image_type="PHASE", EchoTime=min(series.EchoTime))
         assert array.attrs["units"] == "mrad"
         assert -3143 < float(array.min()) < -3000
+
+
+def test_warnings_point_at_the_line_of_the_user_through_xarray(tmp_path: Path) -> None:
+    database = magnitude_and_phase(tmp_path, "normalized", "mrad").database
+    for opening in (
+        lambda: xr.open_dataset(tmp_path, engine="dicom"),
+        lambda: [leaf.pixels for leaf in xr.open_datatree(tmp_path, engine="dicom").leaves],
+        lambda: [leaf.pixels for leaf in database.to_datatree().leaves],
+    ):
+        with pytest.warns(DicomWarning, match="several units") as told:
+            opening()
+        assert {one.filename for one in told} == {__file__}
