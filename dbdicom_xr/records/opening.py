@@ -21,7 +21,7 @@ from dbdicom_xr.records.adopting import sweep
 from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.location import index_path
 
-__all__ = ["database", "folder_at"]
+__all__ = ["database", "folder_at", "refuse_archive"]
 
 
 def database(
@@ -119,6 +119,7 @@ def _remote(
     index: str | os.PathLike[str] | None,
     storage_options: dict[str, Any] | None,
 ) -> Database:
+    _require_archive(url, storage_options)
     root = RemoteRoot(checked_url(url), storage_options)
     if create:
         raise read_only(root)
@@ -138,6 +139,20 @@ def _remote(
                 place.parent.rmdir()
         raise
     return opened
+
+
+def _require_archive(url: str, storage_options: dict[str, Any] | None) -> None:
+    """Raise where an archive stands in the place of the folder in it."""
+    folder, chained, _ = url.partition("::")
+    protocol, named, file = folder.partition("://")
+    if protocol not in ("zip", "tar") or "fo" in (storage_options or {}):
+        return
+    if not chained or not named:
+        file = file or url.partition("::")[2] or "study.zip"
+        raise InvalidValue(
+            f"{url} names no archive: its file stands behind ::, {protocol}://::{file} or for a "
+            f"folder in it {protocol}://folder::{file}."
+        )
 
 
 def folder_at(text: str, *, create: bool) -> str:
@@ -162,16 +177,22 @@ def folder_at(text: str, *, create: bool) -> str:
         ) from error
     except (OSError, ValueError) as error:  # too long, a loop of links, a null character
         raise MissingFolder(f"{root!r} cannot be a folder: {error}.") from error
-    if not is_folder and zipfile.is_zipfile(root):
-        raise NotAFolder(
-            f"{root} is a zip file. db.database('zip://::{root}') reads what is in it, and "
-            "database.import_dicom(file) copies that into a folder, where it can be changed."
-        )
     if not is_folder:
+        refuse_archive(root)
         raise NotAFolder(
             f"{root} is a file. A database is a folder: open {os.path.dirname(root)!r} instead."
         )
     return root.replace(os.sep, "/") if os.sep != "/" else root
+
+
+def refuse_archive(path: str) -> None:
+    """Raise where a file is a zip file, and say how to open what is in it."""
+    if zipfile.is_zipfile(path):
+        raise NotAFolder(
+            f"{path} is a zip file. db.database('zip://::{path}') reads what is in it, as does "
+            f"xr.open_dataset('zip://::{path}', engine='dicom'). database.import_dicom(file) "
+            "copies that into a folder, where it can be changed."
+        )
 
 
 def _make(root: str) -> None:

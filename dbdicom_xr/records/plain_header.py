@@ -14,10 +14,11 @@ from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import parse_name
 
-__all__ = ["constant", "constant_attributes", "keyword_of", "plain"]
+__all__ = ["constant", "constant_attributes", "keyword_of", "plain", "storable"]
 
 _LONGEST: Final = 1024  # characters, or numbers in a list: attributes are for reading
-_LARGEST: Final = 2**63  # what netCDF and zarr hold as an integer
+_LARGEST: Final = 2**63  # what netCDF 4 and zarr hold as an integer
+_SMALL: Final = 2**31  # what netCDF 3 holds
 _NEVER_PLAIN: Final = frozenset(("SQ", "OB", "OW", "OF", "OD", "OL", "OV"))
 
 
@@ -37,7 +38,7 @@ def constant_attributes(table: Table, rows: npt.NDArray[np.intp] | None = None) 
     found: dict[str, Any] = {}
     for key in table.keys:
         keyword = keyword_of(key)
-        if keyword and (value := plain(constant(table, key, rows))) is not None:
+        if keyword and (value := storable(constant(table, key, rows))) is not None:
             found[keyword] = value
     return found
 
@@ -78,8 +79,35 @@ def constant(table: Table, key: Key, rows: npt.NDArray[np.intp] | None = None) -
     return first if all(type(other) is type(first) and other == first for other in others) else None
 
 
+def storable(value: Any) -> Any:
+    r"""Return a value as the attribute of a file of any format, None where it can be none.
+
+    Several texts are one, as DICOM writes them (PS3.5 6.2), since netCDF has no lists of texts; and
+    integers of more than 32 bits, which netCDF 3 has not, are floats where these hold them.
+
+    Examples
+    --------
+    >>> print(storable(["ORIGINAL", "PRIMARY"]))
+    ORIGINAL\PRIMARY
+    >>> storable([1, 2.5]), storable([]), storable(b"...")
+    ([1.0, 2.5], None, None)
+    >>> storable([1, 2**40]), storable(2**60 + 1)
+    ([1.0, 1099511627776.0], None)
+    """
+    found = plain(value)
+    numbers = found if isinstance(found, list) else [found]
+    if any(isinstance(number, int) and not -_SMALL <= number < _SMALL for number in numbers):
+        floats = [float(number) for number in numbers]
+        if floats != numbers:
+            return None
+        return floats if isinstance(found, list) else floats[0]
+    if isinstance(found, list) and isinstance(found[0], str):
+        return plain("\\".join(found))
+    return found
+
+
 def plain(value: Any) -> Any:
-    """Return a value as the attribute of a file of any format, None where it can be none.
+    """Return a value as JSON has it, texts, numbers and lists of them; None where it can be none.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from dbdicom_xr.index.scan import FOLDER_NAME, reread
 from dbdicom_xr.records.database import Database, reopened
 from dbdicom_xr.records.instance import Instance
 from dbdicom_xr.records.location import INDEX_NAME, index_of_files, index_path
+from dbdicom_xr.records.opening import refuse_archive
 
 __all__ = ["instance_of_file"]
 
@@ -43,6 +44,8 @@ def instance_of_file(
     ------
     MissingFolder, FolderNotReadable
         There is no such file, or it may not be read.
+    NotAFolder
+        It is a zip file.
     DbdicomError
         It is no DICOM file that can be read.
 
@@ -76,6 +79,7 @@ def instance_of_file(
         chosen = index_of_files(root, where.name)
         found = _known(Database(root, chosen), where, version, read=True)
     if found is None:
+        refuse_archive(str(where))
         raise DbdicomError(f"{where} is no DICOM file that can be read{_why(root, chosen, where)}")
     return found
 

@@ -24,7 +24,8 @@ def chosen_series(record: Record, wanted: Any = None) -> Series:
     record : Record
     wanted : Series, dict, str or None
         A series, filters, or a path in the tree (from the record, or the end of one), a
-        SeriesInstanceUID or a SeriesDescription. None: the only one with images.
+        SeriesInstanceUID or a SeriesDescription, which may have the wildcards ``*`` and ``?``.
+        None: the only one with images.
 
     Raises
     ------
@@ -42,11 +43,12 @@ def chosen_series(record: Record, wanted: Any = None) -> Series:
         if not found:
             raise InvalidValue(f"{_where(record)} holds no series of images.")
     elif isinstance(wanted, Mapping):
-        matching = record.series(wanted)
-        found = matching if isinstance(matching, list) else [matching] if matching else []
+        found = _matching(record, wanted)
         problem = f"{len(found)} series match {dict(wanted)!r}"
     elif isinstance(wanted, str):
         found = _named(every, wanted)
+        if not found and ("*" in wanted or "?" in wanted):
+            found = _matching(record, {"SeriesDescription": wanted})
         problem = f"{len(found)} series are called {wanted!r}"
     else:
         raise InvalidValue(
@@ -65,6 +67,11 @@ def chosen_series(record: Record, wanted: Any = None) -> Series:
     raise InvalidValue(
         f"No series of {_where(record)} is {wanted!r}.{hint} There are:\n{_listed(every)}"
     )
+
+
+def _matching(record: Record, filters: Mapping[Any, Any]) -> list[Series]:
+    matching = record.series(filters)
+    return matching if isinstance(matching, list) else [matching] if matching else []
 
 
 def _named(every: list[Series], wanted: str) -> list[Series]:

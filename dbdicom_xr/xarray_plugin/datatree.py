@@ -16,7 +16,7 @@ from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.filters import parse_filters
 from dbdicom_xr.records.levels import NodeRecord, Series
 from dbdicom_xr.records.modules import keys_of
-from dbdicom_xr.records.plain_header import constant, keyword_of, plain
+from dbdicom_xr.records.plain_header import constant, keyword_of, storable
 from dbdicom_xr.records.series_array import check_options
 from dbdicom_xr.records.sorting import requested
 from dbdicom_xr.xarray_plugin.choosing import has_images
@@ -175,7 +175,7 @@ def _agreed(record: Any, keys: list[Key]) -> Attributes:
         if not keys:
             break
         present = set(table.keys)
-        own = {keyword_of(key): plain(constant(table, key)) for key in keys if key in present}
+        own = {keyword_of(key): storable(constant(table, key)) for key in keys if key in present}
         if found is None:
             found = {name: value for name, value in own.items() if value is not None}
         else:

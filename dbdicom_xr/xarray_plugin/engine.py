@@ -13,6 +13,7 @@ from xarray.backends import BackendEntrypoint
 
 from dbdicom_xr.errors import InvalidValue, UnknownArgument
 from dbdicom_xr.records.opening import database as open_database
+from dbdicom_xr.records.opening import refuse_archive
 from dbdicom_xr.records.record import Record
 from dbdicom_xr.records.single_file import instance_of_file
 from dbdicom_xr.xarray_plugin import dataset_accessor as _accessors  # noqa: F401  # registers .dicom
@@ -93,8 +94,9 @@ class DicomBackendEntrypoint(BackendEntrypoint):
         drop_variables : str or iterable of str, optional
             Variables and coordinates that are left out.
         series : str, dict or Series, optional
-            Which series of a folder: its path in the tree, SeriesInstanceUID, SeriesDescription,
-            or filters as in ``database.series``. Not needed where one alone has images.
+            Which series of a folder: its path in the tree, SeriesInstanceUID, SeriesDescription
+            (``*`` and ``?`` stand for any text and any character), or filters as in
+            ``database.series``. Not needed where one alone has images.
         **options
             ``sortby``, ``pixels_first``, ``rescale``, ``align``, ``tolerance``, ``fill_value`` and
             ``padding`` as in :meth:`Series.array`; ``index``, ``refresh`` and ``storage_options``
@@ -214,6 +216,7 @@ def _record(source: Any, opening: Mapping[str, Any]) -> Any:
             raise InvalidValue(f"{given[0]}= is for opening a folder, but {source!r} is open.")
         return source
     if _is_file(source, opening):
+        refuse_archive(os.fsdecode(source))
         raise InvalidValue(
             f"{os.fspath(source)} is a file, and no tree: open its folder, or the file by "
             "xr.open_dataset."

@@ -247,6 +247,9 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("nonsense://place/folder", {}, "Protocol not known: nonsense"),
         ("s3://bucket/folder", {"no_such_option": 1}, "storage_options.*no_such_option"),
+        ("zip://study.zip", {}, r"zip://::study\.zip or"),
+        ("zip:///data/study.zip", {}, r"zip://::/data/study\.zip or"),
+        ("zip::study.zip", {}, r"zip://::study\.zip or"),
         ("https://me:secret@server/folder", {}, r"://\*\*\*@server/folder holds a user"),
         ("https://server/folder?token=secret", {}, r"https://server/folder\?\*\*\* is no URL"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,14 @@ import xarray as xr
 
 import dbdicom_xr as db
 from dbdicom_xr.arrays.reader import FrameReader
-from dbdicom_xr.errors import DbdicomError, GridError, InvalidValue, UnknownArgument, UnknownKeyword
+from dbdicom_xr.errors import (
+    DbdicomError,
+    GridError,
+    InvalidValue,
+    NotAFolder,
+    UnknownArgument,
+    UnknownKeyword,
+)
 from dbdicom_xr.testing import make_dce, make_enhanced, make_series, make_study
 from dbdicom_xr.xarray_plugin.datasets import series_dataset
 from dbdicom_xr.xarray_plugin.guess import is_dicom
@@ -86,6 +94,20 @@ def test_attributes_are_plain(folder, tmp_path):
     back = xr.open_dataset(tmp_path / "a.zarr", engine="zarr", consolidated=False)
     assert back.attrs == dataset.attrs
     assert (back.pixels == dataset.pixels).all()
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_netcdf_holds_it(folder, tmp_path, chunks):
+    """Version 3, which scipy writes and which has no lists of texts."""
+    dataset = opened(folder, chunks=chunks).isel(x=slice(5))
+    assert dataset.attrs["ImageType"].startswith("ORIGINAL\\PRIMARY")
+    if dataset.pixels.dtype.itemsize == 2:
+        dataset = dataset.astype("int32", keep_attrs=True)  # unsigned ones are none of its types
+    dataset.to_netcdf(tmp_path / "a.nc", engine="scipy")
+    with xr.open_dataset(tmp_path / "a.nc", engine="scipy") as back:
+        assert back.attrs["ImageType"] == dataset.attrs["ImageType"]
+        assert (back.pixels == dataset.pixels).all()
+        assert (back.pixels.dicom.header == dataset.pixels.dicom.header).all()
 
 
 def test_preferred_chunks_are_those_of_series_array(folder):
@@ -291,6 +313,14 @@ def test_ways_to_name_a_series(several, way):
         assert dataset.SeriesInstanceUID == series.SeriesInstanceUID.item()
 
 
+@pytest.mark.parametrize("wanted", ["T1 *", "*angles", "T? flip angles", "T1*"])
+def test_wildcards_name_a_series(wanted, tmp_path):
+    for number, name in enumerate(["T1 flip angles", "T2 echoes", "T1*"]):
+        make_series(tmp_path / str(number), seed=number, header={"SeriesDescription": name})
+    found = xr.open_dataset(tmp_path, engine="dicom", series=wanted)
+    assert found.SeriesDescription == ("T1*" if wanted == "T1*" else "T1 flip angles")
+
+
 def test_a_record_can_be_opened(several):
     series = images(several)[0]
     dataset = xr.open_dataset(series, engine="dicom")
@@ -303,6 +333,8 @@ def test_a_record_can_be_opened(several):
     ("wanted", "error", "text"),
     [
         ("no such", InvalidValue, "There are:"),
+        ("no s*", InvalidValue, "There are:"),
+        ("*", InvalidValue, r"series are called '\*': choose one"),
         (images, InvalidValue, "series is"),
         ({"Modality": "XX"}, InvalidValue, "No series"),
         ({"Modlity": "MR"}, UnknownKeyword, "Modality"),
@@ -476,6 +508,11 @@ def test_files_that_are_none(home):
         xr.open_dataset(wrong, engine="dicom")
     with pytest.raises(FileNotFoundError, match=r"none\.dcm"):
         xr.open_dataset(home / "none.dcm")
+    with zipfile.ZipFile(home / "study.zip", "w") as archive:
+        archive.write(wrong, "wrong.dcm")
+    for use in (xr.open_dataset, xr.open_datatree):
+        with pytest.raises(NotAFolder, match=r"zip://::.*study\.zip"):
+            use(home / "study.zip", engine="dicom")
 
 
 def test_a_file_has_no_series_and_no_tree(files):
