@@ -7,8 +7,11 @@ from process to process, and is never shown nor stored.
 from __future__ import annotations
 
 import os
+import pickle
 import threading
+from hashlib import pbkdf2_hmac
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from dbdicom_xr.errors import InvalidValue, StagingNotWritable
 from dbdicom_xr.index.remote_errors import hidden
@@ -16,7 +19,13 @@ from dbdicom_xr.index.remote_errors import hidden
 if TYPE_CHECKING:
     from dbdicom_xr.index.remote import RemoteFolder
 
-__all__ = ["RemoteRoot", "checked_url", "is_remote", "place_of", "read_only", "remote_folder"]
+__all__ = [
+    "RemoteRoot", "checked_url", "is_remote", "place_of", "read_only", "remember", "remote_folder",
+    "with_options",
+]  # fmt: skip
+
+_ROUNDS: Final = 100_000
+_PROCESS: Final = uuid4().hex
 
 
 class RemoteRoot(str):
@@ -39,20 +48,81 @@ class RemoteRoot(str):
     """
 
     storage_options: dict[str, Any]
+    is_told: bool  # whether the options are those of this folder; else they are not known
+    _digest: str | None
 
     def __new__(cls, url: str, storage_options: dict[str, Any] | None = None) -> RemoteRoot:
         """Make it."""
         root = super().__new__(cls, url)
         root.storage_options = dict(storage_options or {})
-        if root.storage_options or url not in _options:
-            _options[url] = root.storage_options
+        root.is_told = True
+        root._digest = None
         return root
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if not self.is_told:
+            return str, (str(self),)
         return RemoteRoot, (str(self), self.storage_options)
 
+    @property
+    def digest(self) -> str:
+        """What tells these options from others, and tells nothing of them; "" for none.
 
-_options: dict[str, dict[str, Any]] = {}  # by which a URL alone, from a file say, is reached again
+        It stands in the index, and in its name. A secret that could be guessed takes long to try.
+        """
+        if not self.storage_options:
+            return ""
+        if self._digest is None:
+            told = _canonical(self.storage_options).encode("utf-8", "surrogatepass")
+            slow = pbkdf2_hmac("sha256", told, b"dbdicom_xr" + os.fsencode(str(self)), _ROUNDS, 16)
+            self._digest = slow.hex()
+        return self._digest
+
+
+def _canonical(value: Any) -> str:
+    """Return what tells a value from all others, the same in all processes where it can be."""
+    if isinstance(value, dict):
+        parts = sorted(f"{_canonical(name)}:{_canonical(part)}" for name, part in value.items())
+        return f"{{{','.join(parts)}}}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__}({','.join(map(_canonical, value))})"
+    if value is None or isinstance(value, (str, bytes, int, float)):
+        return repr(value)
+    if isinstance(value, os.PathLike):
+        return repr(os.fspath(value))
+    try:
+        return f"{type(value).__qualname__}({pickle.dumps(value, 4)!r})"
+    except Exception:  # it is another one in each process
+        return f"{type(value).__qualname__}({_PROCESS}, {id(value)})"
+
+
+_by_index: dict[tuple[str, str], RemoteRoot] = {}
+"""Those of this process, by URL and index: an array that comes from a file tells no more."""
+
+
+def with_options(url: str, index: str) -> RemoteRoot:
+    """Return a remote folder with what it takes to reach it.
+
+    Parameters
+    ----------
+    url : str
+        Alone, it is known by its index what it takes, if this process has had it open.
+    index : str
+        The index file.
+    """
+    if isinstance(url, RemoteRoot):
+        return url
+    root = _by_index.get((url, index))
+    if root is None:
+        root = RemoteRoot(url)
+        root.is_told = False
+    return root
+
+
+def remember(root: str, index: str) -> None:
+    """Remember what it takes to reach the folder of an index."""
+    if isinstance(root, RemoteRoot) and root.is_told:
+        _by_index[str(root), index] = root
 
 
 def is_remote(root: str) -> bool:
@@ -67,32 +137,26 @@ def is_remote(root: str) -> bool:
 
 
 def place_of(root: str) -> str:
-    """Return what tells a folder from all others: its URL, and the server where that is apart."""
-    options = root.storage_options if isinstance(root, RemoteRoot) else _options.get(root, {})
-    return "\n".join([str(root), *_servers(options)])
+    """Return what tells a folder from all others: its URL, and the options that lead to it.
 
-
-def _servers(options: dict[str, Any]) -> list[str]:
-    """Return the servers that options name, at any depth: those of inner stores stand below."""
-    found = []
-    for name, value in sorted(options.items()):
-        if isinstance(value, dict):
-            found += _servers(value)
-        elif name in ("endpoint_url", "host") and value:
-            found.append(str(value))
-    return found
+    Two accounts, servers or archives may have one URL.
+    """
+    if isinstance(root, RemoteRoot) and root.digest:
+        return f"{root!s}\n{root.digest}"
+    return str(root)
 
 
 def remote_folder(root: str) -> RemoteFolder:
     """Return the folder at a URL; one object for all that use it in this process."""
     from dbdicom_xr.index.remote import RemoteFolder
 
-    options = root.storage_options if isinstance(root, RemoteRoot) else _options.get(root, {})
+    wanted = root if isinstance(root, RemoteRoot) else RemoteRoot(root)
+    place = place_of(wanted)
     with _lock:
         for folder in _folders:
-            if folder.root == root and folder.root.storage_options == options:
+            if place_of(folder.root) == place:
                 return folder
-        folder = RemoteFolder(RemoteRoot(root, options))
+        folder = RemoteFolder(wanted)
         _folders.append(folder)
         while len(_folders) > _MOST_OPEN:
             _folders.pop(0)

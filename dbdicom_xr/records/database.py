@@ -23,10 +23,10 @@ from dbdicom_xr.errors import (
     MissingFolder,
 )
 from dbdicom_xr.index.connection import remove_index
-from dbdicom_xr.index.roots import is_remote
+from dbdicom_xr.index.roots import RemoteRoot, is_remote, place_of, remember, with_options
 from dbdicom_xr.index.rows import from_stored, to_stored
 from dbdicom_xr.index.scan import Outcome, refresh
-from dbdicom_xr.index.seen import not_seen, this_place
+from dbdicom_xr.index.seen import not_seen, this_place, worker_address
 from dbdicom_xr.index.store import SeriesRow, Store
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Voice, progress_bar
@@ -80,7 +80,7 @@ class Database(FromNothing, ChangingRecord):
     level = "database"
 
     def __init__(self, root: str, index: Path) -> None:
-        self._root = root
+        self._root = with_options(root, str(index)) if is_remote(root) else root
         self._index = index
         self._own_voice = Voice()
         self._scratch: Scratch | None = None  # while it has no folder of its own
@@ -97,6 +97,7 @@ class Database(FromNothing, ChangingRecord):
         self._renamed = Renamed()
         self._store = self._open_store()
         self._check_owner()
+        remember(self._root, str(index))
 
     # -- the index ---------------------------------------------------------------------------
 
@@ -142,19 +143,30 @@ class Database(FromNothing, ChangingRecord):
         """Make sure that an index that lies elsewhere is that of this folder."""
         if Path(self._root) in self._index.parents:
             return
-        owner = self._store.meta("root")
-        if owner is not None and from_stored(owner) != self._root:
-            self._store.close()
+        stored = self._store.meta("root")
+        if stored is None or (owner := from_stored(stored)) == place_of(self._root):
+            return
+        url = owner.partition("\n")[0] if is_remote(owner) else owner
+        if url == self._root and isinstance(self._root, RemoteRoot) and not self._root.is_told:
+            return  # what is in the index is read without them
+        self._store.close()
+        if url == self._root:
             raise DbdicomError(
-                f"{self._index} is the index of {from_stored(owner)}, not of {self._root}. Pass "
-                "another index=, or remove the file if that folder was moved here."
+                f"{self._index} is the index of {url} with other storage_options, which may lead "
+                "to another place. Pass another index=, or remove the file if it is the same "
+                "place, with a new password or token."
             )
+        raise DbdicomError(
+            f"{self._index} is the index of {url}, not of {self._root}. Pass "
+            "another index=, or remove the file if that folder was moved here."
+        )
 
     def _own(self) -> None:
         if self._store.meta("root") is None:
             with self._store.transaction() as connection:
                 connection.execute(
-                    "INSERT OR IGNORE INTO meta VALUES('root', ?)", [to_stored(self._root)]
+                    "INSERT OR IGNORE INTO meta VALUES('root', ?)",
+                    [to_stored(place_of(self._root))],
                 )
 
     def _generation(self) -> int:
@@ -393,7 +405,7 @@ class Database(FromNothing, ChangingRecord):
         return self._tree().root
 
     def _identity(self) -> tuple[Any, ...]:
-        return (self._root,)
+        return (place_of(self._root),)
 
     def __reduce__(self) -> tuple[Any, ...]:
         from dbdicom_xr.records.unseen import unpickled
@@ -434,12 +446,21 @@ def reopened(root: str, index: str) -> Database:
     One per index in each process. No file of the folder is looked at.
     """
     dbdicom_xr._register(always=True)  # records make arrays, which this process has none of yet
+    if is_remote(root):
+        root = with_options(root, index)
+    key = (place_of(root), index)
     with _opened_lock:
-        found = scratch_databases.get((root, index)) or _opened.pop((root, index), None)
+        found = scratch_databases.get((root, index)) or _opened.pop(key, None)
         if found is None:
             if not os.path.exists(index):
                 if not is_remote(root) and not os.path.isdir(root):
                     raise not_seen(root)
+                if worker_address() is None:
+                    raise MissingFolder(
+                        f"The index {index} of the database {root} is not there, by which this was "
+                        "read. Open the folder, db.database(folder), and give the header of its "
+                        "series: header=..., or make the array again."
+                    )
                 raise MissingFolder(
                     f"The index {index} of the database {root} is not there for the "
                     f"{this_place()}. If it lies elsewhere than the folder, as that of a folder "
@@ -448,7 +469,7 @@ def reopened(root: str, index: str) -> Database:
                 )
             found = Database(root, Path(index))
         if (root, index) not in scratch_databases:
-            _opened[root, index] = found  # the last one used stands last
+            _opened[key] = found  # the last one used stands last
         for old, other in list(_opened.items())[: max(0, len(_opened) - _MOST_OPEN)]:
             if not other._staging.taken:  # records that hold it open it again
                 _opened.pop(old)._close()
