@@ -81,7 +81,7 @@ def state_of(root: Path, pixels: bool = False) -> dict[str, Any]:
     recovered = [str(w.message) for w in said if w.category is SaveRecovered]
     staging = root / ".dbdicom_xr" / "staging.sqlite"
     left = {}
-    if staging.exists():
+    if staging.exists() and staging.stat().st_size:  # killed before it was begun: empty, and none
         connection = sqlite3.connect(staging)
         for table, where in (("patch", "waiting"), ("save", "1"), ("save_step", "1"),
                              ("save_folder", "1")):  # fmt: skip
