@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.arrays.align import SortKey
 
-__all__ = ["attribute_of", "is_new", "may_be_averages", "slack_of"]
+__all__ = ["COARSENED", "attribute_of", "is_new", "may_be_averages", "slack_of"]
+
+COARSENED: Final = "coarsened"
+"""The attribute of a coordinate that tells how many labels each of its own stands for."""
 
 _IDENTITY: Final = ("tag", "long_name")
 
@@ -57,7 +60,7 @@ def is_new(name: str, coord: xr.DataArray) -> bool:
 
     Labels that were read say so (``tag``, ``long_name``), through selection, arithmetic and zarr.
     Those that a person assigns do not, nor do those of bins. Those of ``resample`` say so too, but
-    come with a fixed frequency.
+    come with a fixed frequency, and those of ``dicom.coarsen`` with how many each stands for.
 
     Parameters
     ----------
@@ -73,6 +76,8 @@ def is_new(name: str, coord: xr.DataArray) -> bool:
     >>> is_new("FlipAngle", xr.DataArray([2, 5], attrs={"long_name": "Flip Angle"}))
     False
     """
+    if COARSENED in coord.attrs:
+        return True
     if coord.dims == (coord.name,) and coord.dtype.kind in "mM":
         index = coord.indexes.get(coord.name)
         if getattr(index, "freq", None) is not None:

@@ -33,12 +33,12 @@ __all__ = [
     "Source",
     "database_of",
     "filled_frames",
-    "has_labels_of",
     "keys_of",
     "knows_frames",
     "labelled_frames",
     "labels_of",
     "matched",
+    "same_value",
     "series_of_attributes",
     "source_of",
     "sources_by_series",
@@ -254,23 +254,6 @@ class Candidates:
     between: list[Between]
 
 
-def has_labels_of(array: xr.DataArray, source: Source) -> bool:
-    """Return whether the labels of an array are those of its frames.
-
-    They are not where the array was interpolated: xarray gives it the nearest SOPInstanceUID.
-    """
-    flat, index = filled_frames(source)
-    for name, coord in labels_of(array):
-        if coord.dims and name not in index:
-            continue
-        labels = coord.to_numpy().reshape(-1)
-        wanted = labels[index[name]] if coord.dims else labels[:1]
-        keys = keys_of(name, source.table, flat)
-        if keys and not any(bool((_equal(key, wanted) | ~key.present).all()) for key in keys):
-            return False
-    return True
-
-
 def filled_frames(source: Source) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.intp]]]:
     """Return the frames of an array without its gaps, and their index along each dimension."""
     flat = source.rows.ravel()
@@ -358,7 +341,7 @@ def keys_of(name: str, table: Table, rows: npt.NDArray[Any]) -> list[SortKey]:
     return keys
 
 
-def _equal(key: SortKey, labels: Any) -> npt.NDArray[np.bool_]:
+def same_value(key: SortKey, labels: Any) -> npt.NDArray[np.bool_]:
     """Return whether values are those of labels, within what is one value in an array."""
     if key.values.dtype.kind in "iuf" and labels.dtype.kind in "iuf":
         rounding = 0.0 if key.decimals is None else 10.0**-key.decimals
@@ -385,7 +368,7 @@ def matched(key: SortKey, labels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     above = order[np.clip(after, 0, len(labels) - 1)]
     is_below = np.abs(key.values - labels[below]) < np.abs(key.values - labels[above])
     nearest = np.where(is_below, below, above)
-    return np.where(_equal(key, labels[nearest]) & key.present, nearest, -1)
+    return np.where(same_value(key, labels[nearest]) & key.present, nearest, -1)
 
 
 def series_of_attributes(array: xr.DataArray) -> Table:

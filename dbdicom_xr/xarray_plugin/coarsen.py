@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from dbdicom_xr.records.provenance import FRAME_COORDS, SEPARATOR
+from dbdicom_xr.records.new_labels import COARSENED
+from dbdicom_xr.records.provenance import FRAME_COORDS, PIXEL_DIMS, SEPARATOR
 
 __all__ = ["coarsened"]
 
@@ -37,11 +38,19 @@ def coarsened(
     named = [name for name in FRAME_COORDS if name in array.coords]
     functions |= dict.fromkeys(named, _gathered)
     # From zarr they are lazy, and may be texts that are no objects.
-    texts = {name: array.coords[name].compute() for name in named}
+    texts: dict[Any, xr.DataArray] = {name: array.coords[name].compute() for name in named}
     if "SOPInstanceUID" in texts:
         texts["SOPInstanceUID"] = texts["SOPInstanceUID"].astype(object)
+    sizes = {**(dim or {}), **windows}
+    # A later reduction forgets the frames: then a label must not be taken for that of one image.
+    wide = {name for name, size in sizes.items() if size > 1 and name not in PIXEL_DIMS}
+    for name, coord in array.coords.items():
+        if name not in texts and wide & set(coord.dims):
+            several = int(np.prod([sizes[one] for one in coord.dims if one in wide]))
+            before = int(coord.attrs.get(COARSENED, 1))
+            texts[name] = coord.assign_attrs({COARSENED: before * several})
     return array.assign_coords(texts).coarsen(
-        {**(dim or {}), **windows},
+        sizes,
         boundary=boundary,  # type: ignore[arg-type]
         side=side,
         coord_func=functions,

@@ -19,10 +19,10 @@ from dbdicom_xr.errors import GridError, InvalidValue, MixedGeometry
 from dbdicom_xr.geometry.affine import sub_grid, tilt_warning
 from dbdicom_xr.geometry.planes import Floats, Planes
 from dbdicom_xr.geometry.stacks import SAME_PLACE, locations_of, stack_affine
+from dbdicom_xr.records.agreement import contradiction, is_told
 from dbdicom_xr.records.header import Header
 from dbdicom_xr.records.provenance import (
     Between,
-    has_labels_of,
     knows_frames,
     labelled_frames,
     source_of,
@@ -100,8 +100,17 @@ def warn_of_tilt(affine: Floats, stacklevel: int) -> None:
 
 def _of_coordinates(array: xr.DataArray) -> _Frames:
     source = source_of(array)
-    if not has_labels_of(array, source):
-        return _of_labels(array)
+    if not is_told(array, source) or contradiction(array, source) is not None:
+        found = _of_labels(array)
+        name = contradiction(array, source, lengths_only=True)
+        if name is not None and array.coords["frame"].dtype.kind != "f":
+            raise GridError(
+                f"The labels {name} of this array are others than those of the images that its "
+                "coordinate SOPInstanceUID names, so that two places contradict each other. If "
+                f"the images are right: array.drop_vars({name!r}). If the labels are: "
+                'array.drop_vars(["SOPInstanceUID", "frame"]).'
+            )
+        return found
     flat = source.rows.ravel()
     cells = np.flatnonzero(flat >= 0)
     planes = planes_of(source.table, flat[cells])

@@ -7,6 +7,7 @@ COMMON = "common"
 LABELS = "common to all with its labels"
 LABEL = "that of its label"
 REFUSED = "refused"
+FIRST = "that of the first variable"  # wrong, and known to be
 
 # Sorted by SliceLocation and FlipAngle; ``other`` is a second series of the same places, ``times``
 # the array sorted by SliceLocation and AcquisitionTime, ``peak`` the brightest angle of each voxel.
@@ -101,16 +102,35 @@ OPERATIONS: dict[str, str] = {
     "array.interp(FlipAngle=[2, 5])": SAME,
     "array.interp(FlipAngle=[3, 6])": REFUSED,
     "array.interp(SliceLocation=[2.5, 7.5])": REFUSED,
+    'array.interp(FlipAngle=[3, 6]).rename(FlipAngle="angle")': REFUSED,
+    'array.interp(FlipAngle=[3, 6]).drop_vars("FlipAngle")': REFUSED,
+    'array.interp(FlipAngle=[3]).squeeze("FlipAngle", drop=True)': REFUSED,
+    'array.interp(FlipAngle=[3, 6]).isel(FlipAngle=xr.DataArray([0, 1], dims="q"))': REFUSED,
+    'array.interp(SliceLocation=[2.5, 7.5]).rename(SliceLocation="z")': REFUSED,
+    "array.interp(SliceLocation=[2.5, 7.5]).isel(SliceLocation=0, drop=True)": REFUSED,
+    'array.interp(SliceLocation=[2.5, 7.5]).assign_coords(scan=("SliceLocation", [1, 2]))'
+    '.swap_dims(SliceLocation="scan")': REFUSED,
+    'array.interp(SliceLocation=[2.5, 7.5]).stack(image=["SliceLocation", "FlipAngle"])': REFUSED,
+    'array.interp(SliceLocation=[2.5, 7.5]).mean("FlipAngle").rename(SliceLocation="z")': REFUSED,
     'array.mean("FlipAngle").interp(x=[1, 2])': COMMON,
     'array.mean("FlipAngle").interp(SliceLocation=[2.5, 7.5])': REFUSED,
     "array.coarsen(x=2, y=2).mean()": SAME,
     "array.dicom.coarsen(SliceLocation=2).mean()": COMMON,
     'array.mean("FlipAngle").coarsen(SliceLocation=2).mean()': REFUSED,
     "array.dicom.coarsen(SliceLocation=2, FlipAngle=3).max()": COMMON,
+    'array.dicom.coarsen(FlipAngle=3).mean().max("SliceLocation")': REFUSED,
+    'array.isel(SliceLocation=[0, 1, 2]).dicom.coarsen(SliceLocation=3).mean().max("FlipAngle")': (
+        REFUSED
+    ),
+    'array.dicom.coarsen(FlipAngle=3).mean().squeeze("FlipAngle").max("SliceLocation")': COMMON,
     'times.resample(AcquisitionTime="20s").mean()': REFUSED,
     'times.resample(AcquisitionTime="5s").nearest()': REFUSED,
     # several arrays
     'xr.concat([array.isel(FlipAngle=[2]), array.isel(FlipAngle=[0])], "FlipAngle")': SAME,
+    'xr.concat([array.isel(FlipAngle=2), array.isel(FlipAngle=0)], "FlipAngle", '
+    'coords="different", compat="equals")': SAME,
+    'xr.concat([array.isel(FlipAngle=2), array.isel(FlipAngle=0)], "FlipAngle", '
+    'coords="minimal", compat="override")': REFUSED,
     'xr.concat([array, array * 2], "parameter")': SAME,
     'xr.concat([array.mean("FlipAngle"), array.max("FlipAngle")], "parameter")': COMMON,
     'xr.concat([array, other], "phase")': SAME,
@@ -126,6 +146,9 @@ OPERATIONS: dict[str, str] = {
     # Datasets and files
     'array.to_dataset(name="pixels").mean("FlipAngle").pixels': COMMON,
     'xr.merge([array.rename("a"), (2 * array).rename("b")]).b': SAME,
+    'array.isel(FlipAngle=0).to_dataset(name="low").assign(high=array.isel(FlipAngle=2)).high': (
+        FIRST
+    ),
     'array.to_dataset(name="a").assign(b=other.reset_coords(drop=True)).b': REFUSED,
     "through_zarr(array)": SAME,
     'through_zarr(array.mean("FlipAngle"))': COMMON,

@@ -24,6 +24,7 @@ from dbdicom_xr.records.header import Header
 from dbdicom_xr.testing import make_series
 from tests.xarray_plugin.operations_table import (
     COMMON,
+    FIRST,
     LABEL,
     LABELS,
     OPERATIONS,
@@ -155,6 +156,10 @@ def test_header(loaded: World, code: str) -> None:
             _ = result.dicom.header
         return
     header = images(result).dicom.header
+    if kind == FIRST:
+        # Coordinates of a Dataset are those of all its variables: nothing is left of the others.
+        assert header.tolist() == loaded.run("array.isel(FlipAngle=0)").dicom.header.tolist()
+        return
     dims, wanted = took_part(loaded, code)
     assert (header.dims, header.shape) == (dims, wanted.shape)
     several = 0
@@ -182,6 +187,66 @@ def test_lazy_arrays_tell_the_same(loaded: World, lazy: World, code: str) -> Non
     if "through" not in code:
         assert found.chunks is not None
     assert found.dicom.header.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    "code", [code for code in OPERATIONS if re.search("concat|merge", code) and "other" not in code]
+)
+def test_what_xarray_will_do_by_default(loaded: World, code: str) -> None:
+    # Coordinates are those of the first array then: of two series nothing tells that it was two.
+    with xr.set_options(use_new_combine_kwarg_defaults=True):
+        try:
+            _ = loaded.run(code).dicom.header
+        except (DbdicomError, ValueError):
+            return
+        test_header(loaded, code)
+
+
+def test_labels_of_one_image(loaded: World) -> None:
+    code = 'xr.concat([array.isel({0}=2), array.isel({0}=0)], "{0}")'
+    for dim in KEYS:
+        with xr.set_options(use_new_combine_kwarg_defaults=True):
+            both = loaded.run(code.format(dim))
+        if dim in both.SOPInstanceUID.dims:
+            continue
+        with pytest.raises(DbdicomError, match=f"labels {dim} .* are others.*header="):
+            _ = both.dicom.header
+    one = loaded.arrays["array"].sel(FlipAngle=5, drop=True)
+    wide = one.expand_dims(FlipAngle=loaded.arrays["array"].FlipAngle[[1]])
+    assert wide.dicom.header.ravel().tolist() == one.dicom.header.ravel().tolist()
+
+
+def test_frames_without_labels_that_were_interpolated(tmp_path: Path) -> None:
+    make_series(tmp_path, keys={"SliceLocation": SLICES}, shape=(2, 2))
+    with db.database(tmp_path) as database:
+        array, header = database.series()[0].array()
+        array = array.compute().astype(float)
+        assert array.isel(n=[3, 2, 1, 0]).dicom.header.tolist() == header[::-1].tolist()
+        for places, method in (([3, 2, 1, 0], "nearest"), ([0.5, 1.5, 2.5, 2.9], "linear")):
+            turned = array.interp(n=places, method=method)
+            with pytest.raises(DbdicomError, match="between the frames"):
+                _ = turned.dicom.header
+            with pytest.raises(DbdicomError, match="do not tell which"):
+                _ = turned.dicom.affine
+        counted = array.assign_coords(n=np.arange(4))
+        assert counted[1:3].dicom.header.tolist() == header[1:3].tolist()
+        turned = counted.interp(n=[2, 1, 0], method="nearest")
+        for hidden in (turned, turned.drop_vars("n"), turned.rename(n="scan")):
+            with pytest.raises(DbdicomError, match="between the frames"):
+                _ = hidden.dicom.header
+
+
+def test_gaps_are_no_interpolation(loaded: World) -> None:
+    array, header = loaded.arrays["array"], loaded.headers["array"]
+    for wide in (
+        array.pad(FlipAngle=1), array.drop_vars("FlipAngle").pad(FlipAngle=1),
+        array.rename(FlipAngle="angle").pad(angle=1),
+    ):  # fmt: skip
+        dim = wide.dims[1]
+        assert wide.frame.dtype.kind == "f"
+        assert wide.dicom.header[:, 1:-1].tolist() == header.tolist()
+        if dim in wide.coords:
+            assert wide.isel({dim: slice(1, -1)}).dicom.header.tolist() == header.tolist()
 
 
 def test_the_page_lists_these_operations() -> None:

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DbdicomError, DicomWarning
+from dbdicom_xr.errors import DbdicomError, DicomWarning, InvalidValue
 from dbdicom_xr.records.common import Common
 from dbdicom_xr.testing import make_series
 from tests.xarray_plugin.operations_table import OPERATIONS, REFUSED, SAME
@@ -27,6 +27,9 @@ BARE = (
 NO_IMAGES = {
     'array.rename(FlipAngle="angle").max("SliceLocation")': "several slices",
     'array.max(["SliceLocation", "FlipAngle"])': "several slices",
+    'array.dicom.coarsen(FlipAngle=3).mean().squeeze("FlipAngle").max("SliceLocation")': (
+        "several slices"
+    ),
     "array.pad(x=1, constant_values=0)": "not evenly spaced",
     'array.std(["x", "y"])': "none called 'x'",
     'array.quantile(0.9, ["x", "y"])': "none called 'x'",
@@ -134,4 +137,22 @@ def test_slabs_of_positions_with_noise_are_of_one_thickness(tmp_path: Path) -> N
         array, _ = series.array("SliceLocation")
         slabs = array.dicom.coarsen(SliceLocation=2).mean()
         assert slabs.dicom.write(series.new_sibling()).SliceThickness == [5.0]
+        database.restore()
+
+
+def test_a_failed_write_tells_of_the_empty_series(tmp_path: Path) -> None:
+    make_series(tmp_path)
+    with db.database(tmp_path) as database:
+        series = database.series()[0]
+        array, _ = series.array("SliceLocation")
+        new = series.new_sibling(SeriesDescription="new")
+        with pytest.raises(InvalidValue) as caught:
+            (array + np.inf).dicom.write(new)
+        assert "empty" in caught.value.__notes__[0]
+        assert "series.remove()" in caught.value.__notes__[0]
+        new.remove()
+        assert database.series() == [series]
+        with pytest.raises(InvalidValue) as caught:
+            (array + np.inf).dicom.write(series)
+        assert not hasattr(caught.value, "__notes__")
         database.restore()

@@ -153,6 +153,27 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
         lambda a: a.assign_coords(SliceLocation=[1, 5, 9, 12]),
         GridError, "no frame of SliceLocation 1",
     ),
+    "labels of other frames": (
+        lambda a: a.assign_coords(SliceLocation=a.SliceLocation.values[::-1]),
+        GridError, "labels SliceLocation .* others than those of the images.*contradict each other",
+    ),
+    "a label of another frame": (
+        lambda a: a.isel(SliceLocation=0).assign_coords(SliceLocation=8.0),
+        GridError, "labels SliceLocation .* contradict each other",
+    ),
+    "one image for several labels": (
+        lambda a: xr.concat([a.isel(SliceLocation=2), a.isel(SliceLocation=0)], "SliceLocation",
+                            coords="minimal", compat="override"),
+        GridError, "labels SliceLocation .* contradict each other",
+    ),
+    "slices between, renamed": (
+        lambda a: a.compute().interp(SliceLocation=[1, 5]).rename(SliceLocation="z"),
+        GridError, "4 places",
+    ),
+    "slices between, without labels": (
+        lambda a: a.compute().interp(SliceLocation=[1, 5]).isel(SliceLocation=0, drop=True),
+        GridError, "4 places",
+    ),
     "slices between, by number": (
         lambda a: a.isel(EchoTime=0).assign_coords(InstanceNumber=("SliceLocation", [1, 4, 7, 10]))
         .swap_dims(SliceLocation="InstanceNumber").drop_vars("SliceLocation").compute()
