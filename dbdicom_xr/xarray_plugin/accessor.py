@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.errors import DbdicomError, InvalidValue
 from dbdicom_xr.geometry.affine import (
     Orientation,
     Vector,
@@ -358,16 +359,25 @@ class DicomAccessor(OperationMethods, DisplayMethods):
                 f"An array is written into a series, not into {reprlib.repr(series)}: "
                 "study.new_series(SeriesDescription=...) makes one."
             )
-        return series.set_array(
-            self._array,
-            header,
-            mode=mode,
-            dtype=dtype,
-            scale=scale,
-            multiframe=multiframe,
-            transfer_syntax=transfer_syntax,
-            compute=compute,
-            affine=affine,
-            spacing=spacing,
-            **attributes,
-        )
+        try:
+            return series.set_array(
+                self._array,
+                header,
+                mode=mode,
+                dtype=dtype,
+                scale=scale,
+                multiframe=multiframe,
+                transfer_syntax=transfer_syntax,
+                compute=compute,
+                affine=affine,
+                spacing=spacing,
+                **attributes,
+            )
+        except Exception as error:
+            with suppress(DbdicomError):  # the series may be what is gone
+                if not len(series):
+                    error.add_note(
+                        f"{series!r} is there now, empty: write into it again, or take it away "
+                        "with series.remove()."
+                    )
+            raise
