@@ -14,7 +14,7 @@ from dbdicom_xr.errors import (
     MissingFolder,
 )
 
-__all__ = ["explained", "hidden", "lost"]
+__all__ = ["explained", "has_query", "has_user", "hidden", "lost"]
 
 _EXTRA: Final = 'pip install "dbdicom_xr[remote]"'
 _CREDENTIALS: Final = frozenset(
@@ -24,6 +24,9 @@ _CREDENTIALS: Final = frozenset(
 # What stands in storage options beside secrets, and may be shown.
 _PLAIN: Final = frozenset(("endpoint_url", "region_name", "protocol", "target_protocol", "host"))
 _MOST_TEXT: Final = 300
+# A password may hold any sign, as "/" in the keys of S3; a user alone ends with the server.
+_USER: Final = re.compile(r"://(?:[^\s/@]*:[^\s]*@|[^\s/@]*@)")
+_QUERY: Final = re.compile(r"([?#]|(?:%3F|;)[\w.-]+=).*", re.IGNORECASE)
 
 
 def hidden(url: str) -> str:
@@ -34,7 +37,30 @@ def hidden(url: str) -> str:
     >>> hidden("https://me:secret@hospital.example/a?token=xyz")
     'https://***@hospital.example/a?***'
     """
-    return re.sub(r"([?#]).*", r"\1***", re.sub(r"://[^/@]*@", "://***@", url))
+    plain = _USER.sub("://***@", url)
+    return _QUERY.sub(r"\1***", plain)
+
+
+def has_user(place: str) -> bool:
+    """Return whether what stands behind :// begins with a user or a password.
+
+    Examples
+    --------
+    >>> has_user("key:sec/ret@bucket/a"), has_user("me@server/a"), has_user("bucket/a@b")
+    (True, True, False)
+    """
+    return _USER.match(f"://{place}") is not None
+
+
+def has_query(place: str) -> bool:
+    """Return whether what stands behind :// has a query or parameters, written in any way.
+
+    Examples
+    --------
+    >>> has_query("server/a?token=x"), has_query("server/a;token=x"), has_query("server/a;b")
+    (True, True, False)
+    """
+    return _QUERY.search(place) is not None
 
 
 def explained(error: Exception, root: str) -> DbdicomError | None:

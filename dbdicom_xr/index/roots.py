@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from dbdicom_xr.errors import InvalidValue, StagingNotWritable
-from dbdicom_xr.index.remote_errors import hidden
+from dbdicom_xr.index.remote_errors import has_query, has_user, hidden
 
 if TYPE_CHECKING:
     from dbdicom_xr.index.remote import RemoteFolder
@@ -191,14 +191,14 @@ def checked_url(url: str) -> str:
     """
     for part in url.split("::"):
         place = part.partition("://")[2]
-        if "@" in place.partition("/")[0]:
+        if has_user(place):
             raise InvalidValue(
                 f"The URL {hidden(url)} holds a user or a password, which would be shown and "
                 "stored with it. Pass them as storage_options=, as in {'client_kwargs': {'auth': "
                 "aiohttp.BasicAuth(user, password)}} for https, or {'username': ..., 'password': "
-                "...}."
+                "...}. An @ in the name of a folder of a web server is written %40."
             )
-        if place.partition("/")[0] and ("?" in place or "#" in place):
+        if place.partition("/")[0] and has_query(place):
             raise InvalidValue(
                 f"{hidden(url)} is no URL of a folder: files have no names below one that ends "
                 "in a query. What it says goes into storage_options=."

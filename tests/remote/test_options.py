@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DbdicomError
+from dbdicom_xr.errors import DbdicomError, InvalidValue
 from dbdicom_xr.index.roots import RemoteRoot, place_of
 from dbdicom_xr.testing import make_series
 from tests.remote.servers import Server
@@ -87,3 +87,23 @@ def test_a_place_tells_no_secret_and_is_the_same_in_each_process() -> None:
     assert pairs[0] == pairs[1] != pairs[2]
     objects = [RemoteRoot("http://b", {"auth": lambda: None}) for _ in "12"]
     assert place_of(objects[0]) != place_of(objects[1])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIA:abc/sesame@bucket/x",
+        "https://user:pa/sesame@127.0.0.1:9/x",
+        "https://user:pa@b/sesame@127.0.0.1:9/x",
+        "zip://::s3://AKIA:abc/sesame@bucket/x.zip",
+        "sftp://u:pa/sesame@127.0.0.1/x",
+        "https://127.0.0.1:9/x;token=sesame/",
+        "s3://bucket/x%3Ftoken=sesame",
+        "https://127.0.0.1:9/x%3ftoken=sesame",
+        "https://127.0.0.1:9/x#sesame",
+    ],
+)
+def test_a_secret_in_a_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        db.database(url)
+    assert "sesame" not in str(caught.value)
