@@ -7,7 +7,6 @@ many chunks, 32 to 128 MiB before compression. Each chunk has a checksum.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import FileExists, InvalidValue
-from dbdicom_xr.index.files import TEMPORARY_SUFFIX
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,12 +25,14 @@ __all__ = [
     "ByteSink",
     "chunk_shape",
     "consolidate",
+    "put_back_former",
     "put_in_place",
     "refuse_store",
     "write_dataset",
 ]
 
 ENDING: Final = ".zarr"
+_FORMER: Final = "former "  # begins the name of a store that waits in the folder of an export
 _CHUNK: Final = 1 << 20  # bytes
 _SHARD: Final = 64 << 20
 _BYTES_CHUNK: Final = 8 << 20
@@ -70,27 +70,48 @@ def refuse_store(path: str, overwrite: bool) -> None:
         )
 
 
-def put_in_place(name: str, path: str) -> None:
-    """Give a folder or file its name; a store that is there goes.
+def put_in_place(name: str, path: str, overwrite: bool = True) -> None:
+    """Give a folder or file its name.
+
+    Parameters
+    ----------
+    name : str
+        In the folder of an export. A store that is there waits in that folder, from where
+        :func:`put_back_former` gets it where the process is killed meanwhile.
+    path : str
+    overwrite : bool
+        Replace a store that is there.
+
+    Raises
+    ------
+    FileExists
 
     Examples
     --------
     >>> import tempfile
     >>> top = tempfile.mkdtemp()
-    >>> for name in ("new", "a.zarr"):
-    ...     os.mkdir(f"{top}/{name}")
-    >>> put_in_place(f"{top}/new", f"{top}/a.zarr")
-    >>> os.listdir(top)
-    ['a.zarr']
+    >>> for folder in (".export", ".export/new", "a.zarr"):
+    ...     os.mkdir(f"{top}/{folder}")
+    >>> put_in_place(f"{top}/.export/new", f"{top}/a.zarr")
+    >>> os.listdir(f"{top}/.export"), sorted(os.listdir(top), reverse=True)
+    ([], ['a.zarr', '.export'])
     """
-    if not os.path.isdir(path):
+    if not os.path.isdir(name):
         os.replace(name, path)
         return
-    # No call of Python exchanges two folders. A process that is killed between the two leaves the
-    # former store under this name, which nothing takes away.
-    old = os.path.join(
-        os.path.dirname(path) or os.curdir, f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
-    )
+    try:
+        os.rename(name, path)  # which replaces no folder but an empty one
+        return
+    except OSError:
+        if not os.path.isdir(path):
+            raise
+    if not overwrite:
+        raise FileExists(
+            f"Nothing was written, since another program made {path} meanwhile. overwrite=True "
+            "replaces it."
+        )
+    # No call of Python exchanges two folders.
+    old = os.path.join(os.path.dirname(name), f"{_FORMER}{os.path.basename(path)}")
     os.rename(path, old)
     try:
         os.rename(name, path)
@@ -98,6 +119,30 @@ def put_in_place(name: str, path: str) -> None:
         os.rename(old, path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def put_back_former(folder: str) -> None:
+    """Give stores their places again that wait in the folder of an export that was killed.
+
+    Those whose places are taken stay.
+
+    Raises
+    ------
+    OSError
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> top = tempfile.mkdtemp()
+    >>> os.makedirs(f"{top}/.export/former a.zarr")
+    >>> put_back_former(f"{top}/.export")
+    >>> sorted(os.listdir(top))
+    ['.export', 'a.zarr']
+    """
+    for name in os.listdir(folder):
+        path = os.path.join(os.path.dirname(folder), name.removeprefix(_FORMER))
+        if name.startswith(_FORMER) and not os.path.lexists(path):
+            os.rename(os.path.join(folder, name), path)
 
 
 # -- arrays --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dbdicom_xr.errors import DbdicomError, SaveFailed
+from dbdicom_xr.formats.zarr_store import put_back_former
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX, is_temporary, version_of
 from dbdicom_xr.staging.durable import copy_or_link, copy_rights, sync_files, sync_folders
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
@@ -192,8 +193,12 @@ def _make(folder: str) -> list[str]:
     made: list[str] = []
     try:
         for one in missing:
-            os.mkdir(one)
-            made.append(one)
+            try:
+                os.mkdir(one)
+                made.append(one)
+            except FileExistsError:  # another export made it meanwhile
+                if not os.path.isdir(one):
+                    raise
     except OSError as error:
         for one in reversed(made):
             with suppress(OSError):
@@ -292,7 +297,14 @@ def _own_folder(folder: str) -> str:
 
 
 def _remove(own: str) -> None:
-    """Take a folder away, its note last: where that fails, another export goes on."""
+    """Take a folder away, its note last: where that fails, another export goes on.
+
+    A store of zarr that waits in it while its place is empty gets it again.
+    """
+    try:
+        put_back_former(own)
+    except OSError:
+        return
     for entry in os.scandir(own):
         if entry.path != _note(own):
             with suppress(OSError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError, LeftOut
+from dbdicom_xr.errors import DbdicomError, FileExists, LeftOut
 from dbdicom_xr.formats.targets import require_folder, target_of
 from dbdicom_xr.formats.zarr_pixels import form_of
 from dbdicom_xr.formats.zarr_store import (
@@ -114,8 +114,15 @@ def export_zarr(
         written = {store: os.path.join(files.folder, str(n)) for n, store in enumerate(stores)}
         for store, groups in stores.items():
             work.write(written[store], groups)
-        for store, temporary in written.items():
-            put_in_place(temporary, store)
+        placed: list[str] = []
+        try:
+            for store, temporary in written.items():
+                put_in_place(temporary, store, overwrite)
+                placed.append(store)
+        except FileExists:
+            for store in placed:
+                shutil.rmtree(store, ignore_errors=True)
+            raise
     if record.database._scratch is not None:
         for key, layer in work.whole:
             record.database._scratch.note_exported(key, layer)
