@@ -5,6 +5,7 @@ Spelled as UDUNITS reads them where that is known, like the units of coordinates
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -94,8 +95,7 @@ def pixel_units(table: Table, rows: npt.NDArray[Any], rescale: bool | str) -> di
     if not rescale:
         return {}
     units = _real(table, rows) if not isinstance(rescale, str) else _mapped(table, rows, rescale)
-    names, counts = np.unique(units.astype(str), return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+    return dict(sorted(Counter(units.tolist()).items()))  # np.unique: 40 ms for 100,000 frames
 
 
 def _real(table: Table, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
