@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import FileExists, InvalidValue
+from dbdicom_xr.formats.zarr_contents import foreign_entry
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +49,8 @@ def refuse_store(path: str, overwrite: bool) -> None:
     Raises
     ------
     InvalidValue
-        It is no store, so that it is never replaced.
+        It is no store, or one that holds anything else than an export wrote, so that it is never
+        replaced.
     FileExists
         There is a store, and it is not to be replaced.
     """
@@ -67,6 +69,16 @@ def refuse_store(path: str, overwrite: bool) -> None:
         raise FileExists(
             f"Nothing was written, since there is a store {path} already. overwrite=True replaces "
             "it."
+        )
+    if (foreign := foreign_entry(path)) is not None:
+        what = (
+            "was not made by export_as_zarr()"
+            if foreign == path
+            else f"holds {os.path.relpath(foreign, path)}, which export_as_zarr() did not write"
+        )
+        raise InvalidValue(
+            f"Nothing was written: {path} {what}, and would be gone with it. Move it away, or "
+            "choose another name."
         )
 
 

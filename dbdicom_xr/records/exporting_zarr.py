@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import DbdicomError, FileExists, LeftOut
 from dbdicom_xr.formats.targets import require_folder, target_of
+from dbdicom_xr.formats.zarr_contents import FILES_FORMAT, arrays_in
 from dbdicom_xr.formats.zarr_pixels import form_of
 from dbdicom_xr.formats.zarr_store import (
     ENDING,
@@ -37,7 +38,6 @@ from dbdicom_xr.records.exporting_each import OF_A_SERIES, Part, parts_of, refus
 from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.exporting_zarr_files import (
     FILE_COLUMNS,
-    FILES_FORMAT,
     IMAGE_COLUMNS,
     Image,
     KeptFiles,
@@ -332,7 +332,11 @@ def _write_files(root: Any, planned: _Planned, images: Images | None, bar: Bar) 
             "forms": [None if form is None else form.to_json() for form in forms],
         },
     )
-    write_dataset(dataset, root.store.root.as_posix(), f"{path}files")
+    store = root.store.root.as_posix()
+    write_dataset(dataset, store, f"{path}files")
+    # By which the store is known to hold nothing else when it is to be replaced.
+    arrays = arrays_in(os.path.join(store, *planned.group.split("/")))
+    root[f"{path}files"].update_attributes({"arrays": arrays})
 
 
 def _where(planned: _Planned, images: Images | None, forms: Sequence[Any]) -> Iterator[Image]:

@@ -28,9 +28,8 @@ from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Bar
 from dbdicom_xr.records.saving_to import Copies
 
-__all__ = ["FILES_FORMAT", "FILE_COLUMNS", "IMAGE_COLUMNS", "Image", "KeptFiles", "blocks_of"]
+__all__ = ["FILE_COLUMNS", "IMAGE_COLUMNS", "Image", "KeptFiles", "blocks_of"]
 
-FILES_FORMAT: Final = "dbdicom_xr files 1"
 FILE_COLUMNS: Final = (
     "start", "size", "pixel_offset", "pixel_length", "pixel_start", "checksum", "pixel_checksum",
 )  # fmt: skip

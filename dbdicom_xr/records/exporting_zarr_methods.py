@@ -41,7 +41,8 @@ class ZarrStores:
         sortby : name, or sequence of names
             The dimensions, as in :meth:`Series.array`.
         overwrite : bool
-            Replace stores that are there already. What is no store is never replaced.
+            Replace stores that are there already. Never replaced is what is no store, is of
+            another program, or holds anything that was added to it.
         rescale : bool or str
             As in :meth:`Series.array`: real values, or with False stored values.
         align

@@ -23,6 +23,7 @@ from dbdicom_xr.errors import (
     MissingFolder,
     PixelError,
 )
+from dbdicom_xr.formats.zarr_contents import FILES_FORMAT
 from dbdicom_xr.formats.zarr_pixels import FrameForm
 from dbdicom_xr.formats.zarr_store import ENDING
 from dbdicom_xr.interact import Bar, progress_bar
@@ -30,7 +31,6 @@ from dbdicom_xr.names import safe_name
 from dbdicom_xr.records.exporting_files import new_files
 from dbdicom_xr.records.exporting_zarr_files import (
     FILE_COLUMNS,
-    FILES_FORMAT,
     IMAGE_COLUMNS,
     blocks_of,
 )
