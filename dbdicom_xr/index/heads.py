@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from dbdicom_xr.errors import DbdicomError
+from dbdicom_xr.errors import ConnectionLost, DbdicomError
 from dbdicom_xr.index.blocks import Findings
 from dbdicom_xr.index.elements import External, Header
 from dbdicom_xr.index.files import Version
@@ -29,6 +29,8 @@ _MOST: Final = 8 << 20
 _CHUNK: Final = 256
 _SCOUTS: Final = 3
 """Files of a folder that are read alone, one after the other, until one is an image."""
+_FEW: Final = 3
+"""Files that may fail before it matters how many of the others do."""
 _LOOK: Final = 65536
 """Bytes that are walked at a time, no more than those of a value that is left in its file."""
 
@@ -148,6 +150,8 @@ def remote_batches(
     """
     hints: dict[str, int] = {}
     left: dict[str, list[str]] = {}
+    lost: list[ConnectionLost] = []
+    read = 0
     for path in paths:
         left.setdefault(path.rpartition("/")[0], []).append(path)
     for number in range(_SCOUTS + 1):
@@ -160,10 +164,19 @@ def remote_batches(
                 some.append(mine.pop(len(mine) // 2))
         for start in range(0, len(some), _CHUNK):
             chunk = some[start : start + _CHUNK]
-            yield chunk, _read(folder, chunk, hints)
+            findings, failed = _read(folder, chunk, hints)
+            lost += failed
+            read += len(chunk) - len(failed)
+            if len(lost) > max(_FEW, read):
+                raise lost[0]
+            yield chunk, findings
 
 
-def _read(folder: RemoteFolder, paths: Sequence[str], hints: dict[str, int]) -> Findings:
+def _read(
+    folder: RemoteFolder, paths: Sequence[str], hints: dict[str, int]
+) -> tuple[Findings, list[ConnectionLost]]:
+    """Return what was found, and why files that the store has could not be read."""
+    lost: list[ConnectionLost] = []
     gathering = Gathering()
     findings = gathering.findings
     partials: dict[int, Partial] = {}
@@ -185,6 +198,8 @@ def _read(folder: RemoteFolder, paths: Sequence[str], hints: dict[str, int]) -> 
             if number in findings.problems or number in again:
                 continue
             if isinstance(got, DbdicomError):
+                if isinstance(got, ConnectionLost):
+                    lost.append(got)
                 findings.problems[number] = f"cannot be opened: {got}"
                 continue
             if versions.setdefault(number, got.version) != got.version:
@@ -212,4 +227,4 @@ def _read(folder: RemoteFolder, paths: Sequence[str], hints: dict[str, int]) -> 
     for name, found in lengths.items():
         # Where one header in ten is longer, it costs a request more, not all others bytes.
         hints[name] = sorted(found)[(len(found) * 9) // 10] + _MARGIN
-    return gathering.done()
+    return gathering.done(), lost

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from dbdicom_xr.errors import ConnectionLost, DbdicomError, StaleArray
 from dbdicom_xr.index.files import Version
-from dbdicom_xr.index.remote_errors import explained, lost
+from dbdicom_xr.index.remote_errors import explained, lost, was_answered
 from dbdicom_xr.index.roots import RemoteRoot
 from dbdicom_xr.index.rows import FileRow
 from dbdicom_xr.index.stores import AsyncStore, Got, PlainStore, store_at
@@ -32,6 +32,8 @@ _FIRST_WAIT: Final = 0.2
 _SECONDS: Final = 60.0
 """For one request, and as long again for each 8 MB that it asks for."""
 _AT_ONCE: Final = 32
+_FEW: Final = 3
+"""Requests that may fail before it matters how many of the others do."""
 _GAP: Final = 4096
 """Bytes between two places that are read along rather than asked for apart."""
 _LONGEST: Final = 8 << 20
@@ -63,13 +65,13 @@ class RemoteFolder:
                 )
             return self._made
 
-    def _explaining(self, make: Callable[[], T]) -> T:
+    def _explaining(self, make: Callable[[], T], file: str = "") -> T:
         try:
             return make()
         except DbdicomError:
             raise
         except Exception as error:
-            told = explained(error, self.root) or lost(error, self.root, 1, 0.0)
+            told = explained(error, self.root, file) or lost(error, self.root, 1, 0.0, file)
         raise told
 
     def listing(self, known: Collection[str]) -> tuple[dict[str, Version], list[str]]:
@@ -122,7 +124,8 @@ class RemoteFolder:
         Raises
         ------
         ConnectionLost
-            The store did not answer, time and again.
+            The store did not answer, time and again, or not for most of them. Where it answers
+            for the others, one that it cannot send is among what is returned.
         """
         store = self._store()
         if isinstance(store, PlainStore):
@@ -132,7 +135,7 @@ class RemoteFolder:
 
     def _plain(self, store: PlainStore, place: Place) -> Got | DbdicomError:
         try:
-            return self._explaining(lambda: store.get(*place))
+            return self._explaining(lambda: store.get(*place), place[0])
         except ConnectionLost:
             raise
         except DbdicomError as error:
@@ -142,18 +145,26 @@ class RemoteFolder:
         self, store: AsyncStore, places: Sequence[Place]
     ) -> list[Got | DbdicomError]:
         room = asyncio.Semaphore(_AT_ONCE)
+        came = failed = 0
 
         async def one(path: str, start: int, stop: int) -> Got | DbdicomError:
+            nonlocal came, failed
             if path in self._empty:
                 return Got(b"", (0, 0))
             async with room:
                 try:
-                    got: Got = await self._tried(lambda: store.get(path, start, stop), stop - start)
-                    return got
-                except ConnectionLost:
-                    raise
+                    got: Got = await self._tried(
+                        lambda: store.get(path, start, stop), stop - start, path
+                    )
+                except ConnectionLost as error:
+                    failed += 1
+                    if failed > max(came, _FEW) or not (came or was_answered(error)):
+                        raise
+                    return error
                 except DbdicomError as error:
                     return error
+                came += 1
+                return got
 
         tasks = [asyncio.ensure_future(one(*place)) for place in places]
         try:
@@ -164,7 +175,7 @@ class RemoteFolder:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
-    async def _tried(self, call: Callable[[], Awaitable[T]], size: int) -> T:
+    async def _tried(self, call: Callable[[], Awaitable[T]], size: int, file: str = "") -> T:
         """Do something that may need several tries."""
         began = time.monotonic()
         for number in range(_TRIES):
@@ -175,11 +186,11 @@ class RemoteFolder:
             except DbdicomError:
                 raise
             except Exception as error:
-                told = explained(error, self.root)
+                told = explained(error, self.root, file)
                 last = error
             if told is not None:
                 raise told
-        raise lost(last, self.root, _TRIES, time.monotonic() - began)
+        raise lost(last, self.root, _TRIES, time.monotonic() - began, file)
 
     def _run(self, work: Any) -> Any:
         from fsspec.asyn import sync

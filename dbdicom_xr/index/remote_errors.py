@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from dbdicom_xr.errors import (
     ConnectionLost,
@@ -14,7 +15,7 @@ from dbdicom_xr.errors import (
     MissingFolder,
 )
 
-__all__ = ["explained", "has_query", "has_user", "hidden", "lost"]
+__all__ = ["explained", "has_query", "has_user", "hidden", "lost", "was_answered"]
 
 _EXTRA: Final = 'pip install "dbdicom_xr[remote]"'
 _CREDENTIALS: Final = frozenset(
@@ -23,6 +24,7 @@ _CREDENTIALS: Final = frozenset(
 )  # fmt: skip
 # What stands in storage options beside secrets, and may be shown.
 _PLAIN: Final = frozenset(("endpoint_url", "region_name", "protocol", "target_protocol", "host"))
+_CUT: Final = ("ClientPayloadError", "IncompleteReadError", "ResponseStreamingError")
 _MOST_TEXT: Final = 300
 # A password may hold any sign, as "/" in the keys of S3; a user alone ends with the server.
 _USER: Final = re.compile(r"://(?:[^\s/@]*:[^\s]*@|[^\s/@]*@)")
@@ -63,7 +65,7 @@ def has_query(place: str) -> bool:
     return _QUERY.search(place) is not None
 
 
-def explained(error: Exception, root: str) -> DbdicomError | None:
+def explained(error: Exception, root: str, file: str = "") -> DbdicomError | None:
     """Return what is wrong where another try would not help, else None.
 
     Parameters
@@ -72,10 +74,12 @@ def explained(error: Exception, root: str) -> DbdicomError | None:
         Of fsspec, or of what it uses.
     root : RemoteRoot
         The folder, with the options of which nothing may be told.
+    file : str
+        A file in it that was asked for.
     """
     names = {kind.__name__ for kind in type(error).__mro__}
     status = getattr(error, "status", None)
-    url = hidden(str(root))
+    url = _url(root, file)
     if isinstance(error, ImportError):
         return DbdicomError(
             f"{url} cannot be reached: a package is missing that knows this kind of store "
@@ -108,15 +112,36 @@ def explained(error: Exception, root: str) -> DbdicomError | None:
     return None
 
 
-def lost(error: Exception, root: str, tries: int, seconds: float) -> ConnectionLost:
+def lost(error: Exception, root: str, tries: int, seconds: float, file: str = "") -> ConnectionLost:
     """Return the error after the last try."""
     tried = f" {tries} tries in {seconds:.0f} s failed, the last with" if tries > 1 else ""
-    return ConnectionLost(
-        f"The connection to {hidden(str(root))} was lost:{tried} {type(error).__name__}: "
+    told = ConnectionLost(
+        f"The connection to {_url(root, file)} was lost:{tried} {type(error).__name__}: "
         f"{_text(error, root)}. Check the network and the address, then repeat the call. What "
         "was indexed is kept; database.export_as_dicom('folder') makes a copy that needs no "
         "network."
     )
+    _answered[told] = _is_answer(error)
+    return told
+
+
+_answered: WeakKeyDictionary[ConnectionLost, bool] = WeakKeyDictionary()
+
+
+def was_answered(error: ConnectionLost) -> bool:
+    """Return whether it was the store that failed, with an answer, and not the way to it."""
+    return _answered.get(error, False)
+
+
+def _is_answer(error: BaseException) -> bool:
+    if type(error) is ConnectionError or type(error).__name__ in _CUT:
+        return True  # the answer was too short
+    told = getattr(error, "status", None) or getattr(error.__cause__, "response", None)
+    return told is not None
+
+
+def _url(root: str, file: str) -> str:
+    return f"{hidden(str(root))}/{file}" if file else hidden(str(root))
 
 
 def _text(error: Exception, root: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DbdicomError
+from dbdicom_xr.errors import ConnectionLost, DbdicomError
 from dbdicom_xr.testing import make_series
 from tests.remote.conftest import Remote
 from tests.remote.servers import S3, Server
@@ -126,3 +126,52 @@ def test_s3_that_answers_other_ranges(
     else:
         with pytest.raises(DbdicomError, match=r"the server was asked for bytes .*IM000\d"):
             array.compute()
+
+
+def test_a_file_that_always_fails_is_a_problem(
+    folder: Path, server: Server, tmp_path: Path
+) -> None:
+    make_series(folder / "many", keys={"SliceLocation": [0.0, 5.0, 10.0, 15.0]})
+    make_series(folder / "alone", seed=2, keys={"SliceLocation": [0.0]})
+    index = tmp_path / "index"
+    for bad in ("alone/IM0001.dcm", "many/IM0002.dcm", "many/IM0003.dcm"):
+        server.instead = lambda method, path, headers, bad=bad: (
+            (500, b"", {}) if path == f"/{bad}" else None
+        )
+        database = db.database(server.url, index=tmp_path / bad)
+        assert [problem.file for problem in database.problems] == [f"{server.url}/{bad}"]
+        assert f"{bad} was lost: 5 tries" in database.problems[0].reason
+        assert len(database.instances()) == 4
+        server.instead = None
+        assert len(db.database(server.url, index=tmp_path / bad).instances()) == 5
+    server.instead = lambda method, path, headers: (500, b"", {}) if headers["Range"] else None
+    with pytest.raises(ConnectionLost, match="IM000"):
+        db.database(server.url, index=index)
+
+
+def test_a_file_that_is_shorter_than_the_server_says_is_a_problem(
+    folder: Path, server: Server, tmp_path: Path
+) -> None:
+    make_series(folder, keys={"SliceLocation": [0.0, 5.0, 10.0, 15.0]})
+
+    def huge(data: bytes, start: int, stop: int) -> tuple[bytes, str]:
+        return data[start:stop], f"bytes {start}-{max(stop - 1, start)}/9999999999999"
+
+    usual = ranged(folder, huge)
+    server.instead = lambda method, path, headers: (
+        usual(method, path, headers) if "IM0002" in path else None
+    )
+    (folder / "IM0002.dcm").write_bytes((folder / "IM0002.dcm").read_bytes()[:300])
+    database = db.database(server.url, index=tmp_path / "index")
+    assert [problem.file[-10:] for problem in database.problems] == ["IM0002.dcm"]
+    assert len(database.instances()) == 3
+
+
+def test_a_file_that_is_gone_is_named(folder: Path, server: Server, tmp_path: Path) -> None:
+    make_series(folder)
+    server.instead = lambda method, path, headers: (
+        (404, b"", {}) if path.endswith("IM0002.dcm") else None
+    )
+    database = db.database(server.url, index=tmp_path / "index")
+    (problem,) = database.problems
+    assert f"nothing at {server.url}/IM0002.dcm" in problem.reason
