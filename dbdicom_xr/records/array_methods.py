@@ -93,7 +93,7 @@ class ArraySeries:
         array : xarray.DataArray
             Dimensions: those of ``sortby``, then ``n`` (frames at the same point), ``x``
             (columns), ``y`` (rows), and for colour ``channel``. Nothing is read until it is
-            computed.
+            computed. ``array.attrs["units"]`` is what real values are in, where the header says it.
         header : Header
             The frames, with the dimensions of ``array`` without the pixel ones; None in gaps.
 
@@ -103,6 +103,13 @@ class ArraySeries:
             The frames do not form a grid, are of several sizes or kinds, or lack an attribute.
         PixelError
             There are no pixels, or of a kind that this version cannot read.
+
+        Warns
+        -----
+        AlignedByOrder, LeftOut, MixedGeometry
+            As they say.
+        DicomWarning
+            The real values are in several units, as of magnitude and phase.
 
         Examples
         --------
