@@ -18,9 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from dbdicom_xr.errors import DbdicomError, SaveFailed
+from dbdicom_xr.errors import DbdicomError, InvalidValue, SaveFailed
 from dbdicom_xr.formats.zarr_store import put_back_former
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX, is_temporary, version_of
+from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.staging.durable import copy_or_link, copy_rights, sync_files, sync_folders
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
 
@@ -221,6 +222,8 @@ def new_files(folder: str) -> Iterator[NewFiles]:
 
     Raises
     ------
+    InvalidValue
+        The folder is that in which a database keeps its index, or below it.
     SaveFailed
         The disk is full, the folder may not be written to...; everything is as it was.
 
@@ -234,6 +237,11 @@ def new_files(folder: str) -> Iterator[NewFiles]:
     ['a.txt']
     """
     folder = folder or os.curdir
+    if FOLDER_NAME in os.path.realpath(folder).split(os.sep):
+        raise InvalidValue(
+            f"{folder} is in a folder {FOLDER_NAME}, where a database keeps its index. Nothing was "
+            "written; give another folder."
+        )
     made = _make(folder)
     try:
         try:

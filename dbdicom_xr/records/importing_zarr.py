@@ -22,6 +22,7 @@ from dbdicom_xr.errors import (
     InvalidValue,
     MissingFolder,
     PixelError,
+    SaveFailed,
 )
 from dbdicom_xr.formats.zarr_contents import FILES_FORMAT
 from dbdicom_xr.formats.zarr_pixels import FrameForm
@@ -76,6 +77,8 @@ def from_zarr(
         A part of the store is missing, damaged or changed; no files are made.
     FileExists
         The folder has files already.
+    SaveFailed
+        The disk is full, or the folder may not be written to.
 
     Examples
     --------
@@ -100,6 +103,15 @@ def from_zarr(
                 result.mute()
                 report = result.import_dicom(folder)
                 result.unmute()
+        except OSError as error:
+            result.close(save=False)
+            if isinstance(error, DbdicomError):
+                raise
+            raise SaveFailed(
+                f"{tempfile.gettempdir()}, the folder of temporary files, cannot take those of "
+                f"{', '.join(stores)}: {error.strerror or error}. Give another folder: "
+                "from_zarr(store, '/data/study')."
+            ) from error
         except BaseException:
             result.close(save=False)
             raise
