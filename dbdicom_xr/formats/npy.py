@@ -230,7 +230,7 @@ def load_npy(path: str | os.PathLike[str]) -> xr.DataArray:
     Parameters
     ----------
     path : str or path
-        The ``.npy`` file, beside which the ``.json`` stands.
+        The ``.npy`` file, beside which the ``.npy.json`` stands.
 
     Returns
     -------
@@ -260,7 +260,10 @@ def load_npy(path: str | os.PathLike[str]) -> xr.DataArray:
     import xarray as xr
 
     text = name_of(path)
-    beside = f"{os.path.splitext(text)[0]}.json"
+    beside = f"{text}.json"
+    if not os.path.isfile(beside):  # as it was called before
+        former = f"{os.path.splitext(text)[0]}.json"
+        beside = former if os.path.isfile(former) else beside
     content = _read_text(text, beside)
     data = _read_numbers(text)
     if list(data.shape) != content["shape"] or data.dtype.name != content["dtype"]:
@@ -291,7 +294,7 @@ def _read_text(text: str, beside: str) -> dict[str, Any]:
         if not os.path.isfile(needed):
             raise MissingFolder(
                 f"There is no file {needed}, the {what}: export_as_npy() writes a .npy and a "
-                ".json, which stay side by side. np.load() reads an array alone."
+                ".npy.json, which stay side by side. np.load() reads an array alone."
             )
     try:
         with open(beside, encoding="utf-8") as file:

@@ -75,7 +75,7 @@ def target_of(path: str | os.PathLike[str], *endings: str) -> Target:
     Raises
     ------
     InvalidValue
-        It is no name.
+        It is no name, or an address on the web.
     NotAFolder
         A file is where the folder should be.
 
@@ -87,6 +87,11 @@ def target_of(path: str | os.PathLike[str], *endings: str) -> Target:
     Target(folder='tables', ending='.csv', file=None)
     """
     text = name_of(path)
+    if "://" in text:
+        raise InvalidValue(
+            f"{text} is an address; files are exported into a folder of this computer. Export them "
+            "into one, and copy it."
+        )
     if not os.path.isdir(text):
         for ending in endings:
             if text.lower().endswith(ending) and len(os.path.basename(text)) > len(ending):

@@ -386,6 +386,7 @@ class Custom:
 
 
 _customs: dict[str, Custom] = {}
+_of_users: set[str] = set()  # names that may be registered again
 # Tables never change: so that a loop over frames does not work out the whole column for each.
 _worked_out: WeakKeyDictionary[Table, dict[Custom, Values | None]] = WeakKeyDictionary()
 
@@ -427,9 +428,9 @@ def register_attribute(
     Raises
     ------
     InvalidValue
-        The name is not a lower-case identifier, or a method of records; or `get` or `set` is no
-        function. Where a function fails, or returns what is no value, an error names it when the
-        attribute is used.
+        The name is not a lower-case identifier, or is taken by this package; or `get` or `set` is
+        no function. Where a function fails, or returns what is no value, an error names it when
+        the attribute is used.
     UnknownKeyword
         One of `depends` names no attribute.
 
@@ -457,7 +458,13 @@ def register_attribute(
         )
     if name in _taken():
         raise InvalidValue(f"{name!r} cannot be a custom attribute: records use it for themselves.")
+    if name in _customs and name not in _of_users:
+        raise InvalidValue(
+            f"{name!r} cannot be a custom attribute: there is one of this name already, "
+            f"{_customs[name].description or 'of this package'!r}. Choose another name."
+        )
     read = per_frame(name, get) if depends is None else get
+    _of_users.add(name)
     add_custom(name, read, depends, description, write=None if set is None else writer(name, set))
 
 

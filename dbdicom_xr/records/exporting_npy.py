@@ -109,7 +109,7 @@ def export_npy(
 
 
 def _beside(path: str) -> str:
-    return f"{os.path.splitext(path)[0]}.json"
+    return f"{path}.json"  # x.json is the side-car of x.nii
 
 
 @of_one_state

@@ -28,9 +28,9 @@ class PlainFiles:
     ) -> list[str]:
         """Write the images as NumPy arrays, one file per series.
 
-        Beside each ``.npy`` stands a ``.json`` with what its numbers mean: dimensions, coordinates,
-        the header of the images, and which images they were. ``db.load_npy`` puts both together
-        again. Pixels are read while they are written, in bounded memory.
+        Beside each ``.npy`` stands a ``.npy.json`` with what its numbers mean: dimensions,
+        coordinates, the header of the images, and which images they were. ``db.load_npy`` puts both
+        together again. Pixels are read while they are written, in bounded memory.
 
         Parameters
         ----------

@@ -395,7 +395,7 @@ def exported(series: Any, tmp_path: Path) -> Path:
 
 
 def changed(path: Path, **content: Any) -> None:
-    beside = path.with_suffix(".json")
+    beside = Path(f"{path}.json")
     known = json.loads(beside.read_text())
     known.update(content)
     beside.write_text(json.dumps({name: v for name, v in known.items() if v is not ...}))
@@ -419,14 +419,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "several arrays",
     ),
     "gone": (lambda path: path.unlink(), "There is no file"),
-    "header gone": (lambda path: path.with_suffix(".json").unlink(), "There is no file"),
-    "header empty": (lambda path: path.with_suffix(".json").write_text(""), "no JSON"),
-    "header cut off": (lambda path: os.truncate(path.with_suffix(".json"), 100), "no JSON"),
+    "header gone": (lambda path: Path(f"{path}.json").unlink(), "There is no file"),
+    "header empty": (lambda path: Path(f"{path}.json").write_text(""), "no JSON"),
+    "header cut off": (lambda path: os.truncate(Path(f"{path}.json"), 100), "no JSON"),
     "header of bytes": (
-        lambda path: path.with_suffix(".json").write_bytes(b"\xff\xfe\0"), "no JSON",
+        lambda path: Path(f"{path}.json").write_bytes(b"\xff\xfe\0"), "no JSON",
     ),
-    "header of others": (lambda path: path.with_suffix(".json").write_text("[1]"), "exported"),
-    "header of BIDS": (lambda path: path.with_suffix(".json").write_text("{}"), "exported"),
+    "header of others": (lambda path: Path(f"{path}.json").write_text("[1]"), "exported"),
+    "header of BIDS": (lambda path: Path(f"{path}.json").write_text("{}"), "exported"),
     "header without dims": (lambda path: changed(path, dims=...), "lacks dims"),
     "header with other dims": (lambda path: changed(path, dims=["x"]), "damaged or changed"),
     "coordinates": (lambda path: changed(path, coords={"x": {}}), "damaged or changed"),

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 
 import dbdicom_xr as db
+from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.records import attributes, custom
 from dbdicom_xr.testing import make_series
 
@@ -103,3 +104,11 @@ def test_names_are_offered(series: db.Series, name: str) -> None:
     assert name in series.to_dataframe(name).columns
     with pytest.raises(db.errors.UnknownKeyword, match=name):
         series[name[:-1] + "_"]
+
+
+@pytest.mark.parametrize("name", ["window", "b_value", "affine"])
+def test_what_the_package_works_out_is_not_replaced(name: str) -> None:
+    with pytest.raises(InvalidValue, match=f"'{name}'"):
+        db.register_attribute(name, lambda frame: 1)
+    for value in (1, 2):
+        db.register_attribute("mine_again", lambda frame, value=value: value)

@@ -38,7 +38,7 @@ def series_of(folder: Path) -> Any:
 
 
 def beside(file: str) -> Any:
-    with open(file.replace(".npy", ".json"), encoding="utf-8") as text:
+    with open(f"{file}.json", encoding="utf-8") as text:
         return json.load(text)
 
 
@@ -53,7 +53,7 @@ def test_numpy_reads_what_the_series_holds(maker: Any, sortby: Any, tmp_path: Pa
     content = beside(file)
     assert content["dims"] == list(array.dims)
     assert sorted(os.listdir(tmp_path / "out")) == [
-        "1_Synthetic_series.json", "1_Synthetic_series.npy",
+        "1_Synthetic_series.npy", "1_Synthetic_series.npy.json",
     ]  # fmt: skip
     xr.testing.assert_identical(
         db.load_npy(file).drop_attrs(), array.drop_attrs().assign_coords(array.coords).drop_attrs()
@@ -111,7 +111,7 @@ def test_nobody_is_named_unless_asked_for(tmp_path: Path) -> None:
     make_series(tmp_path / "in", keys=KEYS, header=header)
     series = series_of(tmp_path / "in")
     (file,) = series.export_as_npy(tmp_path / "out")
-    text = Path(file.replace(".npy", ".json")).read_text(encoding="utf-8")
+    text = Path(f"{file}.json").read_text(encoding="utf-8")
     assert "Secret" not in text
     assert "S-1234" not in text
     assert "20240229" not in text
@@ -237,3 +237,29 @@ def test_files_of_two_exports_are_not_read_as_one(
     target.write_bytes(kept)
     with pytest.raises(InvalidValue, match="do not belong together"):
         db.load_npy(target)
+
+
+def test_nifti_and_numpy_stand_in_one_folder(tmp_path: Path) -> None:
+    make_series(tmp_path / "in", keys={"SliceLocation": [0, 5]})
+    series = series_of(tmp_path / "in")
+    (file,) = series.export_as_npy(tmp_path / "out")
+    before = Path(f"{file}.json").read_bytes()
+    series.export_as_nifti(tmp_path / "out")
+    series.export_as_nifti(tmp_path / "out", overwrite=True)
+    assert Path(f"{file}.json").read_bytes() == before
+    array = db.load_npy(file)
+    os.rename(f"{file}.json", file.replace(".npy", ".json"))  # as it was called before
+    xr.testing.assert_identical(db.load_npy(file), array)
+
+
+@pytest.mark.parametrize("export", ["csv", "dicom", "npy", "png", "nifti"])
+@pytest.mark.parametrize("path", ["s3://bucket/out", "https://host/out.npy"])
+def test_addresses_are_no_folders(
+    export: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_series(tmp_path / "in", keys={})
+    series = series_of(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidValue, match="folder of this computer"):
+        getattr(series, f"export_as_{export}")(path)
+    assert os.listdir(tmp_path) == ["in"]
