@@ -27,6 +27,7 @@ _SLICES: Final = "SliceLocation"
 _RELATIVE: Final = 1e-6
 _ROUNDING: Final = 1e-12
 _SAME_PLACE: Final = 1e-3  # mm
+_SAME_SIZE: Final = 1e-4  # of a pixel
 _SAME_DIRECTION: Final = 1e-4  # of a unit vector: 0.01 mm at 100 mm
 _MAP_TO: Final = (
     "series.map_to(other_series) brings images to the planes of others, also from another frame of "
@@ -47,11 +48,14 @@ class _Place:
         then ImageOrientationPatient, shape (..., 12).
     present : DataArray of bool
         Where there are images, and no gaps.
+    spacing : dict
+        How far apart the pixels are along ``x`` and ``y``, mm, where that is the same for all.
     """
 
     frames: set[str]
     planes: xr.DataArray
     present: xr.DataArray
+    spacing: dict[str, float]
 
 
 def aligned(
@@ -68,14 +72,12 @@ def aligned(
     if tolerance is not None and not 0 <= tolerance < np.inf:
         raise InvalidValue(f"tolerance is {tolerance!r}; it is a number from 0.")
     try:
-        return _aligned(array, other, join, tolerance)
+        found = _aligned(array, other, join, tolerance)
     except GridError:
         # Devices count SliceLocation from where they like, and in the direction that they like.
-        placed, other_placed = _labelled_by_place(array), _labelled_by_place(other)
-        if placed is None and other_placed is None:
+        one, two = _both_by_place(array, other)
+        if one is array and two is other:
             raise
-        one = array if placed is None else placed
-        two = other if other_placed is None else other_placed
         try:
             return _aligned(one, two, join, tolerance)
         except GridError as by_place:
@@ -86,6 +88,33 @@ def aligned(
             ):  # what is in one only are some of the slices, not all
                 raise by_place from None
         raise  # what is wrong with the labels that a person sees
+    if _SLICES not in array.indexes or _SLICES not in other.indexes:
+        return found
+    matches = _common_slices(array, other, tolerance)
+    if matches == min(array.sizes[_SLICES], other.sizes[_SLICES]):
+        return found
+    # Counted the other way round, one slice has the same label in both.
+    try:
+        one, two = _both_by_place(array, other)
+        if _common_slices(one, two, tolerance) > matches:
+            return _aligned(one, two, join, tolerance)
+    except GridError:
+        pass
+    return found
+
+
+def _both_by_place(array: xr.DataArray, other: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return two arrays, slices labelled by their places where that can be."""
+    placed, other_placed = _labelled_by_place(array), _labelled_by_place(other)
+    return (
+        array if placed is None else placed,
+        other if other_placed is None else other_placed,
+    )
+
+
+def _common_slices(array: xr.DataArray, other: xr.DataArray, tolerance: float | None) -> int:
+    moved = _moved_labels(other, array, tolerance)
+    return int(array.indexes[_SLICES].isin(moved.indexes[_SLICES]).sum())
 
 
 def _have_common(array: xr.DataArray, other: xr.DataArray, tolerance: float | None) -> bool:
@@ -215,9 +244,13 @@ def _require_same_step(dim: str, own: xr.DataArray, theirs: xr.DataArray) -> Non
     if own.size < 2 or theirs.size < 2 or own.dtype.kind not in "iuf":
         return
     steps = [float(np.median(np.abs(np.diff(one.to_numpy())))) for one in (own, theirs)]
-    if abs(steps[0] - steps[1]) > 1e-4 * steps[0]:
+    _require_same_size(dim, *steps)
+
+
+def _require_same_size(dim: str, own: float | None, theirs: float | None) -> None:
+    if own is not None and theirs is not None and abs(own - theirs) > _SAME_SIZE * own:
         raise GridError(
-            f"The pixels of the arrays are {steps[0]:g} and {steps[1]:g} mm apart along {dim}, so "
+            f"The pixels of the arrays are {own:g} and {theirs:g} mm apart along {dim}, so "
             f"that they are not those of the same places. {_MAP_TO}"
         )
 
@@ -247,6 +280,10 @@ def _require_same_planes(array: xr.DataArray, other: xr.DataArray, tolerance: fl
             f"The arrays have other frames of reference (FrameOfReferenceUID), {one} and {two}: "
             f"the patient may have moved between them. {_MAP_TO}"
         )
+    for dim in ("x", "y"):
+        # The labels of a single row or column do not tell it.
+        if dim in _shared(array, other) and min(array.sizes[dim], other.sizes[dim]) < 2:
+            _require_same_size(dim, own.spacing.get(dim), theirs.spacing.get(dim))
     first, second = xr.broadcast(*xr.align(own.planes, theirs.planes, join="inner"))
     present = own.present & theirs.present
     limits = np.repeat([_SAME_PLACE if tolerance is None else tolerance, _SAME_DIRECTION], 6)
@@ -304,18 +341,26 @@ def _place(array: xr.DataArray, which: str) -> _Place:
     labels = {dim: array.coords[dim] for dim in found.dims if dim in array.indexes}
     bare = {dim: (dim, one.to_numpy()) for dim, one in labels.items() if one.dims == (dim,)}
     present = (found.counts > 0).reshape(found.shape)
+    low, high = (
+        _per_image(found, reduce, "pixel_spacing")
+        for reduce in (np.minimum.reduceat, np.maximum.reduceat)
+    )
+    low, high = low[found.counts > 0].min(axis=0), high[found.counts > 0].max(axis=0)
+    same = high - low <= _SAME_SIZE * low  # false where one is not known
+    spacing = {dim: float(low[i]) for i, dim in enumerate(("y", "x")) if same[i]}
     return _Place(
         frames,
         xr.DataArray(numbers, dims=(*found.dims, "number"), coords=bare),
         xr.DataArray(present, dims=found.dims, coords=bare),
+        spacing,
     )
 
 
 def _per_image(
     found: Sources, reduce: Callable[[Floats, npt.NDArray[np.intp]], Floats], part: str
 ) -> Floats:
-    """Return positions or directions of the frames of each image, NaN in gaps."""
-    width = 3 if part == "position" else 6
+    """Return positions, directions or spacings of the frames of each image, NaN in gaps."""
+    width = {"position": 3, "orientation": 6, "pixel_spacing": 2}[part]
     every = np.full((len(found.rows), width), np.nan)
     for number, table in enumerate(found.tables):
         mine = np.flatnonzero(found.table_of == number)

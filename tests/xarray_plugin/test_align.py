@@ -208,6 +208,39 @@ def test_slices_counted_the_other_way(pair: Any, tmp_path: Path) -> None:
         part.dicom.align(second, "exact")
 
 
+@pytest.mark.parametrize("total", [0.0, 5.0, 15.0, 20.0])
+def test_a_label_that_slices_share_by_chance(pair: Any, tmp_path: Path, total: float) -> None:
+    (first, header), _ = pair
+    second, _ = made(tmp_path, 5, header=lambda d, _: setattr(
+        d, "SliceLocation", total - float(d.SliceLocation)))  # fmt: skip
+    for one, other in ((first, second), (second, first)):
+        left, right = one.dicom.align(other)
+        assert left.sizes["SliceLocation"] == right.sizes["SliceLocation"] == 4
+        places = [
+            [image.ImagePositionPatient for image in side.dicom.header.ravel()]
+            for side in (left, right)
+        ]
+        assert places[0] == places[1]
+        assert one.dicom.align(other, "outer")[0].sizes["SliceLocation"] == 4
+        left, right = one.isel(SliceLocation=[1, 2, 3]).dicom.align(other)
+        assert left.sizes["SliceLocation"] == 3
+    left, right = first.dicom.align(first[1:])
+    assert left.SliceLocation.values.tolist() == SLICES[1:]
+    same_images(right, header, SliceLocation=[1, 2, 3])
+
+
+def test_a_single_column_has_the_spacing_of_its_images(pair: Any, tmp_path: Path) -> None:
+    (first, _), (second, _) = pair
+    wide, _ = made(tmp_path, 6, geometry=Geometry(spacing=(1.25, 1.25, 5)))
+    for one in ({"x": [0]}, {"x": [0], "y": [0]}):
+        left, right = first.isel(one).dicom.align(second.isel(one))
+        assert left.sizes == right.sizes == first.isel(one).sizes
+        with pytest.raises(GridError, match=r"1\.5 and 1\.25 mm apart along x"):
+            first.isel(one).dicom.align(wide.isel(one))
+    with pytest.raises(GridError, match=r"1\.5 and 1\.25 mm apart along x"):
+        first.dicom.align(wide.isel(x=[0]))
+
+
 def test_images_without_a_place(tmp_path: Path) -> None:
     gone = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
     (first, _), (second, _) = (
