@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["function_name", "safe_name"]
 
 # Names that Windows keeps for devices, with any ending.
-_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)")
 _LONGEST = 60
 
 
@@ -31,13 +31,16 @@ def safe_name(text: str, otherwise: str) -> str:
     --------
     >>> safe_name("T1 w/o fat: 3/4*", "series"), safe_name("../..", "series"), safe_name("NUL", "x")
     ('T1 w_o fat_ 3_4_', 'series', 'NUL_')
+    >>> safe_name("con.txt", "x")  # which Windows takes for the device too
+    'con_.txt'
     """
     text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
     text = re.sub(r"[^A-Za-z0-9 ._()+=,@-]", "_", text)
     text = re.sub(r"\s+", " ", text)[:_LONGEST].strip(" .")
     if not re.search(r"[A-Za-z0-9]", text):
         return otherwise
-    return f"{text}_" if _DEVICES.fullmatch(text) else text
+    stem, dot, ending = text.partition(".")
+    return f"{stem}_{dot}{ending}" if _DEVICES.fullmatch(stem.rstrip()) else text
 
 
 def function_name(function: Callable[..., Any]) -> str:

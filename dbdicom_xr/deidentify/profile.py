@@ -106,8 +106,13 @@ _BESIDES: Final = {
     # HL7InstanceIdentifier: names one document of one hospital; type 1 where it refers to one.
     0x0040E001: Rule("X/D", _ALWAYS),
     0x00420010: Rule("Z", _TEXT),  # DocumentTitle: often holds the name; type 2 (PS3.3 C.24.2)
+    0x00700068: Rule("X", _TEXT),  # GraphicLayerDescription: free text
+    0x00700081: Rule("Z", _TEXT),  # ContentDescription: free text; type 2 (PS3.3 10.9)
     0x0074100C: Rule("X", _ALWAYS),  # ContactDisplayName: a person, but of VR LO
     0x21000160: Rule("X", _ALWAYS),  # OwnerID: who printed
+    0x30040006: Rule("X", _TEXT),  # DoseComment: free text
+    0x30080202: Rule("X", _TEXT),  # TreatmentStatusComment: free text
+    0x300A0183: Rule("X", _TEXT),  # PatientSetupLabel: free text
     0x40101078: Rule("X", _TEXT),  # PTOLocationDescription: free text
 }
 

@@ -166,8 +166,8 @@ class _Import:
         free = shutil.disk_usage(self.folder).free - _RESERVE_BYTES
         if size > free:
             raise SaveFailed(
-                f"{what} needs {size / 1e6:,.0f} MB, but there is room for "
-                f"{max(free, 0) / 1e6:,.0f} MB in {self.database.path_on_disk}. Nothing was "
+                f"{what} needs {-(-size // 10**6):,} MB, but there is room for "
+                f"{max(free, 0) // 10**6:,} MB in {self.database.path_on_disk}. Nothing was "
                 "imported."
             )
 

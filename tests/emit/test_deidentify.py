@@ -485,6 +485,8 @@ def test_images_that_may_show_text(given_values: tuple[Any, ...], warned: bool) 
     "FillerOrderNumberImagingServiceRequestRetired", "HL7InstanceIdentifier", "DocumentTitle",
     "UniformResourceLocatorTrial", "OwnerID", "ContactDisplayName", "ReportStatusCommentTrial",
     "CommentsOnTheScheduledProcedureStep", "PTOLocationDescription", "CompletionFlagDescription",
+    "GraphicLayerDescription", "ContentDescription", "DoseComment", "TreatmentStatusComment",
+    "PatientSetupLabel",
 ])  # fmt: skip
 @pytest.mark.parametrize("options", [{}, {"dates": "full", "patient": True, "structured": True}])
 def test_what_the_table_forgets_goes_too(keyword: str, options: dict[str, Any]) -> None:
