@@ -44,6 +44,7 @@ _BUFFER: Final = 16384
 _META = Struct("<4s2sH").unpack_from
 _PIXEL_ELEMENTS = {b"\xe0\x7f\x08\x00": 0x08, b"\xe0\x7f\x09\x00": 0x09, b"\xe0\x7f\x10\x00": 0x10}
 _TRANSFER_SYNTAX_NAME = b"\x02\x00\x10\x00UI"
+_NO_TAG: Final = b"\0\0\0\0"
 _META_GROUP = b"\x02\x00"
 
 
@@ -171,7 +172,7 @@ def _walk_dataset(
         runs = {}
     matched = []
     others = list(elements)
-    count = len(elements)
+    first = count = len(elements)
     base = 0
     limit = len(data)
     while True:
@@ -199,6 +200,12 @@ def _walk_dataset(
             name = tag + b"\0\0"
             start = position + 8
             special = length == UNDEFINED or tag in _PIXEL_ELEMENTS
+            if (
+                not length
+                and tag == _NO_TAG
+                and _is_padding(source, base + position, count - first)
+            ):
+                break
         else:
             tag, vr, length = unpack(data, position)
             start = position + 8
@@ -210,6 +217,8 @@ def _walk_dataset(
                 start += 4
                 special = length == UNDEFINED or tag[1 if big else 0] == 0xE0
             elif vr not in SHORT_VRS:
+                if tag == _NO_TAG and _is_padding(source, base + position, count - first):
+                    break
                 raise Unusual(f"an unknown VR {vr!r}")
             name = data[position : position + 6]
         if big:
@@ -260,6 +269,17 @@ def _walk_dataset(
         header.runs, header.others = matched, others
     if repeats is not None:
         repeats.walked(header, pieces)
+
+
+def _is_padding(source: Source, position: int, count: int) -> bool:
+    """Return whether only zeros stand behind some elements: some programs fill up files so."""
+    if not count:
+        return False
+    while data := source.some(_BUFFER, position):
+        if data.count(0) < len(data):
+            return False
+        position += len(data)
+    return True
 
 
 def _undefined_length(

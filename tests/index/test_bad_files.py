@@ -22,7 +22,7 @@ from dbdicom_xr.index.blocks import Findings
 from dbdicom_xr.index.columns import Column
 from dbdicom_xr.index.elements import LARGE, External
 from dbdicom_xr.index.gather import gather
-from dbdicom_xr.testing import make_enhanced
+from dbdicom_xr.testing import make_enhanced, make_series
 from tests.index.made import SYNTAXES, dataset, write
 from tests.index.test_values import END, element, implicit, item, rich, undefined
 
@@ -328,3 +328,19 @@ def test_inflated_gives_what_the_walker_counted_in(tmp_path: Path) -> None:
     assert header.pixels is not None
     start = header.pixels.offset
     assert data[start : start + 128] == np.arange(64, dtype="<u2").tobytes()
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big"])
+@pytest.mark.parametrize("count", [8, 13, 100, 2_000_000])
+def test_zeros_behind_the_last_element_fill_up_the_file(
+    syntax: str, count: int, tmp_path: Path
+) -> None:
+    (file,) = make_series(
+        tmp_path, keys={"SliceLocation": [0.0]}, transfer_syntax=syntax
+    ).files  # fmt: skip
+    plain = walker.header_of(file)
+    file.write_bytes(file.read_bytes() + bytes(count))
+    began = time.process_time()
+    padded = walker.header_of(file)
+    assert time.process_time() - began < 0.1
+    assert (padded.elements, padded.pixels) == (plain.elements, plain.pixels)
