@@ -11,7 +11,15 @@ from typing import Any
 
 from dbdicom_xr.errors import FileExists, InvalidValue, NotAFolder
 
-__all__ = ["Target", "made_folder", "name_of", "refuse_existing", "require_folder", "target_of"]
+__all__ = [
+    "Target",
+    "local_name",
+    "made_folder",
+    "name_of",
+    "refuse_existing",
+    "require_folder",
+    "target_of",
+]
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,23 @@ def name_of(path: Any) -> str:
     return text
 
 
+def local_name(path: Any) -> str:
+    """Return the name of a folder or file of this computer as text.
+
+    Raises
+    ------
+    InvalidValue
+        It is none, or an address on the web.
+    """
+    text = name_of(path)
+    if "://" in text:
+        raise InvalidValue(
+            f"{text} is an address; files are exported into a folder of this computer. Export them "
+            "into one, and copy it."
+        )
+    return text
+
+
 def target_of(path: str | os.PathLike[str], *endings: str) -> Target:
     """Return where files go that were asked for at a path.
 
@@ -86,12 +111,7 @@ def target_of(path: str | os.PathLike[str], *endings: str) -> Target:
     >>> target_of("tables", ".csv")
     Target(folder='tables', ending='.csv', file=None)
     """
-    text = name_of(path)
-    if "://" in text:
-        raise InvalidValue(
-            f"{text} is an address; files are exported into a folder of this computer. Export them "
-            "into one, and copy it."
-        )
+    text = local_name(path)
     if not os.path.isdir(text):
         for ending in endings:
             if text.lower().endswith(ending) and len(os.path.basename(text)) > len(ending):

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import DbdicomError, FileExists, LeftOut
-from dbdicom_xr.formats.targets import require_folder, target_of
+from dbdicom_xr.formats.targets import local_name, require_folder, target_of
 from dbdicom_xr.formats.zarr_contents import FILES_FORMAT, arrays_in
 from dbdicom_xr.formats.zarr_pixels import form_of
 from dbdicom_xr.formats.zarr_store import (
@@ -134,8 +134,8 @@ def _stores(
     record: Record, parts: Sequence[Part], path: str | os.PathLike[str]
 ) -> dict[str, dict[str, Part]]:
     """Return the stores that are written, and the group of each series in them."""
-    text = os.fspath(path)
-    if isinstance(text, str) and text.lower().rstrip("/").endswith(ENDING):
+    text = local_name(path)
+    if text.lower().rstrip("/").endswith(ENDING):
         text = text.rstrip("/")
         if os.path.basename(text).lower() != ENDING:
             folder = os.path.dirname(text)

@@ -64,3 +64,9 @@ def test_nothing_is_exported_into_the_folder_of_the_index(
     with pytest.raises(InvalidValue, match="where a database keeps its index"):
         EXPORTS[export](series, own / below)
     assert {path for path in own.rglob("*") if not path.name.startswith("index")} == there
+
+
+@pytest.mark.parametrize("path", [None, 5, "", "s3://bucket/a.zarr", "s3://bucket/out"])
+def test_what_names_no_folder_is_refused(path: Any, series: Any) -> None:
+    with pytest.raises(InvalidValue):
+        series.export_as_zarr(path)
