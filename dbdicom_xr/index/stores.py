@@ -29,6 +29,8 @@ _PATIENCE: Final = {
 _BLOCK: Final = 1 << 17
 """Bytes that are read ahead in an archive that is elsewhere: of fsspec it would be 50 MB."""
 _UNKNOWN: Final = (-1, -1)
+_DEEPEST: Final = 64
+_MOST_FOLDERS: Final = 100_000
 _RANGE: Final = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", re.ASCII)
 # Where stores tell by what a file is known, the best first.
 _MARKS: Final = (
@@ -200,6 +202,12 @@ def _cut(data: bytes, told: tuple[int, int, int], start: int, stop: int, name: s
     return _complete(data[start - first :], start, stop, size)
 
 
+def _without_dots(name: str) -> str:
+    """Return a path without parts that lead nowhere, as in ./a//b/."""
+    end = "/" if name.endswith("/") else ""
+    return "/".join(part for part in name.split("/") if part not in ("", ".")) + end
+
+
 class _Http(AsyncStore):
     def __init__(self, fs: Any, path: str) -> None:
         super().__init__(fs, path)
@@ -229,6 +237,7 @@ class _Http(AsyncStore):
         names: set[str] = set()
         unreadable: list[str] = []
         visited = {""}
+        shown: dict[str, frozenset[str]] = {}
         level = [""]
 
         async def links(folder: str) -> list[str]:
@@ -242,15 +251,24 @@ class _Http(AsyncStore):
                     unreadable.append(folder.rstrip("/"))
                 return []
             start = f"{self.path}/"
-            return [
-                text.removeprefix(start)
+            inside = {
+                _without_dots(text.removeprefix(start))
                 for text in found
                 if text.startswith(start) and "?" not in text and "#" not in text
-            ]
+            }
+            if self._is_loop(folder, inside, shown):
+                unreadable.append(folder.rstrip("/"))
+                return []
+            return sorted(inside)
 
         while level:
             found = [name for part in await asyncio.gather(*map(links, level)) for name in part]
             level = []
+            if len(visited) > _MOST_FOLDERS:
+                raise DbdicomError(
+                    f"The server shows more than {_MOST_FOLDERS:,} folders: do links lead back to "
+                    "the folders that they are in? Open one of them instead."
+                )
             for name in found:
                 if not name.endswith("/"):
                     if not _is_ours(name) and "/../" not in f"/{unquote(name)}/":
@@ -273,6 +291,20 @@ class _Http(AsyncStore):
         # A folder that may not be listed stands among the files too, so that reading it tells why.
         names.update(unreadable)
         return {name: versions.get(name, _UNKNOWN) for name in names}, unreadable
+
+    @staticmethod
+    def _is_loop(folder: str, inside: set[str], shown: dict[str, frozenset[str]]) -> bool:
+        """Return whether a folder seems to be one that it lies in, by a link of the server."""
+        own = frozenset(name.removeprefix(folder) for name in inside if name.startswith(folder))
+        shown[folder] = own
+        parts = folder.split("/")[:-1]
+        if len(parts) > _DEEPEST:
+            return True
+        above = ["/".join([*parts[:depth], ""]) if depth else "" for depth in range(len(parts))]
+        same = sum(shown.get(name) == own for name in above)
+        folders = sum(name.endswith("/") for name in own)
+        # Folders in folders of one name are common; with files of the same names they are not.
+        return folders > 0 and same > (0 if folders < len(own) else 3)
 
     async def _head(self, name: str) -> Version:
         session = await self.fs.set_session()

@@ -175,3 +175,42 @@ def test_a_file_that_is_gone_is_named(folder: Path, server: Server, tmp_path: Pa
     database = db.database(server.url, index=tmp_path / "index")
     (problem,) = database.problems
     assert f"nothing at {server.url}/IM0002.dcm" in problem.reason
+
+
+def test_links_that_lead_back_do_not_go_on_for_ever(
+    folder: Path, server: Server, tmp_path: Path
+) -> None:
+    make_series(folder)
+    make_series(folder / "a" / "a", seed=2)
+    for name in ("one", "two"):
+        (folder / name).symlink_to(folder)
+    database = db.database(server.url, index=tmp_path / "index")
+    assert len(database.instances()) == 6
+    assert {problem.file for problem in database.problems} == {
+        f"{server.url}/one", f"{server.url}/two",
+    }  # fmt: skip
+    assert len([one for one in server.log.asked if one.method == "GET"]) < 30
+    only = tmp_path / "only"
+    only.mkdir()
+    make_series(only / "images")
+    for name in ("one", "two"):
+        (only / name).symlink_to(only)
+    server.root = only
+    server.log.clear()
+    assert len(db.database(server.url, index=tmp_path / "only_index").instances()) == 3
+    assert len(server.log.asked) < 400
+
+
+def test_a_folder_that_is_shown_in_two_ways_is_listed_once(
+    folder: Path, server: Server, tmp_path: Path
+) -> None:
+    make_series(folder / "a")
+
+    def instead(method: str, path: str, headers: Any) -> Answer | None:
+        if path != "/":
+            return None
+        return 200, b'<a href="a/">1</a><a href="./a/">2</a>', {"Content-Type": "text/html"}
+
+    server.instead = instead
+    database = db.database(server.url, index=tmp_path / "index")
+    assert (len(database.instances()), database.problems) == (3, [])
