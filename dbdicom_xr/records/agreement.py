@@ -83,12 +83,14 @@ class _Label:
 
 def _labels(array: xr.DataArray, source: Source) -> Iterator[_Label]:
     """Yield what the coordinates say, also those that were renamed, swapped or stacked."""
-    over, rows = source.dims, source.rows
+    from xarray.indexes import PandasMultiIndex
+
+    over, rows, indexes = source.dims, source.rows, array.xindexes
     for label, coord in array.coords.items():
         beside = [str(dim) for dim in coord.dims if dim not in over]
         if label in FRAME_COORDS or label in PIXEL_DIMS or PIXEL_DIMS & set(beside):
             continue
-        if coord.dims == (label,) and getattr(array.indexes.get(label), "nlevels", 1) > 1:
+        if coord.dims == (label,) and isinstance(indexes.get(label), PandasMultiIndex):
             continue  # its levels are coordinates of their own
         every = (*over, *beside)
         shape = (*rows.shape, *(coord.sizes[dim] for dim in beside))
@@ -173,7 +175,11 @@ def _is_counted_anew(array: xr.DataArray) -> bool:
     Where a dimension has no labels, xarray takes its places for these, and where as many are asked
     for as there are, it moves the values and leaves the coordinates.
     """
-    if "n" not in array.dims or "n" not in array.coords or array.coords["n"].dtype.kind not in "iuf":
+    if (
+        "n" not in array.dims
+        or "n" not in array.coords
+        or array.coords["n"].dtype.kind not in "iuf"
+    ):
         return False
     labels = array.coords["n"].to_numpy()
     places = np.arange(labels.size)
