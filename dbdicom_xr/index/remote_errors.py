@@ -105,6 +105,8 @@ def explained(error: Exception, root: str, file: str = "") -> DbdicomError | Non
             f"{url} cannot be opened with these storage_options: {type(error).__name__}: "
             f"{_text(error, root)}."
         )
+    if "TooManyRedirects" in names:
+        return DbdicomError(f"{url} cannot be read: the server sends from one address to another.")
     if "BadZipFile" in names or "LZMAError" in names:
         return DbdicomError(f"The archive {url} is damaged: {_text(error, root)}.")
     if isinstance(status, int) and 400 <= status < 500 and status not in (408, 425, 429):

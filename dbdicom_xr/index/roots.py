@@ -53,6 +53,11 @@ class RemoteRoot(str):
 
     def __new__(cls, url: str, storage_options: dict[str, Any] | None = None) -> RemoteRoot:
         """Make it."""
+        if storage_options is not None and not isinstance(storage_options, dict):
+            raise InvalidValue(
+                "storage_options= is a dict of what fsspec needs, as in {'anon': True}; not a "
+                f"{type(storage_options).__name__}."
+            )
         root = super().__new__(cls, url)
         root.storage_options = dict(storage_options or {})
         root.is_told = True

@@ -214,3 +214,10 @@ def test_a_folder_that_is_shown_in_two_ways_is_listed_once(
     server.instead = instead
     database = db.database(server.url, index=tmp_path / "index")
     assert (len(database.instances()), database.problems) == (3, [])
+
+
+def test_a_server_that_redirects_in_circles_is_asked_once(server: Server) -> None:
+    server.instead = lambda method, path, headers: (302, b"", {"Location": server.url + path})
+    with pytest.raises(DbdicomError, match="from one address to another"):
+        db.database(server.url)
+    assert len(server.log.asked) < 20

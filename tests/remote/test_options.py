@@ -107,3 +107,8 @@ def test_a_secret_in_a_url_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         db.database(url)
     assert "sesame" not in str(caught.value)
+
+
+def test_options_are_a_dict() -> None:
+    with pytest.raises(InvalidValue, match="storage_options= is a dict"):
+        db.database("memory://x", storage_options="text")
