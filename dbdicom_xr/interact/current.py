@@ -62,9 +62,8 @@ def set_front_end(
     Raises
     ------
     InvalidValue
-        If there is no front end of that name.
-    TypeError
-        If the object is not a front end; the message lists what it lacks.
+        If there is no front end of that name, or the object is not a front end; the message lists
+        what it lacks.
 
     See Also
     --------
@@ -89,9 +88,9 @@ def set_front_end(
     else:
         lacking = [name for name in _MEMBERS if not hasattr(front_end, name)]
         if lacking:
-            raise TypeError(f"{front_end!r} is not a front end: it lacks {', '.join(lacking)}")
+            raise InvalidValue(f"{front_end!r} is not a front end: it lacks {', '.join(lacking)}")
         if isinstance(front_end, type):
-            raise TypeError(f"{front_end!r} is a class; make a front end of it first")
+            raise InvalidValue(f"{front_end!r} is a class; make a front end of it first")
         new = front_end
     with _lock:
         previous, _current = _current or _by_place(), new

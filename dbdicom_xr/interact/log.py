@@ -67,12 +67,17 @@ class LogFile:
             return
         self._open = False
         logger.removeHandler(self._handler)
-        self._handler.close()
         logger.setLevel(self._level)
         if warnings.showwarning is self._show:
             warnings.showwarning = self._show_before
         if _file is self:
             _file = None
+        try:
+            self._handler.close()
+        except OSError as error:
+            raise SaveFailed(
+                f"{self.path}: the end of the log cannot be written ({error.strerror or error})."
+            ) from error
 
     def __enter__(self) -> LogFile:
         return self

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
-from dbdicom_xr.errors import AlignedByOrder, NoPerson
+from dbdicom_xr.errors import AlignedByOrder, NoPerson, SaveFailed
 from dbdicom_xr.interact import Talk, Voice, log, progress_bar, set_log_file, track
 
 
@@ -178,3 +180,20 @@ Dialog(Voice()).error("bad")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr == "Error: bad\n"
+
+
+def test_a_log_whose_end_cannot_be_written_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = set_log_file(tmp_path / "a.log")
+    assert file is not None
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(file._handler, "close", full)
+        with pytest.raises(SaveFailed, match="No space left"):
+            set_log_file(None)
+    file._handler.close()
+    assert set_log_file(None) is None

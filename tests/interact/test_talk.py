@@ -9,7 +9,7 @@ import pickle
 
 import pytest
 
-from dbdicom_xr.errors import DbdicomError, NoPerson
+from dbdicom_xr.errors import DbdicomError, InvalidValue, NoPerson
 from dbdicom_xr.interact import (
     FrontEnd,
     NotebookFrontEnd,
@@ -227,8 +227,8 @@ def test_set_front_end_returns_the_one_before():
     ("wrong", "error", "why"),
     [
         ("gui", ValueError, "'gui'; there are 'terminal', 'notebook', 'scripted'"),
-        (io.StringIO(), TypeError, "lacks.*question"),
-        (ScriptedFrontEnd, TypeError, "is a class"),
+        (io.StringIO(), InvalidValue, "lacks.*question"),
+        (ScriptedFrontEnd, InvalidValue, "is a class"),
     ],
 )
 def test_what_is_no_front_end_is_refused(wrong, error, why):
