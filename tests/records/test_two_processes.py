@@ -173,7 +173,9 @@ def test_a_save_that_was_killed_is_ended_by_who_had_it_open(
     assert other.do(f"import os; {place}") == "done"
     other.begin("database.save()")
     assert other.process.wait(20) == 9
-    # It is read, and then changed, by a process that was there all the time.
+    # It is read, and then changed, by a process that was there all the time; it looks for what
+    # others have done at most every 0.05 s.
+    time.sleep(0.1)
     assert set(database.PatientComments) == {"of the other"}
     assert len(database.instances()) == 7
     np.testing.assert_array_equal(array[:, 0].values, truth)

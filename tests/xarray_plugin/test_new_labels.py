@@ -76,7 +76,7 @@ def test_labels_that_were_read_say_so() -> None:
         ("FlipAngle", "(0018,0081)", "FlipAngle"),
         ("angle", "(0018,1314)", "FlipAngle"),
         ("angle", None, "angle"),
-        ("angle", "nonsense", "angle"),
+        ("angle", "no tag at all", "angle"),
         ("angle", 5, "angle"),
         ("FlipAngle_bins", "(0018,1314)", "FlipAngle_bins"),
         ("b", "(0019,100c)", "(0019,100c)"),
