@@ -40,7 +40,9 @@ def real(report: Report, folders: Folders) -> None:
 
 def _add(report: Report, what: str, gigabytes: float, folders: Folders) -> None:
     times = max(2, int(gigabytes * 2**30 / (_SLICES * _SIDE * _SIDE * 2)))
-    found = run_apart(work_through, home=str(folders.home), times=times, virtual=what == "virtual").result
+    found = run_apart(
+        work_through, home=str(folders.home), times=times, virtual=what == "virtual"
+    ).result
     name = f"mean over time of {found['GiB']:.3g} GiB {what}, written"
     report.add(Row(f"{name}: memory", "GiB", found["peak"], target=Target("value", 2)))
     report.add(Row(name, "s", found["seconds"]))
