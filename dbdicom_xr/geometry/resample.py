@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from typing import Any, Final, Literal, TypeAlias
 
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from dbdicom_xr.geometry.planes import Floats
+from dbdicom_xr.index.lazily import lazily
 
 __all__ = ["Grid", "Method", "Resampled", "VoxelMap"]
 
@@ -76,17 +76,17 @@ class VoxelMap:
     source: Grid
     target: Grid
 
-    @cached_property
+    @lazily
     def source_shape(self) -> tuple[int, ...]:
         """Sizes of the source along (slice, x, y)."""
         return tuple(self.source.shape[axis] for axis in _AXES)
 
-    @cached_property
+    @lazily
     def target_shape(self) -> tuple[int, ...]:
         """Sizes of the target along (slice, x, y)."""
         return tuple(self.target.shape[axis] for axis in _AXES)
 
-    @cached_property
+    @lazily
     def _exact(self) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
         """The matrix, the offset, and along which axes of the source all voxels meet voxels."""
         whole: Any = np.linalg.solve(self.source.affine, self.target.affine)
@@ -116,7 +116,7 @@ class VoxelMap:
         """Whether each voxel of the target has its centre in that of one of the source."""
         return bool(self._exact[2].all())
 
-    @cached_property
+    @lazily
     def same_voxels(self) -> bool:
         """Whether the voxels of both have one size too: cut, flipped or turned, no more."""
         steps = np.abs(self.matrix[:, np.array(self.target_shape) > 1])
@@ -124,7 +124,7 @@ class VoxelMap:
         lengths = np.linalg.norm(self.matrix, axis=0)
         return self.on_grid and is_step and bool(np.abs(lengths - 1).max() <= _SAME)
 
-    @cached_property
+    @lazily
     def is_inside(self) -> bool:
         """Whether the whole target lies in the source."""
         return bool(self._corners_inside(tuple((0, size) for size in self.target_shape)))

@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -22,6 +21,7 @@ from dbdicom_xr.errors import DatabaseChanged, IndexDamaged, StaleArray
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.files import open_for_reading, pread, version_of
+from dbdicom_xr.index.lazily import lazily
 from dbdicom_xr.index.merge import SOP_INSTANCE_UID, instance_uids
 from dbdicom_xr.index.roots import is_remote, remote_folder
 from dbdicom_xr.index.store import FRAME, INSTANCE, FileRow, SeriesRow
@@ -155,7 +155,7 @@ class Table:
 
     # -- rows --------------------------------------------------------------------------------
 
-    @cached_property
+    @lazily
     def places(self) -> npt.NDArray[np.void]:
         """Where the pixels of each instance lie, shape (instances,)."""
         try:
@@ -165,29 +165,29 @@ class Table:
             raise
         return self._checked(places)
 
-    @cached_property
+    @lazily
     def instance_of(self) -> npt.NDArray[np.intp]:
         """The instance of each frame, shape (frames,)."""
         counts = self.places["frames"]
         return np.repeat(np.arange(len(counts)), counts)
 
-    @cached_property
+    @lazily
     def first_frames(self) -> npt.NDArray[np.intp]:
         """The first frame of each instance, shape (instances,)."""
         counts = self.places["frames"].astype(np.intp)
         return np.asarray(np.cumsum(counts) - counts)
 
-    @cached_property
+    @lazily
     def frame_numbers(self) -> npt.NDArray[np.intp]:
         """The number of each frame in its instance, from 1, shape (frames,)."""
         return np.arange(len(self)) - self.first_frames[self.instance_of] + 1
 
-    @cached_property
+    @lazily
     def is_classic(self) -> bool:
         """Whether every instance has one frame."""
         return bool((self.places["frames"] == 1).all())
 
-    @cached_property
+    @lazily
     def uids(self) -> list[str]:
         """The UID of each instance; ``file:`` and its path for one that has none."""
         uids = instance_uids(self.column(SOP_INSTANCE_UID), len(self.places))
@@ -198,12 +198,12 @@ class Table:
                 uids[row] = f"file:{files[int(self.places['file'][row])].path}"
         return uids
 
-    @cached_property
+    @lazily
     def digest(self) -> str:
         """What tells these instances from any others, in whatever order."""
         return hashlib.sha256("\n".join(sorted(self.uids)).encode()).hexdigest()[:16]
 
-    @cached_property
+    @lazily
     def row_of(self) -> dict[str, int]:
         """The instance of each UID."""
         return {uid: row for row, uid in enumerate(self.uids)}
@@ -231,7 +231,7 @@ class Table:
                     self._columns.setdefault((scope, key), column)
         self._loaded = True
 
-    @cached_property
+    @lazily
     def keys(self) -> list[Key]:
         """The attributes that instances or frames have, by tag."""
         if self._loaded:

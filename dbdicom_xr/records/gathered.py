@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import DatabaseChanged
 from dbdicom_xr.index.columns import Column, Key, tidy
+from dbdicom_xr.index.lazily import lazily
 from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import Kind, decode_all
@@ -124,7 +124,7 @@ class Sources:
         """The number of frames of each cell, shape (cells,)."""
         return np.diff(self.starts)
 
-    @cached_property
+    @lazily
     def is_single(self) -> bool:
         """Whether no cell has several frames."""
         return bool((self.counts <= 1).all())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.geometry.planes import Floats, Planes
+from dbdicom_xr.index.lazily import lazily
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes import parse_name
 from dbdicom_xr.records.slices import planes_of
@@ -50,7 +50,7 @@ class SourceFrames:
         """Return an attribute of each frame, shape (frames, width); NaN where it has none."""
         return np.asarray(self.of_tables(lambda table, rows: _numbers(table, rows, keyword, width)))
 
-    @cached_property
+    @lazily
     def planes(self) -> Planes:
         """The planes of the frames."""
         stacked = self.of_tables(lambda table, rows: _stacked(planes_of(table, rows)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.index.blocks import PLACE, SeriesKey
 from dbdicom_xr.index.columns import Column, Key, concatenate
+from dbdicom_xr.index.lazily import lazily
 from dbdicom_xr.index.merge import (
     SOP_INSTANCE_UID,
     instance_numbers,
@@ -59,7 +59,7 @@ class Piece:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @cached_property
+    @lazily
     def places(self) -> npt.NDArray[np.void]:
         """Where the pixels lie, shape (instances,)."""
         if self.table is None:
@@ -122,7 +122,7 @@ class Composed:
     def __len__(self) -> int:
         return sum(len(piece) for piece in self.pieces)
 
-    @cached_property
+    @lazily
     def order(self) -> Rows:
         """The place of each instance in the pieces, one below the other, shape (instances,)."""
         with self._lock:
@@ -150,13 +150,13 @@ class Composed:
                   for piece in self.pieces]  # fmt: skip
         return concatenate(key, read, counts)
 
-    @cached_property
+    @lazily
     def _unordered_places(self) -> npt.NDArray[np.void]:
         if not self.pieces:
             return np.empty(0, PLACE)
         return np.concatenate([piece.places for piece in self.pieces]).astype(PLACE)
 
-    @cached_property
+    @lazily
     def places(self) -> npt.NDArray[np.void]:
         """Where the pixels lie, shape (instances,), dtype ``PLACE``."""
         return self._unordered_places[self.order]
@@ -185,7 +185,7 @@ class Composed:
                 edited.update(piece.patch.columns if scope == INSTANCE else piece.patch.frames)
         return sorted((found - edited) | {k for k in edited if self.column(k, scope) is not None})
 
-    @cached_property
+    @lazily
     def row(self) -> SeriesRow:
         """What the tree shows of the series."""
         columns = {key: self.column(key) for key in SUMMARY_KEYS}

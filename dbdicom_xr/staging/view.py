@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Column, Key
+from dbdicom_xr.index.lazily import lazily
 from dbdicom_xr.index.merge import summary
 from dbdicom_xr.index.store import INSTANCE, FileRow, SeriesRow, Store
 from dbdicom_xr.index.table import Table
@@ -89,14 +89,14 @@ class View:
 
     # -- the series --------------------------------------------------------------------------
 
-    @cached_property
+    @lazily
     def _base_rows(self) -> dict[SeriesKey, SeriesRow]:
         before = self._previous
         if before is not None and "_base_rows" in before.__dict__:
             return before._base_rows
         return {row.key: row for row in self.base.series()}
 
-    @cached_property
+    @lazily
     def _by_source(self) -> dict[SeriesKey, list[Patch]]:
         """The patches whose instances are not shown where their files are."""
         found: dict[SeriesKey, list[Patch]] = {}
@@ -105,7 +105,7 @@ class View:
                 found.setdefault(key.source, []).append(patch)
         return found
 
-    @cached_property
+    @lazily
     def _by_target(self) -> dict[SeriesKey, list[Patch]]:
         """The patches whose instances are shown, by where."""
         found: dict[SeriesKey, list[Patch]] = {}
@@ -114,7 +114,7 @@ class View:
                 found.setdefault(key.target, []).append(patch)
         return found
 
-    @cached_property
+    @lazily
     def _touched(self) -> dict[SeriesKey, int]:
         """The series of which something is staged, with their numbers."""
         keys = {record.key for record in self.layer.empty.values() if record.level == "series"}
@@ -124,7 +124,7 @@ class View:
         numbers = {key: -1 - place for place, key in enumerate(new)}
         return {key: base[key].id if key in base else numbers[key] for key in sorted(keys)}
 
-    @cached_property
+    @lazily
     def _touched_keys(self) -> dict[int, SeriesKey]:
         return {number: key for key, number in self._touched.items()}
 
@@ -336,7 +336,7 @@ class View:
         """Return the files about which there is something to say, by path."""
         return self.base.problems()
 
-    @cached_property
+    @lazily
     def _staged_uids(self) -> dict[str, int]:
         return {
             uid: self._touched[patch.key.target]
