@@ -1,7 +1,8 @@
 """What is to be written, as a file that every worker reads: no task carries headers.
 
 A write has a folder of its own. It holds the plan, then the files that workers make, and at the
-end a manifest, which says that they are all there. Whoever finds a manifest can take the files
+end a manifest, which says that they are all there. What goes into the database has a folder in it,
+which moves there as it is. Whoever finds a manifest can take the files
 into the database; a folder without one is what a write left behind that came to nothing.
 """
 
@@ -29,6 +30,7 @@ from dbdicom_xr.pixels.quantise import Target
 
 __all__ = [
     "GAP",
+    "IMAGES",
     "MANIFEST",
     "PLAN",
     "Form",
@@ -40,6 +42,8 @@ __all__ = [
 
 PLAN: Final = "plan"
 MANIFEST: Final = "manifest"
+IMAGES: Final = "images"
+"""The folder of what goes into the database."""
 GAP: Final = -1
 """Stands for a place of the array that has no image."""
 

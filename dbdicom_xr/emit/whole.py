@@ -14,7 +14,7 @@ from dbdicom_xr.emit.assemble import FileMaker, pixel_data_head
 from dbdicom_xr.emit.compress import encapsulated_pieces
 from dbdicom_xr.emit.elements import Elements, key_of, take
 from dbdicom_xr.emit.parts import file_name, read_part
-from dbdicom_xr.emit.plan import WritePlan
+from dbdicom_xr.emit.plan import IMAGES, WritePlan
 from dbdicom_xr.index.columns import Column, Key, tidy
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
@@ -29,7 +29,10 @@ _CHUNK: Final = 1 << 22
 
 
 def whole_objects(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
-    """Put objects together and return their files and UIDs; parts are removed with the folder.
+    """Put objects together and return the names of their files and UIDs.
+
+    They stand in the folder of what goes into the database; parts are removed with that of the
+    write.
 
     Parameters
     ----------
@@ -67,7 +70,7 @@ def _enhanced(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
         pieces = _native(paths, starts, lengths, plan)
     else:
         pieces = _compressed(paths, starts, lengths)
-    _stream(os.path.join(folder, name), header, pieces)
+    _stream(os.path.join(folder, IMAGES, name), header, pieces)
     return [name], [made[_INSTANCE].value.decode("ascii").strip("\0 ")]
 
 
@@ -156,7 +159,7 @@ def _maps(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
         name = f"map{number + 1:07d}.dcm"
         temporary = os.path.join(folder, f"{name}{TEMPORARY_SUFFIX}")
         dataset.save_as(temporary, enforce_file_format=True)
-        os.replace(temporary, os.path.join(folder, name))
+        os.replace(temporary, os.path.join(folder, IMAGES, name))
         files.append(name)
         uids.append(uid)
     return files, uids

@@ -23,14 +23,22 @@ from dbdicom_xr.emit.compress import compressed, encapsulated
 from dbdicom_xr.emit.elements import take
 from dbdicom_xr.emit.image import OF_PIXELS, pixel_bytes, pixel_elements
 from dbdicom_xr.emit.parts import file_name, packed_part
-from dbdicom_xr.emit.plan import GAP, MANIFEST, WritePlan, clear_errors, load_plan
+from dbdicom_xr.emit.plan import GAP, IMAGES, MANIFEST, WritePlan, clear_errors, load_plan
 from dbdicom_xr.errors import InvalidValue, SaveFailed
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
 from dbdicom_xr.pixels.quantise import Scale, Stored, common_scale, quantise
 
-__all__ = ["BlockWriter", "Manifest", "leave_manifest", "range_of", "read_manifest", "remove_write"]
+__all__ = [
+    "BlockWriter",
+    "Manifest",
+    "leave_manifest",
+    "range_of",
+    "read_manifest",
+    "remove_strays",
+    "remove_write",
+]
 
 _NATIVE: Final = EXPLICIT
 _INSTANCE: Final = Key(0x00080018)
@@ -101,13 +109,15 @@ class BlockWriter:
     ) -> Iterator[tuple[int, float]]:
         """Write images one by one."""
         maker = None
+        folder = self.folder
         if plan.form == "images" and len(written):
             elements = take(plan.elements, images[written])
             maker = FileMaker(elements, OF_PIXELS, plan.transfer_syntax)
+            folder = os.path.join(folder, IMAGES)
         for number, i in enumerate(written.tolist()):
             image = int(images[i])
             frame = frames[i].swapaxes(0, 1)
-            path = os.path.join(self.folder, file_name(image))
+            path = os.path.join(folder, file_name(image))
             if plan.form == "maps":
                 if np.isinf(frame).any():
                     raise InvalidValue(
@@ -214,7 +224,7 @@ class Manifest:
     Parameters
     ----------
     files : list of str
-        Names in its folder.
+        Names in its folder of images.
     uids : list of str
         SOPInstanceUID of each.
     error : float
@@ -245,19 +255,19 @@ def leave_manifest(folder: str, errors: Sequence[npt.NDArray[np.float64]]) -> st
     known = [float(np.nanmax(e)) for e in errors if e.size and not np.isnan(e).all()]
     with clear_errors(folder):
         if plan.form == "images":
-            missing = [
-                image for image in range(plan.count)
-                if not os.path.exists(os.path.join(folder, file_name(image)))
-            ]  # fmt: skip
+            images = os.path.join(folder, IMAGES)
+            names = [file_name(image) for image in range(plan.count)]
+            there = set(os.listdir(images))
+            missing = [name for name in names if name not in there]
             if missing:
                 raise SaveFailed(
                     f"{len(missing)} of {plan.count} images are not there, such as "
-                    f"{os.path.join(folder, file_name(missing[0]))}. Do all workers see the same "
-                    "folder? The series is as it was before."
+                    f"{os.path.join(images, missing[0])}. Do all workers see the same folder? The "
+                    "series is as it was before."
                 )
+            remove_strays(images, names)
             uids = plan.elements[_INSTANCE]
             texts = [text.decode("ascii").strip("\0 ") for text in map(_as_bytes, uids.values)]
-            names = [file_name(image) for image in range(plan.count)]
             made = Manifest(names, [texts[c] for c in uids.codes_of().tolist()], max([0.0, *known]))
         else:
             from dbdicom_xr.emit.whole import whole_objects
@@ -269,6 +279,13 @@ def leave_manifest(folder: str, errors: Sequence[npt.NDArray[np.float64]]) -> st
             os.unlink(path)
         _write(path, [data])
     return folder
+
+
+def remove_strays(images: str, names: Sequence[str]) -> None:
+    """Remove what workers that were ended have left in a folder beside the files of these names."""
+    with contextlib.suppress(OSError):
+        for stray in set(os.listdir(images)).difference(names):
+            os.unlink(os.path.join(images, stray))
 
 
 def read_manifest(folder: str) -> Manifest | None:

@@ -6,9 +6,9 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from dbdicom_xr.index.blocks import Findings
 from dbdicom_xr.index.files import version_of
@@ -27,7 +27,9 @@ _CHUNK: Final = 500
 _ENDED: Final = "reading it ended the process that read it"
 
 
-def batches(root: str, paths: Sequence[str]) -> Generator[Batch, None, None]:
+def batches(
+    root: str, paths: Sequence[str], standing: Mapping[str, str] | None = None
+) -> Generator[Batch, None, None]:
     """Read files, and yield what was found in them, some files at a time.
 
     Parameters
@@ -36,7 +38,10 @@ def batches(root: str, paths: Sequence[str]) -> Generator[Batch, None, None]:
         The folder.
     paths : sequence of str
         Relative to it. Each is in exactly one of the batches.
+    standing : mapping of str to str, optional
+        Where those files stand that do not have their places yet.
     """
+    places = _Places(root, standing or {})
     if is_remote(root):
         for some, findings in remote_batches(remote_folder(root), paths):
             yield Batch(some, findings)
@@ -45,9 +50,9 @@ def batches(root: str, paths: Sequence[str]) -> Generator[Batch, None, None]:
     wanted = min(_processors() - 1, _MOST_WORKERS, len(paths) // _WORTH_A_WORKER)
     if wanted < 1 or not can_start():
         for chunk in chunks:
-            yield Batch(chunk, gather(_absolute(root, chunk)))
+            yield Batch(chunk, gather(places.of(chunk)))
         return
-    yield from _Helped(root, chunks, wanted).batches()
+    yield from _Helped(places, chunks, wanted).batches()
 
 
 def _processors() -> int:
@@ -56,15 +61,21 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _absolute(root: str, paths: Sequence[str]) -> list[str]:
-    return [f"{root}/{path}" for path in paths]
+class _Places(NamedTuple):
+    """Where files are."""
+
+    root: str
+    standing: Mapping[str, str]
+
+    def of(self, paths: Sequence[str]) -> list[str]:
+        return [self.standing.get(path) or f"{self.root}/{path}" for path in paths]
 
 
 class _Helped:
     """Reads here and in workers; whoever is free takes the next chunk."""
 
-    def __init__(self, root: str, chunks: deque[Sequence[str]], workers: int) -> None:
-        self._root = root
+    def __init__(self, places: _Places, chunks: deque[Sequence[str]], workers: int) -> None:
+        self._places = places
         self._chunks = chunks
         self._left = len(chunks)
         # Files of chunks whose reader died, one by one; this process does not touch them.
@@ -110,7 +121,7 @@ class _Helped:
             return self._results.get_nowait()
         with suppress(IndexError):
             chunk = self._chunks.popleft()
-            return chunk, gather(_absolute(self._root, chunk))
+            return chunk, gather(self._places.of(chunk))
         if any(thread.is_alive() for thread in self._threads):
             with suppress(queue.Empty):
                 # With a timeout, so that Ctrl-C gets through on Windows too.
@@ -125,7 +136,7 @@ class _Helped:
         """Return findings that say that a file cannot be read, in its present version."""
         findings = Findings(problems={0: _ENDED})
         with suppress(OSError):
-            status = os.stat(f"{self._root}/{path}")
+            status = os.stat(*self._places.of([path]))
             findings.versions[0] = version_of(status)
         return findings
 
@@ -140,7 +151,7 @@ class _Helped:
                 if (chunk := self._take()) is None:
                     continue
                 try:
-                    self._results.put((chunk, worker.gather(_absolute(self._root, chunk))))
+                    self._results.put((chunk, worker.gather(self._places.of(chunk))))
                 except WorkerDied:
                     self._workers.pop(place).stop()
                     self._results.put((chunk, None))

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -141,6 +141,7 @@ def reread(
     *,
     same_pixels: Collection[str] = (),
     moved: Mapping[str, str] | None = None,
+    read: Sequence[Batch] = (),
 ) -> None:
     """Bring the index up to date with files that this process has changed.
 
@@ -155,14 +156,25 @@ def reread(
         Those of the written ones of which only the header is another: arrays go on reading them.
     moved : mapping of str to str, optional
         Written ones that have the pixels of a removed one: arrays of that go on reading them.
+    read : sequence of Batch
+        What was found in written ones before they had their places.
     """
     gone = set(removed)
     numbers: dict[str, int] = {}
     if gone:
         numbers = {row.path: row.id for row in store.files().values() if row.path in gone}
     follow = {new: numbers[old] for new, old in (moved or {}).items() if old in numbers}
-    with closing(batches(root, list(written))) as reading:
-        found = list(reading)
+    unread = set(written)
+    for batch in read:
+        unread.difference_update(
+            path
+            for number, path in enumerate(batch.paths)
+            if batch.findings.versions.get(number) == version_of(os.stat(f"{root}/{path}"))
+        )
+    found = list(read)
+    if unread:
+        with closing(batches(root, sorted(unread))) as reading:
+            found += reading
     with _uninterrupted():
         again = apply(store, found, numbers.values(), same_pixels=same_pixels, moved=follow)
         # Files with the SOPInstanceUID of one that has gone come in.

@@ -13,14 +13,15 @@ import os
 import secrets
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from dbdicom_xr.emit.plan import PLAN, load_plan
-from dbdicom_xr.emit.writer import Manifest, read_manifest, remove_write
+from dbdicom_xr.emit.plan import IMAGES, PLAN, load_plan
+from dbdicom_xr.emit.writer import Manifest, read_manifest, remove_strays, remove_write
 from dbdicom_xr.errors import (
     DatabaseChanged,
     DbdicomError,
@@ -53,7 +54,9 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["Goal", "Mode", "adopt", "begin_write", "give_up", "let_go", "sweep"]
+__all__ = [
+    "Goal", "Mode", "adopt", "begin_write", "give_up", "let_go", "staged_folder", "sweep",
+]  # fmt: skip
 
 Mode = Literal["w", "a"]
 
@@ -130,6 +133,7 @@ def _new_folder(root: str, goal: bytes) -> str:
             with open(path + TEMPORARY_SUFFIX, "xb") as file:
                 file.write(goal)
             os.replace(path + TEMPORARY_SUFFIX, path)
+            os.mkdir(os.path.join(folder, IMAGES))
         except FileNotFoundError as error:  # a process that opens the database has swept it away
             swept = error
         except BaseException:
@@ -199,13 +203,9 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
         staging.flush()
         with database._lock:
             plan, new = _planned(database, folder, goal, manifest, series)
-            name = os.path.basename(folder)
-            plan.jobs = [
-                Job(Step("move", f"{plan.root}/{STAGED_FOLDER}/{name}/{one}",
-                         source=os.path.join(folder, one)), {})
-                for one in manifest.files
-            ]  # fmt: skip
+            plan.jobs = [staged_folder(plan, folder, manifest.files)]
             carry_out(database, file, plan, new, f"Staging in {plan.root}")
+            remove_strays(plan.jobs[0].step.path, manifest.files)
     give_up(folder)
     if goal.whole_numbers and manifest.error:
         warnings.warn(
@@ -215,6 +215,21 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
             DicomWarning,
             stacklevel=levels_to_user(),
         )
+
+
+def staged_folder(plan: SavePlan, folder: str, names: Sequence[str]) -> Job:
+    """Return what makes the images of a write staged files.
+
+    Parameters
+    ----------
+    folder : str
+        Of the write.
+    names : sequence of str
+        Of its images.
+    """
+    place = f"{plan.root}/{STAGED_FOLDER}/{os.path.basename(folder)}"
+    step = Step("move folder", place, source=os.path.join(folder, IMAGES))
+    return Job(step, {}, names=names)
 
 
 def _planned(
@@ -330,7 +345,8 @@ def _remove_unclaimed(folder: str) -> None:
 
 def _is_in(database: Database, folder: str, manifest: Manifest) -> bool:
     """Return whether images were taken in, and only their folder was left."""
-    if not all(os.path.exists(os.path.join(folder, name)) for name in manifest.files):
+    images = os.path.join(folder, IMAGES)
+    if not all(os.path.exists(os.path.join(images, name)) for name in manifest.files):
         return True  # and saved or restored since
     patches = database._staging.layer().patches
     return any(

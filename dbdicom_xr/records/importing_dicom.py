@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from dbdicom_xr.emit.plan import IMAGES
 from dbdicom_xr.errors import DbdicomError, InvalidValue, SaveFailed
 from dbdicom_xr.formats.dicom_files import files_of, same_object
 from dbdicom_xr.formats.zip_files import BadMember, extract, is_zip, members
@@ -23,11 +24,10 @@ from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.gather import gather
 from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.interact import progress_bar
-from dbdicom_xr.records.adopting import begin_write, give_up, let_go
+from dbdicom_xr.records.adopting import begin_write, give_up, let_go, staged_folder
 from dbdicom_xr.records.levels import record_of
-from dbdicom_xr.records.saving import STAGED_FOLDER, Job, SavePlan, carry_out
+from dbdicom_xr.records.saving import SavePlan, carry_out
 from dbdicom_xr.staging.changing import Change
-from dbdicom_xr.staging.journal import Step
 from dbdicom_xr.staging.patch import NOWHERE, Patch, PatchKey, Role
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class _Import:
         self._require_room(total, "What is to be imported")
         kept: list[_Found] = []
         for one in self.found:
-            target = os.path.join(self.folder, f"{len(kept) + 1:07d}.dcm")
+            target = os.path.join(self.folder, IMAGES, f"{len(kept) + 1:07d}.dcm")
             if one.own:
                 os.rename(one.path, target)
             elif not self._copied(one, target):
@@ -272,12 +272,8 @@ class _Import:
                 for key, uids in self._by_series().items():
                     none = np.full(len(uids), -1)
                     change.add(Patch.bare(PatchKey(key, key, Role.STAGED), "", none, uids))
-                name = os.path.basename(self.folder)
-                plan.jobs = [
-                    Job(Step("move", f"{plan.root}/{STAGED_FOLDER}/{name}/{number:07d}.dcm",
-                             source=os.path.join(self.folder, f"{number:07d}.dcm")), {})
-                    for number in range(1, len(self.found) + 1)
-                ]  # fmt: skip
+                names = [f"{number:07d}.dcm" for number in range(1, len(self.found) + 1)]
+                plan.jobs = [staged_folder(plan, self.folder, names)]
                 carry_out(database, file, plan, change.result(), f"Importing into {plan.root}")
 
     def _by_series(self) -> dict[SeriesKey, list[str]]:

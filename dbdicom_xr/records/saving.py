@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -16,10 +16,11 @@ from dbdicom_xr.errors import DbdicomError, DicomWarning, SaveFailed, StaleArray
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
+from dbdicom_xr.index.readers import batches
 from dbdicom_xr.index.rows import storable
 from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, reread
 from dbdicom_xr.index.store import FileRow
-from dbdicom_xr.index.update import PASSED_OVER
+from dbdicom_xr.index.update import PASSED_OVER, Batch
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.records.choosing import Mask, above, chosen_by, empty_of, name_of
 from dbdicom_xr.records.current import levels_to_user
@@ -58,6 +59,11 @@ class Job:
     source: str = ""  # that is read
     version: tuple[int, int] | None = None  # of the source
     keeps_pixels: bool = False  # of the file that it replaces, or that is removed for it
+    names: Sequence[str] = ()  # of the files in a folder that moves
+
+    def files(self, place: str) -> list[str]:
+        """Return what stands at a place once, or before, this is done."""
+        return [f"{place}/{name}" for name in self.names] if self.names else [place]
 
 
 @dataclass
@@ -78,6 +84,7 @@ class SavePlan:
             if row.series is None and (row.note or "").startswith(PASSED_OVER)
         ]
         self._paths = NewPaths(self.root)
+        self._read: list[Batch] = []
         self._folders: dict[SeriesKey, str] = {}
 
     # -- the files ---------------------------------------------------------------------------
@@ -250,8 +257,8 @@ class SavePlan:
 
     def finds_its_files(self) -> bool:
         """Return whether all files that are read or deleted are where the index has them."""
-        read = (job.source or job.step.path for job in self.jobs if job.step.action != "create"
-                or job.source)  # fmt: skip
+        read = (job.source or job.step.source or job.step.path for job in self.jobs
+                if job.step.action != "create" or job.source)  # fmt: skip
         return all(os.path.lexists(path) for path in read)
 
     def warn_of_twins(self) -> None:
@@ -273,16 +280,31 @@ class SavePlan:
                 stacklevel=levels_to_user(),
             )
 
+    def _written(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of each job that writes, and its files, relative to the root."""
+        start = len(self.root) + 1
+        for number, job in enumerate(self.jobs):
+            if job.step.action != "delete":
+                yield number, job.files(job.step.path[start:])
+
+    def read_new(self, places: Sequence[str]) -> None:
+        """Read the headers of what was written, at the places where it stands for now."""
+        standing: dict[str, str] = {}
+        for number, files in self._written():
+            standing.update(zip(files, self.jobs[number].files(places[number]), strict=True))
+        self._read = list(batches(self.root, list(standing), standing))
+
     def update_index(self) -> None:
         """Bring the index up to date with the files that were written."""
         start = len(self.root) + 1
-        written = [job.step.path[start:] for job in self.jobs if job.step.action != "delete"]
+        written = [path for _, files in self._written() for path in files]
         removed = [job.step.path[start:] for job in self.jobs if job.step.action == "delete"]
         kept = [job for job in self.jobs if job.keeps_pixels and _UID not in job.edits]
         same = {job.step.path[start:] for job in kept if job.step.action == "replace"}
         moved = {job.step.path[start:]: job.source[start:] for job in kept
                  if job.step.action == "create"}  # fmt: skip
-        reread(self.database._store, self.root, written, removed, same_pixels=same, moved=moved)
+        reread(self.database._store, self.root, written, removed, same_pixels=same, moved=moved,
+               read=self._read)  # fmt: skip
         self.database._store.set_saving(False)
 
 
@@ -364,6 +386,7 @@ def carry_out(database: Database, file: StagingFile, plan: SavePlan, new: Layer,
                 payload=prepared,
                 root=database.path_on_disk,
                 check=staging.check,
+                meanwhile=plan.read_new,
                 before_commit=plan.update_index,
                 progress=progress,
             )

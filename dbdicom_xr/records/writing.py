@@ -21,7 +21,7 @@ from dbdicom_xr.emit.elements import Elements, constant, key_of, lookup
 from dbdicom_xr.emit.frame_references import source_evidence
 from dbdicom_xr.emit.kinds import Kind, kind_for, kind_named, rescale_type
 from dbdicom_xr.emit.parametric import require_highdicom
-from dbdicom_xr.emit.plan import GAP, Form, WritePlan, store_plan
+from dbdicom_xr.emit.plan import GAP, IMAGES, Form, WritePlan, store_plan
 from dbdicom_xr.emit.writer import BlockWriter, leave_manifest, range_of
 from dbdicom_xr.errors import DicomWarning, InvalidValue
 from dbdicom_xr.index.columns import Key
@@ -374,7 +374,7 @@ def _carried_out(
             expect(series, folder)
             let_go(database)
             return writing
-        with database._staging.keeping(), _progress(series, folder, plan.count):
+        with database._staging.keeping(), _progress(series, folder, plan):
             writing.compute()
         adopt(database, folder, series)
     except BaseException:
@@ -426,10 +426,11 @@ def _finish(folder: str, errors: Sequence[Any], result: _Result) -> Series:
 
 
 @contextmanager
-def _progress(series: Series, folder: str, count: int) -> Iterator[None]:
+def _progress(series: Series, folder: str, plan: WritePlan) -> Iterator[None]:
     """Show how many images there are, whoever writes them."""
     ended = threading.Event()
-    known = 0
+    known, count = 0, plan.count
+    place = os.path.join(folder, IMAGES) if plan.form == "images" else folder
 
     def advance(to: int) -> None:
         nonlocal known
@@ -439,7 +440,7 @@ def _progress(series: Series, folder: str, count: int) -> Iterator[None]:
     def look() -> None:
         while not ended.wait(_LOOK_SECONDS):
             try:
-                advance(sum(name.endswith(".dcm") for name in os.listdir(folder)))
+                advance(sum(name.endswith(".dcm") for name in os.listdir(place)))
             except OSError:
                 return
 

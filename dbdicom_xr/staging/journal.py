@@ -14,6 +14,7 @@ import stat
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from dbdicom_xr.errors import DbdicomError, DicomWarning, Locked, SaveFailed
@@ -63,6 +64,8 @@ _LOOK_SECONDS: Final = 1.0
 
 _DELETED: Final = (-1, -1)
 
+_OF_FILES: Final = ("replace", "create", "move")
+
 
 def save_files(
     file: SqliteFile,
@@ -72,6 +75,7 @@ def save_files(
     *,
     payload: Any = None,
     root: str | None = None,
+    meanwhile: Callable[[Sequence[str]], None] | None = None,
     before_commit: Callable[[], None] | None = None,
     progress: Callable[[int], None] | None = None,
     check: Check | None = None,
@@ -84,7 +88,8 @@ def save_files(
         Holds the journal, with the tables of this module.
     steps : sequence of Step
         What becomes of which file, no file twice. A file that is created or moved overwrites
-        none; folders that are missing are made.
+        none; folders that are missing are made. A folder that is moved stays on its disk, and
+        nothing but this save changes what is in it.
     write : callable
         ``write(i, path)`` writes the new content of ``steps[i]`` to `path`; called for what is
         replaced or created.
@@ -95,6 +100,9 @@ def save_files(
         Given to `commit`; anything that JSON can hold.
     root : str, optional
         The folder of the database, by default the one in which the folder of `file` is.
+    meanwhile : callable, optional
+        ``meanwhile(paths)`` is called while the disk writes, with the places at which the results
+        of `steps` stand for now ("" for what is deleted); it may read them.
     before_commit : callable, optional
         Called when all files have taken their places.
     progress : callable, optional
@@ -106,7 +114,8 @@ def save_files(
     Returns
     -------
     list of (int, int)
-        Size and time of change, in nanoseconds, of each file; (-1, -1) for deleted ones.
+        Size and time of change, in nanoseconds, of each file; (-1, -1) for deleted ones, and for
+        folders.
 
     Raises
     ------
@@ -143,7 +152,7 @@ def save_files(
         plans.store(file, plan)
         saving.stored = True
         saving.write_all(write, progress)
-        saving.make_durable()
+        saving.make_durable(meanwhile)
         saving.check()
         plans.set_state(file, plan, "switching")
         saving.switch_all()
@@ -214,7 +223,7 @@ class _Saving:
                 made |= _missing_folders(folder)
             path = os.path.join(folder, name)
             status = None
-            if step.action in ("create", "move"):
+            if step.action in ("create", "move", "move folder"):
                 _require_nothing(path)
             else:
                 status = os.lstat(path)
@@ -258,7 +267,7 @@ class _Saving:
             self._at = entry.path
             if entry.action == "move":
                 copy_or_link(entry.source, entry.hidden)
-            elif entry.action != "delete":
+            elif entry.action in ("replace", "create"):
                 self._in_write = True
                 write(number - 1, entry.hidden)
                 self._in_write = False
@@ -272,14 +281,19 @@ class _Saving:
                 progress(number)
         self._at = ""
 
-    def make_durable(self) -> None:
+    def make_durable(self, meanwhile: Callable[[Sequence[str]], None] | None) -> None:
         """Wait until what was written is on the disk; from here on its versions are known."""
-        entries = [entry for entry in self.plan.entries if entry.action != "delete"]
-        for entry, status in zip(
-            entries, sync_files([entry.hidden for entry in entries]), strict=True
-        ):
+        entries = [entry for entry in self.plan.entries if entry.action in _OF_FILES]
+        folders = [entry.source for entry in self.plan.entries if entry.action == "move folder"]
+        inside = [one.path for folder in folders for one in os.scandir(folder)]
+        with ThreadPoolExecutor(1) as pool:
+            syncing = pool.submit(sync_files, [*(entry.hidden for entry in entries), *inside])
+            if meanwhile is not None:
+                meanwhile([_where(entry) for entry in self.plan.entries])
+        found = syncing.result()
+        for entry, status in zip(entries, found[: len(entries)], strict=True):
             entry.new = version_of(status)
-        sync_folders(self.plan.touched)
+        sync_folders([*self.plan.touched, *folders])
 
     def check(self) -> None:
         """Make sure that nobody changed the originals while the new files were written."""
@@ -300,6 +314,9 @@ class _Saving:
                 if plans.state_of(self.file, self.plan) != "switching":
                     raise Locked(plans.taken_over(self.file.path))
             self._at = entry.path
+            if entry.action == "move folder":
+                os.rename(entry.source, entry.path)
+                continue
             if entry.action in ("create", "move"):
                 put_new(entry.hidden, entry.path)
                 continue
@@ -361,6 +378,13 @@ class _Saving:
         # Errors of what is only known by its number, as in fsync, name no file.
         at = self._at or getattr(error, "filename", None) or self.plan.root
         return f"{reason}." if str(at) in reason else f"{at}: {reason}."
+
+
+def _where(entry: Entry) -> str:
+    """Return where the result of an entry stands before it takes its place."""
+    if entry.action == "move folder":
+        return entry.source
+    return "" if entry.action == "delete" else entry.hidden
 
 
 def _missing_folders(folder: str) -> set[str]:

@@ -65,18 +65,18 @@ CREATE TABLE save_folder(
 Check = Callable[[sqlite3.Connection], None]
 """Called inside each transaction; raises ``Locked`` where the lease is lost."""
 
-Action = Literal["replace", "create", "delete", "move"]
+Action = Literal["replace", "create", "delete", "move", "move folder"]
 State = Literal["planned", "switching", "done", "saved", "undoing"]
 
 
 class Step(NamedTuple):
-    """What becomes of one file."""
+    """What becomes of one file, or of a folder that moves with all that is in it."""
 
     action: Action
     path: str
     """Absolute: of the file that results, or that is deleted."""
     source: str = ""
-    """Absolute: where the file stands that is moved."""
+    """Absolute: where the file or folder stands that is moved."""
     version: Version | None = None
     """Size and time of change that a file to replace or delete must still have."""
 
@@ -118,7 +118,8 @@ class Plan:
     def touched(self) -> set[str]:
         """All folders in which names change."""
         made = {os.path.dirname(folder) for folder in self.folders}
-        return made | {entry.folder for entry in self.entries}
+        left = {os.path.dirname(e.source) for e in self.entries if e.action == "move folder"}
+        return made | left | {entry.folder for entry in self.entries}
 
 
 def root_of(file: SqliteFile, root: str | None) -> str:

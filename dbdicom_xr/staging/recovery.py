@@ -164,6 +164,8 @@ def _complete_all(
 def _can_complete(entry: Entry) -> bool:
     now, hidden = look(entry.path), look(entry.hidden)
     whole = hidden is not None and hidden == entry.new
+    if entry.action == "move folder":
+        return (now is None) != (look(entry.source) is None)
     if entry.action == "delete":
         return now is None or now == entry.old or look(entry.backup) is not None
     if now is not None and now == entry.new:
@@ -180,7 +182,10 @@ def _nothing(now: Version | None) -> bool:
 
 def _complete(entry: Entry) -> None:
     now = look(entry.path)
-    if entry.action == "delete":
+    if entry.action == "move folder":
+        if now is None:
+            os.rename(entry.source, entry.path)
+    elif entry.action == "delete":
         if now is not None and look(entry.backup) is None:
             os.rename(entry.path, entry.backup)
     elif now == entry.new:
@@ -236,6 +241,8 @@ def _clean_all(entries: Sequence[Entry]) -> tuple[list[str], list[str]]:
 
 
 def _clean(entry: Entry, notes: list[str]) -> None:
+    if entry.action == "move folder":
+        return
     if entry.action == "delete":
         _drop_backup(entry, look(entry.backup), notes)
         return
@@ -342,6 +349,10 @@ def _drop_hidden(entry: Entry, notes: list[str]) -> None:
 
 
 def _restore(entry: Entry, notes: list[str]) -> None:
+    if entry.action == "move folder":
+        if look(entry.source) is None and look(entry.path) is not None:
+            os.rename(entry.path, entry.source)
+        return
     if entry.new is None and entry.action != "delete":
         return  # it was not touched
     now = look(entry.path)

@@ -38,7 +38,7 @@ def test_a_worker_is_killed_while_an_array_is_written(client: Any, tmp_path: Pat
     def kill() -> None:
         until = time.monotonic() + 60
         while len(written) < COUNT // 4 and time.monotonic() < until:
-            written[:] = inside.glob("writing/*/*.dcm")
+            written[:] = inside.glob("writing/*/images/*.dcm")
             time.sleep(0.01)
         os.kill(next(iter(pids.values())), signal.SIGKILL)
 

@@ -539,7 +539,7 @@ def close(block, block_info=None):
     computed.append(1)
     if len(computed) == 2:
         folder = os.path.join(inside, "writing", os.listdir(inside + "/writing")[0])
-        os.chmod(folder if {what!r} == "folder" else inside, 0o555)
+        os.chmod(folder + "/images" if {what!r} == "folder" else inside, 0o555)
     return block
 array = da.zeros((4, 4, 3), dtype="uint16", chunks=(1, 4, 3))
 if {what!r} == "before":
@@ -738,7 +738,7 @@ def test_process_killed_in_a_block(root: Path, compute: bool) -> None:
     with another(root, compute=compute) as process:
         go_on(process, 1)
         process.stdout.readline()
-        assert list((root / ".dbdicom_xr" / "writing").glob("*/*.dcm"))
+        assert list((root / ".dbdicom_xr" / "writing").glob("*/images/*.dcm"))
         process.kill()
         process.wait()
     found = state_of(root)

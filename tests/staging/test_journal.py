@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,9 @@ def make_folder(root: Path) -> None:
     (database / "link").symlink_to("../elsewhere/real")
     (database / STATE / "pixels").mkdir(parents=True)
     (database / STATE / "pixels" / "m").write_bytes(b"moved")
+    images = database / STATE / "writing" / "w" / "images"
+    images.mkdir(parents=True)
+    (images / "1").write_bytes(b"image")
     StagingFile(database / STATE / "staging.sqlite").close()
 
 
@@ -83,6 +86,11 @@ def steps_in(root: Path) -> list[Step]:
         Step("replace", str(database / "link")),
         Step("move", str(database / "new" / "m"), source=str(database / STATE / "pixels" / "m")),
         Step("create", str(database / "d")),
+        Step(
+            "move folder",
+            str(database / STATE / "staged" / "w"),
+            source=str(database / STATE / "writing" / "w" / "images"),
+        ),
     ]
 
 
@@ -558,12 +566,18 @@ def test_everything_is_durable_before_the_next_state(tmp_path: Path) -> None:
         synced = [place for place, call in enumerate(calls) if call == ("fsync", path)]
         assert last.get(path, plan) < synced[-1] < switching
         assert ("fsync", str(Path(path).parent)) in calls[synced[-1] : switching]
+    images = database / STATE / "writing" / "w" / "images"
+    for path in (images, images / "1"):
+        assert ("fsync", str(path)) in calls[plan:switching]
     # Names are on the disk before that is said, and before what is needed to go back is removed.
     for start, end, kinds in (
         (switching, done, ("link", "rename", "replace")),
         (done, cleared, ("unlink",)),
     ):
         folders = {}
+        if start == switching:
+            assert ("fsync", str(images.parent)) in calls[start:end]
+            assert ("fsync", str(database / STATE / "staged")) in calls[start:end]
         for place in range(start, end):
             if calls[place][0] in kinds:
                 folders[str(Path(calls[place][1]).parent)] = place
@@ -924,6 +938,8 @@ def test_nothing_of_another_program_is_overwritten(name: str, late: bool, root: 
         ([Step("replace", "a"), Step("delete", "a")], "two changes"),
         ([Step("replace", "link"), Step("replace", "../elsewhere/real")], "two changes"),
         ([Step("move", "m", source="/nowhere")], "No such file"),
+        ([Step("move folder", "m", source="/nowhere")], "/nowhere: No such file"),
+        ([Step("move folder", "sub", source="/nowhere")], "another file of this name"),
     ],
 )
 def test_steps_that_cannot_be(steps: list[Step], words: str, root: Path) -> None:
@@ -1141,9 +1157,13 @@ def test_all_that_a_save_does(root: Path) -> None:
         "elsewhere/real": (content(4), 0o644),
         "database/new/m": (b"moved", 0o644),
         "database/d": (content(6), 0o644),
+        f"database/{STATE}/staged": "folder",
         "committed": [1],
     }
+    images, staged = f"database/{STATE}/writing/w/images", f"database/{STATE}/staged/w"
+    expected = {name.replace(images, staged): found for name, found in expected.items()}
     assert snapshot(root) == expected
+    assert versions.pop() == (-1, -1)
     for step, version in zip(steps_after(root), versions, strict=True):
         assert version == (durable.look(step) or (-1, -1))
 
@@ -1151,6 +1171,32 @@ def test_all_that_a_save_does(root: Path) -> None:
 def steps_after(root: Path) -> list[str]:
     names = ["a", "new/deep/c", "sub/b", "gone", "link", "new/m", "d"]
     return [str(root / "database" / name) for name in names]
+
+
+def test_what_is_read_meanwhile_is_where_it_stands(root: Path) -> None:
+    found: dict[str, bytes | list[str]] = {}
+
+    def read(places: Sequence[str]) -> None:
+        for step, place in zip(steps_in(root), places, strict=True):
+            name = os.path.basename(step.path)
+            if os.path.isdir(place):
+                found[name] = sorted(os.listdir(place))
+            elif place:
+                assert is_temporary(os.path.basename(place))
+                assert os.path.dirname(place) == os.path.dirname(os.path.realpath(step.path))
+                found[name] = Path(place).read_bytes()
+
+    save(root, meanwhile=read)
+    written = {name: content(number) for number, name in enumerate(("a", "c", "b"))}
+    written |= {"link": content(4), "m": b"moved", "d": content(6)}
+    assert found == {**written, "w": ["1"]}
+
+
+def test_reading_meanwhile_that_fails(root: Path) -> None:
+    def fail(places: Sequence[str]) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    assert "Input/output error" in str(refused(root, meanwhile=fail))
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -1193,7 +1239,7 @@ def test_a_new_file_overwrites_none(
 def test_progress_counts_files(root: Path) -> None:
     counts: list[int] = []
     save(root, progress=counts.append)
-    assert counts == list(range(1, 8))
+    assert counts == list(range(1, 9))
 
 
 def test_nothing_to_save(root: Path) -> None:
