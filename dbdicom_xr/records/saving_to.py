@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Copies:
     whole: list[SeriesKey] = field(default_factory=list)  # series of which all is written
     home: str = ""  # the folder that they come from
     _here: dict[int, bytes] = field(default_factory=dict, init=False)
+    _fetching: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def write(self, number: int, path: str) -> None:
         """Write one file."""
@@ -75,8 +77,10 @@ class Copies:
             return
         old, known = source
         if is_remote(self.home):
+            with self._fetching:
+                data = self._fetched(number)
             with open(path, "wb") as file:
-                file.write(self._fetched(number))
+                file.write(data)
             return
         if version_of(os.stat(old)) != (known.size, known.mtime):
             raise SaveFailed(
@@ -99,7 +103,7 @@ class Copies:
                     break
                 some.append(source[1])
                 size += source[1].size
-            self._here = dict(enumerate(remote_folder(self.home).whole(some), number))
+            self._here.update(enumerate(remote_folder(self.home).whole(some), number))
         return self._here.pop(number)
 
 

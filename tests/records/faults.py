@@ -21,7 +21,8 @@ _CALLS = (
 )  # fmt: skip
 # What needs room on the disk. In SQLite that is the commit, which writes what changed.
 _NEED_ROOM = {
-    "open", "write", "pwrite", "link", "symlink", "mkdir", "sendfile", "copy_file_range", "COMMIT",
+    "open", "write", "writev", "pwrite", "link", "symlink", "mkdir", "sendfile", "copy_file_range",
+    "COMMIT",
 }  # fmt: skip
 
 Before = Callable[[str, tuple[Any, ...]], None]
@@ -37,6 +38,7 @@ def watched(before: Before) -> Iterator[None]:
         (builtins, "open", builtins.open),
         (durable, "_sync_disk", durable._sync_disk),
         (splice, "_copy_file_range", splice._copy_file_range),
+        (splice, "_writev", splice._writev),
         (sqlite3, "connect", sqlite3.connect),
     ]
 
@@ -77,8 +79,9 @@ def watched(before: Before) -> Iterator[None]:
         if module is os and name != "open":
             setattr(os, name, wrapped(name, real))
     durable._sync_disk = wrapped("syncfs", durable._sync_disk)
-    if splice._copy_file_range is not None:
-        splice._copy_file_range = wrapped("copy_file_range", splice._copy_file_range)
+    for name in ("copy_file_range", "writev"):
+        if (real := getattr(splice, f"_{name}")) is not None:
+            setattr(splice, f"_{name}", wrapped(name, real))
     os.open = os_open  # type: ignore[assignment]
     builtins.open = built_in  # type: ignore[assignment]
     sqlite3.connect = functools.partial(sqlite3.connect, factory=Connection)  # type: ignore

@@ -12,6 +12,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -1190,6 +1191,112 @@ def test_what_is_read_meanwhile_is_where_it_stands(root: Path) -> None:
     written = {name: content(number) for number, name in enumerate(("a", "c", "b"))}
     written |= {"link": content(4), "m": b"moved", "d": content(6)}
     assert found == {**written, "w": ["1"]}
+
+
+def many(root: Path) -> list[Step]:
+    return [Step("create", str(root / "database" / f"{number:04d}")) for number in range(500)]
+
+
+def test_many_files_are_written_by_several_threads(root: Path) -> None:
+    threads = set()
+    counts: list[tuple[int, int]] = []
+
+    def put(number: int, path: str) -> None:
+        threads.add(threading.get_ident())
+        Path(path).write_text(str(number))
+        time.sleep(0.0002)
+
+    file = open_file(root)
+    steps = many(root)
+    save_files(
+        file, steps, put, commit, payload={"value": 1},
+        progress=lambda count: counts.append((count, threading.get_ident())),
+    )  # fmt: skip
+    file.close()
+    assert [Path(step.path).read_text() for step in steps] == [str(n) for n in range(500)]
+    assert len(threads) == 2
+    assert {thread for _, thread in counts} == {threading.get_ident()}
+    assert [count for count, _ in counts] == sorted(count for count, _ in counts)
+    assert counts[-1][0] == 500
+
+
+@pytest.mark.parametrize("failing", [0, 1, 249, 498, 499])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), InvalidValue("no")])
+def test_one_of_many_files_that_cannot_be_written(
+    error: Exception, failing: int, root: Path
+) -> None:
+    before = snapshot(root)
+    written = []
+
+    def put(number: int, path: str) -> None:
+        if number == failing:
+            raise error
+        Path(path).write_text("new")
+        written.append(number)
+
+    file = open_file(root)
+    steps = many(root)
+    expected = SaveFailed if isinstance(error, OSError) else InvalidValue
+    with pytest.raises(expected) as caught:
+        save_files(file, steps, put, commit, payload={"value": 1})
+    if expected is SaveFailed:
+        assert f"{steps[failing].path}: Input/output error" in str(caught.value)
+    else:
+        assert caught.value is error
+    assert not pending(file)
+    file.close()
+    assert snapshot(root) == before
+
+
+@posix
+def test_killed_while_several_threads_write(root: Path) -> None:
+    def action() -> None:
+        file = open_file(root)
+        put = lambda number, path: Path(path).write_text(str(number))  # noqa: E731
+        save_files(file, many(root), put, commit, payload={"value": 1})
+
+    before = snapshot(root)
+    ends = set()
+    for number in (3, 40, 250, 499, 504, 700, 1200, 1504, 1510):
+        code = in_child(killing(number), action)
+        recover_in(root)
+        after = snapshot(root)
+        made = {name for name in after if name.startswith("database/0")}
+        ends.add((code, len(made)))
+        assert len(made) in (0, 500), number
+        assert {name: after[name] for name in after if name not in made} == before | {
+            "committed": [1] if made else []
+        }
+        for name in made:
+            (root / name).unlink()
+        file = open_file(root)
+        with file.transaction() as connection:
+            connection.execute("DELETE FROM committed")
+        file.close()
+    assert (9, 0) in ends
+
+
+def test_ctrl_c_while_many_files_are_written(root: Path) -> None:
+    before = snapshot(root)
+    active = 0
+
+    def put(number: int, path: str) -> None:
+        nonlocal active
+        active += 1
+        Path(path).write_text("new")
+        time.sleep(0.0005)
+        active -= 1
+
+    def stop(count: int) -> None:
+        if count > 100:
+            raise KeyboardInterrupt
+
+    file = open_file(root)
+    with pytest.raises(KeyboardInterrupt):
+        save_files(file, many(root), put, commit, payload={"value": 1}, progress=stop)
+    assert not active
+    file.close()
+    assert snapshot(root) == before
 
 
 def test_reading_meanwhile_that_fails(root: Path) -> None:

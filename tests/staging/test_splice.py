@@ -884,6 +884,21 @@ def test_large_files(folder: Path, way: str, monkeypatch: pytest.MonkeyPatch) ->
     assert target.read_bytes() == source.read_bytes()
 
 
+@pytest.mark.parametrize("most", [None, 0, 1, 200, 400, 700, 10**6])
+def test_a_system_that_writes_only_a_part(
+    most: int | None, made: dict[str, Path], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = {Key(0x00100020): text("LO", "another patient ")}
+    splice(str(made["explicit"]), str(folder / "expected.dcm"), edits)
+
+    def some(fd: int, parts: Any) -> int:
+        return os.write(fd, b"".join(parts)[:most])
+
+    monkeypatch.setattr(module, "_writev", None if most is None else some)
+    splice(str(made["explicit"]), str(folder / "t.dcm"), edits)
+    assert (folder / "t.dcm").read_bytes() == (folder / "expected.dcm").read_bytes()
+
+
 def test_a_file_is_not_written_over_itself(made: dict[str, Path], folder: Path) -> None:
     source = folder / "one.dcm"
     shutil.copyfile(made["explicit"], source)
