@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from dbdicom_xr.errors import InvalidValue, UnknownArgument
+from dbdicom_xr.errors import InvalidValue, MissingFolder, UnknownArgument
 from dbdicom_xr.records.opening import database as open_database
 from dbdicom_xr.records.opening import refuse_archive
 from dbdicom_xr.records.record import Record
@@ -206,7 +206,12 @@ def _is_file(path: Any, opening: Mapping[str, Any]) -> bool:
         raise InvalidValue(
             f'engine="dicom" opens folders and files by their path, not {type(path).__name__}.'
         ) from None
-    return opening["storage_options"] is None and "://" not in text and os.path.isfile(text)
+    if opening["storage_options"] is not None or "://" in text:
+        return False
+    path = os.path.expanduser(text)
+    if text and not os.path.lexists(path):
+        raise MissingFolder(f"There is no file or folder {os.path.abspath(path)}. Check its name.")
+    return os.path.isfile(path)
 
 
 def _record(source: Any, opening: Mapping[str, Any]) -> Any:

@@ -393,8 +393,10 @@ def test_what_is_no_path(folder):
 
 
 def test_what_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        xr.open_dataset(tmp_path / "nowhere", engine="dicom")
+    for opened in (xr.open_dataset, xr.open_datatree):
+        for name in ("nowhere", "none.dcm"):
+            with pytest.raises(FileNotFoundError, match=f"no file or folder .*{name}. Check"):
+                opened(tmp_path / name, engine="dicom")
     with pytest.raises(InvalidValue, match="no series of images"):
         xr.open_dataset(tmp_path, engine="dicom")
 
