@@ -18,6 +18,7 @@ from typing import Final
 from dbdicom_xr.arrays.source import forget, moved
 from dbdicom_xr.errors import (
     DbdicomError,
+    DicomWarning,
     FileExists,
     FolderNotReadable,
     InvalidValue,
@@ -246,8 +247,21 @@ def save_scratch(database: Database, path: str | os.PathLike[str]) -> list[str]:
     written = sorted(_found(root) - before)
     written = [path for path in written if os.path.isfile(path)]
     if before:
-        database._refresh()
+        _take_in_others(database)
     return [path.replace(os.sep, "/") for path in written]
+
+
+def _take_in_others(database: Database) -> None:
+    """Read the files that were in the folder before; the database is saved in any case."""
+    try:
+        database._refresh()
+    except (OSError, DbdicomError) as error:
+        warnings.warn(
+            f"The database is saved, but the files that {database.path_on_disk} held before are "
+            f"not in it yet: {error}. database.scan() tries again.",
+            DicomWarning,
+            stacklevel=levels_to_user(),
+        )
 
 
 def _target(path: str) -> str:

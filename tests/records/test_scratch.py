@@ -25,7 +25,9 @@ import pytest
 import dbdicom_xr as db
 from dbdicom_xr.errors import (
     DbdicomError,
+    DicomWarning,
     FileExists,
+    IndexNotWritable,
     InvalidValue,
     LayoutError,
     MissingFolder,
@@ -352,6 +354,28 @@ def test_each_call_that_writes_is_refused(
     assert refused > 5
     assert len(db.database(place).instances()) == 2
     series.database._scratch.discard()
+
+
+def test_saved_though_other_files_of_the_folder_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = phantom()
+    place = tmp_path / "study"
+    make_series(place)
+
+    def full(*arguments: Any, **options: Any) -> None:
+        raise IndexNotWritable("the index cannot be written: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dbdicom_xr.records.database.refresh", full)
+        with pytest.warns(
+            DicomWarning, match=r"is saved, but .*full.*scan\(\) tries again"
+        ):
+            written = series.database.save(place)
+    assert len(written) == len(series.instances())
+    count = len(series.database.instances())
+    series.database.scan()
+    assert len(series.database.instances()) > count
 
 
 @pytest.mark.skipif(os.name != "posix", reason="os.fork")
