@@ -26,15 +26,15 @@ if TYPE_CHECKING:
         set_front_end,
         set_log_file,
     )
-    from dbdicom_xr.records.attributes import register_attribute
-    from dbdicom_xr.records.combine import copy_to, group, merge, move_to
+    from dbdicom_xr.records.attributes.lookup import register_attribute
     from dbdicom_xr.records.database import Database
-    from dbdicom_xr.records.from_nothing import full, ones, series, zeros
-    from dbdicom_xr.records.header import Header
-    from dbdicom_xr.records.importing_zarr import from_zarr
+    from dbdicom_xr.records.editing.combine import copy_to, group, merge, move_to
+    from dbdicom_xr.records.importing.from_zarr import from_zarr
     from dbdicom_xr.records.instance import Frame, Instance
     from dbdicom_xr.records.levels import Patient, Series, Study
     from dbdicom_xr.records.opening import database
+    from dbdicom_xr.records.reading.header import Header
+    from dbdicom_xr.records.writing.from_nothing import full, ones, series, zeros
 
 __all__ = [
     "Database",
@@ -71,7 +71,7 @@ _HOMES = {
     "Database": "records.database",
     "Frame": "records.instance",
     "FrontEnd": "interact",
-    "Header": "records.header",
+    "Header": "records.reading.header",
     "Instance": "records.instance",
     "NotebookFrontEnd": "interact",
     "Patient": "records.levels",
@@ -79,21 +79,21 @@ _HOMES = {
     "Series": "records.levels",
     "Study": "records.levels",
     "TerminalFrontEnd": "interact",
-    "copy_to": "records.combine",
+    "copy_to": "records.editing.combine",
     "database": "records.opening",
-    "from_zarr": "records.importing_zarr",
-    "full": "records.from_nothing",
-    "group": "records.combine",
+    "from_zarr": "records.importing.from_zarr",
+    "full": "records.writing.from_nothing",
+    "group": "records.editing.combine",
     "load_npy": "formats.npy",
-    "merge": "records.combine",
-    "move_to": "records.combine",
-    "ones": "records.from_nothing",
-    "register_attribute": "records.attributes",
-    "series": "records.from_nothing",
+    "merge": "records.editing.combine",
+    "move_to": "records.editing.combine",
+    "ones": "records.writing.from_nothing",
+    "register_attribute": "records.attributes.lookup",
+    "series": "records.writing.from_nothing",
     "set_front_end": "interact",
     "set_log_file": "interact",
     "to_datatree": "xarray_plugin.datatree",  # for record.to_datatree
-    "zeros": "records.from_nothing",
+    "zeros": "records.writing.from_nothing",
 }
 # Registers `.dicom` of arrays, Datasets and trees.
 _ACCESSORS = "dbdicom_xr.xarray_plugin.dataset_accessor"
@@ -102,7 +102,7 @@ _ACCESSORS = "dbdicom_xr.xarray_plugin.dataset_accessor"
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dbdicom_xr' has no attribute {name!r}")
-    if name in ("database", "from_zarr") or _HOMES[name] == "records.from_nothing":
+    if name in ("database", "from_zarr") or _HOMES[name] == "records.writing.from_nothing":
         importlib.import_module(_ACCESSORS)
     return getattr(importlib.import_module(f"dbdicom_xr.{_HOMES[name]}"), name)
 

@@ -31,6 +31,15 @@ MAY_IMPORT = {
     },
     "wrappers": {"records"},
 }  # fmt: skip
+# The same for the folders of `records`, as their modules are loaded, beside its own modules.
+IN_RECORDS = {
+    "attributes": set(),
+    "reading": {"attributes"},
+    "editing": {"attributes"},
+    "writing": {"attributes", "reading", "editing"},
+    "exporting": {"attributes", "reading", "editing"},
+    "importing": {"attributes", "reading", "editing", "writing", "exporting"},
+}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 
@@ -53,6 +62,18 @@ def test_imports_point_one_way(folder: str) -> None:
         for path in (PACKAGE / folder).rglob("*.py")
         if (extra := imported(path) & set(MAY_IMPORT) - allowed)
     }
+    assert not wrong
+
+
+@pytest.mark.parametrize("folder", sorted(IN_RECORDS))
+def test_imports_within_records_point_one_way(folder: str) -> None:
+    wrong = {}
+    for path in (PACKAGE / "records" / folder).rglob("*.py"):
+        loaded = ast.parse(path.read_text(encoding="utf-8")).body
+        names = {node.module or "" for node in loaded if isinstance(node, ast.ImportFrom)}
+        parts = {name.split(".")[2] for name in names if name.startswith("dbdicom_xr.records.")}
+        if extra := parts & set(IN_RECORDS) - IN_RECORDS[folder] - {folder}:
+            wrong[path.name] = extra
     assert not wrong
 
 

@@ -21,7 +21,7 @@ from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.roots import is_remote, read_only
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.current import levels_to_user
-from dbdicom_xr.records.edits import edit_rows
+from dbdicom_xr.records.editing.edits import edit_rows
 from dbdicom_xr.records.levels import NodeRecord, record_of
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.recovering import recover_save
@@ -32,7 +32,7 @@ from dbdicom_xr.staging.staging import Staging
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dbdicom_xr.records.attributes import Attribute
+    from dbdicom_xr.records.attributes.lookup import Attribute
     from dbdicom_xr.records.record import Record
 
 __all__ = ["ChangingRecord"]

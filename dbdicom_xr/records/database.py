@@ -30,16 +30,16 @@ from dbdicom_xr.index.seen import not_seen, this_place, worker_address
 from dbdicom_xr.index.store import SeriesRow, Store
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Voice, progress_bar
-from dbdicom_xr.records import custom as _custom  # noqa: F401  # registers its attributes
+from dbdicom_xr.records.attributes import custom as _custom  # noqa: F401  # registers its attributes
 from dbdicom_xr.records.changing import ChangingRecord
 from dbdicom_xr.records.current import levels_to_user
-from dbdicom_xr.records.expected import adopt_finished, expected
-from dbdicom_xr.records.from_nothing_methods import FromNothing
 from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
 from dbdicom_xr.records.record import Record
 from dbdicom_xr.records.recovering import catch_up
 from dbdicom_xr.records.tree import Node, Tree
+from dbdicom_xr.records.writing.expected import adopt_finished, expected
+from dbdicom_xr.records.writing.from_nothing_methods import FromNothing
 from dbdicom_xr.staging.staging import staging_of
 from dbdicom_xr.staging.view import View
 
@@ -350,7 +350,7 @@ class Database(FromNothing, ChangingRecord):
         if save:
             self._require_folder()
         if save is False:
-            from dbdicom_xr.records.adopting import give_up
+            from dbdicom_xr.records.writing.adopting import give_up
 
             for folder in expected(self._root):  # writes not computed, which may fill the disk
                 give_up(folder)

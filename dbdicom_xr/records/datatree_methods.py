@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbdicom_xr.records.attributes import Name
+from dbdicom_xr.records.attributes.lookup import Name
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.records.attributes import Attribute, Name, is_attribute_name, parse_name
+from dbdicom_xr.records.attributes.lookup import Attribute, Name, is_attribute_name, parse_name
 from dbdicom_xr.records.current import of_one_change
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Editable:
 
     @of_one_change
     def _set(self, attribute: Attribute, value: Any) -> None:
-        from dbdicom_xr.records.edits import set_attribute
+        from dbdicom_xr.records.editing.edits import set_attribute
 
         set_attribute(self, attribute, value)  # type: ignore[arg-type]
 
@@ -96,7 +96,7 @@ class Editable:
         [2.0, 4.0]
         >>> series.restore()
         """
-        from dbdicom_xr.records.edits import set_values
+        from dbdicom_xr.records.editing.edits import set_values
 
         set_values(self, parse_name(name), values)  # type: ignore[arg-type]
 
@@ -168,7 +168,7 @@ class Editable:
 
     @of_one_change
     def _make(self, level: str, attributes: Mapping[str, Any]) -> Record:
-        from dbdicom_xr.records.making import make
+        from dbdicom_xr.records.editing.making import make
 
         return make(self, level, attributes)  # type: ignore[arg-type]
 
@@ -177,7 +177,7 @@ class Editable:
     @of_one_change
     def copy(self, /, **attributes: Any) -> Any:
         """Copy the record, with all that is below it, to its own parent. See ``copy_to``."""
-        from dbdicom_xr.records.structure import copy_to
+        from dbdicom_xr.records.editing.structure import copy_to
 
         return copy_to(self, self.parent, attributes)  # type: ignore[attr-defined]
 
@@ -205,7 +205,7 @@ class Editable:
         InvalidValue
             It cannot stand there.
         """
-        from dbdicom_xr.records.structure import copy_to
+        from dbdicom_xr.records.editing.structure import copy_to
 
         return copy_to(self, parent, attributes)
 
@@ -231,7 +231,7 @@ class Editable:
         InvalidValue
             It cannot stand there.
         """
-        from dbdicom_xr.records.structure import move_to
+        from dbdicom_xr.records.editing.structure import move_to
 
         return move_to(self, parent)
 
@@ -241,13 +241,13 @@ class Editable:
 
         Its files are deleted when the database is saved, and not before.
         """
-        from dbdicom_xr.records.structure import remove
+        from dbdicom_xr.records.editing.structure import remove
 
         remove(self)
 
     def merge(self, *others: Any, into: Any = None, inplace: bool = False) -> Any:
         """Put what is in this record and in others into one new sibling; see ``db.merge``."""
-        from dbdicom_xr.records.combine import merge
+        from dbdicom_xr.records.editing.combine import merge
 
         return merge([self, *others], into=into, inplace=inplace)
 
@@ -288,10 +288,10 @@ class Editable:
         3
         """
         if path is not None:
-            from dbdicom_xr.records.saving_to import save_to
+            from dbdicom_xr.records.editing.saving_to import save_to
 
             return save_to(self, path)
-        from dbdicom_xr.records.saving import save
+        from dbdicom_xr.records.editing.saving import save
 
         save(self)
         return []
@@ -301,6 +301,6 @@ class Editable:
 
         What was made since the last save, and stands in it, goes.
         """
-        from dbdicom_xr.records.saving import restore
+        from dbdicom_xr.records.editing.saving import restore
 
         restore(self)

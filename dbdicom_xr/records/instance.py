@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.attributes import Attribute, parse_name
+from dbdicom_xr.records.attributes.filters import Filter
+from dbdicom_xr.records.attributes.lookup import Attribute, parse_name
 from dbdicom_xr.records.current import of_one_state
-from dbdicom_xr.records.filters import Filter
 from dbdicom_xr.records.record import Record, distinct, own
 from dbdicom_xr.records.tree import unique_names
 
@@ -201,7 +201,7 @@ class Instance(Record):
             Dimensions ``(x, y)``, or ``(frame, x, y)`` where the instance has several frames; a
             last one, ``channel``, for colour.
         """
-        from dbdicom_xr.records.series_array import instance_array
+        from dbdicom_xr.records.reading.series_array import instance_array
 
         return instance_array(self, rescale=rescale, chunks=chunks)
 
@@ -220,7 +220,7 @@ class Instance(Record):
         PixelError
             An overlay is damaged.
         """
-        from dbdicom_xr.records.overlays import overlays_of
+        from dbdicom_xr.records.reading.overlays import overlays_of
 
         return overlays_of(self)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dbdicom_xr.errors import GridError, LayoutError, PixelError
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.pixel_header import layouts_of
+from dbdicom_xr.records.attributes.pixel_header import layouts_of
 from dbdicom_xr.staging.composed import Composed, Piece
 
 __all__ = ["require_fitting_layout"]

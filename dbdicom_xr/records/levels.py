@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from dbdicom_xr.errors import NotInDatabase
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.array_methods import ArraySeries
-from dbdicom_xr.records.attributes import Attribute, Name
+from dbdicom_xr.records.attributes.filters import Filter, parse_filters
+from dbdicom_xr.records.attributes.lookup import Attribute, Name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.datatree_methods import AsTree
-from dbdicom_xr.records.edits import encoded_one
-from dbdicom_xr.records.filters import Filter, parse_filters
-from dbdicom_xr.records.from_nothing_methods import FromNothing
+from dbdicom_xr.records.editing.edits import encoded_one
+from dbdicom_xr.records.editing.made import empty_leaves, made_table
+from dbdicom_xr.records.editing.placing import Edits, below
 from dbdicom_xr.records.instance import (
     Instance,
     instance_names,
@@ -24,10 +24,10 @@ from dbdicom_xr.records.instance import (
     instances_of,
     removed_hint,
 )
-from dbdicom_xr.records.made import empty_leaves, made_table
-from dbdicom_xr.records.placing import Edits, below
+from dbdicom_xr.records.reading.array_methods import ArraySeries
 from dbdicom_xr.records.record import Record
 from dbdicom_xr.records.tree import LEVELS, Node
+from dbdicom_xr.records.writing.from_nothing_methods import FromNothing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,7 +224,7 @@ class Series(ArraySeries, _Keyed):
             One row per attribute: number of ``distinct`` values, ``minimum``, ``maximum``, and in
             how many frames it is ``missing``.
         """
-        from dbdicom_xr.records.sorting import varying_table
+        from dbdicom_xr.records.reading.sorting import varying_table
 
         return varying_table(self._own_table)
 
@@ -232,7 +232,7 @@ class Series(ArraySeries, _Keyed):
     @of_one_state
     def header(self) -> xr.Dataset:
         """All attributes as an ``xarray.Dataset`` with one value per frame."""
-        from dbdicom_xr.records.header_table import dataset
+        from dbdicom_xr.records.reading.header_table import dataset
 
         return dataset(self._own_table)
 
@@ -254,7 +254,7 @@ class Series(ArraySeries, _Keyed):
         InvalidValue
             Nothing matches, or files of which only some frames do.
         """
-        from dbdicom_xr.records.combine import subseries
+        from dbdicom_xr.records.editing.combine import subseries
 
         return subseries(self, parse_filters(filters, conditions))
 
@@ -277,7 +277,7 @@ class Series(ArraySeries, _Keyed):
         GridError
             Some frame has no such value, or frames of one file have several.
         """
-        from dbdicom_xr.records.combine import split_by
+        from dbdicom_xr.records.editing.combine import split_by
 
         return split_by(self, name)
 

@@ -17,9 +17,9 @@ from dbdicom_xr.errors import (
 )
 from dbdicom_xr.index.connection import remove_index
 from dbdicom_xr.index.roots import RemoteRoot, checked_url, is_remote, read_only
-from dbdicom_xr.records.adopting import sweep
 from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.location import index_path
+from dbdicom_xr.records.writing.adopting import sweep
 
 __all__ = ["database", "folder_at", "refuse_archive"]
 

@@ -11,8 +11,8 @@ import numpy as np
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.functional import PER_FRAME, SHARED
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.records.attributes import Attribute
-from dbdicom_xr.records.edits import encoder_of, keys_to_write
+from dbdicom_xr.records.attributes.lookup import Attribute
+from dbdicom_xr.records.editing.edits import encoder_of, keys_to_write
 from dbdicom_xr.staging.encode import Encoded, encode
 
 __all__ = ["Queue", "Renamed"]

@@ -17,7 +17,8 @@ from dbdicom_xr.arrays.source import release, remember
 from dbdicom_xr.errors import UnknownKeyword
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Talk, Voice
-from dbdicom_xr.records.attributes import (
+from dbdicom_xr.records.attributes.filters import Filter, parse_filters
+from dbdicom_xr.records.attributes.lookup import (
     Attribute,
     Name,
     is_attribute_name,
@@ -26,8 +27,7 @@ from dbdicom_xr.records.attributes import (
 )
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.editable import Editable
-from dbdicom_xr.records.filters import Filter, parse_filters
-from dbdicom_xr.records.importing_methods import Exchanging
+from dbdicom_xr.records.importing.methods import Exchanging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -392,7 +392,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
         pandas.DataFrame
             Indexed by ``SOPInstanceUID`` and ``frame``.
         """
-        from dbdicom_xr.records.header_table import dataframe
+        from dbdicom_xr.records.reading.header_table import dataframe
 
         names = [n for part in keywords for n in (part if isinstance(part, list) else [part])]
         return dataframe(self._tables(), names)

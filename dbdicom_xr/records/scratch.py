@@ -32,9 +32,9 @@ from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.store import Store
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.database import Database, scratch_databases
+from dbdicom_xr.records.editing.saving import save
+from dbdicom_xr.records.editing.saving_to import named_folder, take_back
 from dbdicom_xr.records.location import INDEX_NAME, STAGING_NAME
-from dbdicom_xr.records.saving import save
-from dbdicom_xr.records.saving_to import named_folder, take_back
 from dbdicom_xr.staging.durable import temporary_beside
 from dbdicom_xr.staging.file import Layer
 from dbdicom_xr.staging.lease import Process, has_ended, this_process

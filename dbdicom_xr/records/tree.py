@@ -236,7 +236,7 @@ def unique_names(texts: Iterable[str], level: str) -> list[str]:
     >>> unique_names(["T1/T2", "DCE", "DCE", "", "Rows"], "series")
     ['T1_T2', 'DCE', 'DCE (2)', 'series', 'Rows_']
     """
-    from dbdicom_xr.records.attributes import is_attribute_name
+    from dbdicom_xr.records.attributes.lookup import is_attribute_name
 
     taken: set[str] = set()
     count: dict[str, int] = {}

@@ -21,9 +21,9 @@ from dbdicom_xr.geometry.affine import (
 from dbdicom_xr.geometry.planes import Floats
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.database import Database
-from dbdicom_xr.records.header import Header
-from dbdicom_xr.records.provenance import database_of
-from dbdicom_xr.records.sources import header_of
+from dbdicom_xr.records.reading.header import Header
+from dbdicom_xr.records.reading.provenance import database_of
+from dbdicom_xr.records.reading.sources import header_of
 from dbdicom_xr.xarray_plugin.display_methods import DisplayMethods
 from dbdicom_xr.xarray_plugin.operations import OperationMethods
 from dbdicom_xr.xarray_plugin.space import Placed, placed, warn_of_tilt

@@ -14,11 +14,11 @@ from dbdicom_xr.arrays.align import SortKey
 from dbdicom_xr.arrays.coordinates import default_tolerance, round_lengths
 from dbdicom_xr.errors import DbdicomError, GridError, InvalidValue
 from dbdicom_xr.geometry.planes import Floats, positions_along_normal
-from dbdicom_xr.records.attributes import parse_name
-from dbdicom_xr.records.new_labels import attribute_of
-from dbdicom_xr.records.provenance import matched
-from dbdicom_xr.records.slices import planes_of
-from dbdicom_xr.records.sources import Sources, sources_of
+from dbdicom_xr.records.attributes.lookup import parse_name
+from dbdicom_xr.records.attributes.slices import planes_of
+from dbdicom_xr.records.reading.new_labels import attribute_of
+from dbdicom_xr.records.reading.provenance import matched
+from dbdicom_xr.records.reading.sources import Sources, sources_of
 
 __all__ = ["aligned"]
 

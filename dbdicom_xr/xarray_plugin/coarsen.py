@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from dbdicom_xr.records.new_labels import COARSENED
-from dbdicom_xr.records.provenance import FRAME_COORDS, PIXEL_DIMS, SEPARATOR
+from dbdicom_xr.records.reading.new_labels import COARSENED
+from dbdicom_xr.records.reading.provenance import FRAME_COORDS, PIXEL_DIMS, SEPARATOR
 
 __all__ = ["coarsened"]
 

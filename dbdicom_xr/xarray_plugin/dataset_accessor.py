@@ -14,7 +14,7 @@ from dbdicom_xr.xarray_plugin.accessor import DicomAccessor
 from dbdicom_xr.xarray_plugin.coarsen import coarsened
 
 if TYPE_CHECKING:
-    from dbdicom_xr.records.header import Header
+    from dbdicom_xr.records.reading.header import Header
 
 __all__ = ["DatasetAccessor", "TreeAccessor"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xarray as xr
 
-from dbdicom_xr.records.attributes import Name
+from dbdicom_xr.records.attributes.lookup import Name
 from dbdicom_xr.records.current import of_one_state
-from dbdicom_xr.records.plain_header import constant_attributes
-from dbdicom_xr.records.series_array import instance_array, series_array
+from dbdicom_xr.records.exporting.plain_header import constant_attributes
+from dbdicom_xr.records.reading.series_array import instance_array, series_array
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.instance import Instance

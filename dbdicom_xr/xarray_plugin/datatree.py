@@ -11,14 +11,14 @@ import xarray as xr
 
 from dbdicom_xr.errors import GridError, InvalidValue, LayoutError, NotInDatabase, PixelError
 from dbdicom_xr.index.columns import Key
+from dbdicom_xr.records.attributes.filters import parse_filters
+from dbdicom_xr.records.attributes.modules import keys_of
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.database import Database
-from dbdicom_xr.records.filters import parse_filters
+from dbdicom_xr.records.exporting.plain_header import constant, keyword_of, storable
 from dbdicom_xr.records.levels import NodeRecord, Series
-from dbdicom_xr.records.modules import keys_of
-from dbdicom_xr.records.plain_header import constant, keyword_of, storable
-from dbdicom_xr.records.series_array import check_options
-from dbdicom_xr.records.sorting import requested
+from dbdicom_xr.records.reading.series_array import check_options
+from dbdicom_xr.records.reading.sorting import requested
 from dbdicom_xr.xarray_plugin.choosing import has_images
 from dbdicom_xr.xarray_plugin.datasets import dataset_of, dropped, series_attributes
 from dbdicom_xr.xarray_plugin.waiting import waiting_tree

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from dbdicom_xr.records.current import of_one_state
-from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.reading.header import Header
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

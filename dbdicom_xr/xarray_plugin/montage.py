@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.records.provenance import PIXEL_DIMS
+from dbdicom_xr.records.reading.provenance import PIXEL_DIMS
 from dbdicom_xr.xarray_plugin.drawing import add_colorbar, draw, require_pyplot
 from dbdicom_xr.xarray_plugin.pictures import (
     Pictures,
@@ -22,7 +22,7 @@ from dbdicom_xr.xarray_plugin.pictures import (
 )
 
 if TYPE_CHECKING:
-    from dbdicom_xr.records.header import Header
+    from dbdicom_xr.records.reading.header import Header
 
 __all__ = ["every", "montage"]
 

@@ -10,9 +10,9 @@ import xarray as xr
 from dbdicom_xr.errors import DbdicomError, GridError, InvalidValue
 from dbdicom_xr.formats.nifti import RGB
 from dbdicom_xr.geometry.affine import in_space, tilt_warning
-from dbdicom_xr.records.attributes import parse_name
-from dbdicom_xr.records.provenance import source_of
-from dbdicom_xr.records.vendors.columns import first_number
+from dbdicom_xr.records.attributes.lookup import parse_name
+from dbdicom_xr.records.attributes.vendors.columns import first_number
+from dbdicom_xr.records.reading.provenance import source_of
 from dbdicom_xr.xarray_plugin.space import Placed
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ import xarray as xr
 
 from dbdicom_xr.errors import DbdicomError, DicomWarning, InvalidValue
 from dbdicom_xr.formats.png import Range
-from dbdicom_xr.records.common import Common
-from dbdicom_xr.records.display_attributes import colours_of
-from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.attributes.display_attributes import colours_of
+from dbdicom_xr.records.attributes.pixel_units import pixel_units
+from dbdicom_xr.records.attributes.slices import orientations
 from dbdicom_xr.records.instance import Instance
-from dbdicom_xr.records.pixel_units import pixel_units
-from dbdicom_xr.records.slices import orientations
+from dbdicom_xr.records.reading.common import Common
+from dbdicom_xr.records.reading.header import Header
 from dbdicom_xr.xarray_plugin.window import (
     CHANNEL,
     PRESETS,

@@ -18,7 +18,7 @@ from dbdicom_xr.xarray_plugin.pictures import Pictures, labels_of, middle, requi
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from dbdicom_xr.records.header import Header
+    from dbdicom_xr.records.reading.header import Header
 
 __all__ = ["plot"]
 

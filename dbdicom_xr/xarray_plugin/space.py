@@ -19,15 +19,15 @@ from dbdicom_xr.errors import GridError, InvalidValue, MixedGeometry
 from dbdicom_xr.geometry.affine import sub_grid, tilt_warning
 from dbdicom_xr.geometry.planes import Floats, Planes
 from dbdicom_xr.geometry.stacks import SAME_PLACE, locations_of, stack_affine
-from dbdicom_xr.records.agreement import contradiction, is_told
-from dbdicom_xr.records.header import Header
-from dbdicom_xr.records.provenance import (
+from dbdicom_xr.records.attributes.slices import planes_of
+from dbdicom_xr.records.reading.agreement import contradiction, is_told
+from dbdicom_xr.records.reading.header import Header
+from dbdicom_xr.records.reading.provenance import (
     Between,
     knows_frames,
     labelled_frames,
     source_of,
 )
-from dbdicom_xr.records.slices import planes_of
 
 __all__ = ["Placed", "placed", "warn_of_tilt"]
 

@@ -14,13 +14,13 @@ import xarray as xr
 
 from dbdicom_xr.errors import GridError, InvalidValue, NotInDatabase
 from dbdicom_xr.formats.png import Lut, Range, Window, shown
-from dbdicom_xr.records.attributes import parse_name
-from dbdicom_xr.records.common import Common
-from dbdicom_xr.records.display_attributes import display_of, window_of
-from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.attributes.display_attributes import display_of, window_of
+from dbdicom_xr.records.attributes.lookup import parse_name
 from dbdicom_xr.records.instance import Instance
-from dbdicom_xr.records.provenance import PIXEL_DIMS
-from dbdicom_xr.records.sources import Sources, sources_of
+from dbdicom_xr.records.reading.common import Common
+from dbdicom_xr.records.reading.header import Header
+from dbdicom_xr.records.reading.provenance import PIXEL_DIMS
+from dbdicom_xr.records.reading.sources import Sources, sources_of
 
 __all__ = ["CHANNEL", "PRESETS", "Look", "Looks", "ask", "is_windowed", "span_of", "windowed"]
 

@@ -171,7 +171,7 @@ def test_chunks_of_an_unknown_dimension(series):
 
 def big(grid, shape, dtype, pixels_first=False):
     """Return automatic chunks of a series too large to write."""
-    from dbdicom_xr.records.chunks import preferred_chunks
+    from dbdicom_xr.records.reading.chunks import preferred_chunks
 
     layout = PixelLayout(shape[1], shape[0], 32, 32, 31)
     zeros = np.zeros(grid, np.int64)

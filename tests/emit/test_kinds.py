@@ -29,9 +29,9 @@ from dbdicom_xr.errors import DbdicomError, DicomWarning, InvalidValue
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.values import Kind as Encoding
 from dbdicom_xr.pixels.quantise import quantise
-from dbdicom_xr.records.deriving import derived
-from dbdicom_xr.records.image_planes import image_planes
-from dbdicom_xr.records.sources import sources_of
+from dbdicom_xr.records.reading.sources import sources_of
+from dbdicom_xr.records.writing.deriving import derived
+from dbdicom_xr.records.writing.image_planes import image_planes
 from dbdicom_xr.staging.encode import Encoded
 from dbdicom_xr.staging.uids import new_uid
 from tests.emit.judges import dcmdump_ok, errors_of, gdcm_pixels, new_errors, sitk_pixels

@@ -27,7 +27,7 @@ from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import Kind
 from dbdicom_xr.pixels.padding import MARKED, MARKER
-from dbdicom_xr.records.attributes import parse_name
+from dbdicom_xr.records.attributes.lookup import parse_name
 from dbdicom_xr.staging.encode import Encoded, encode
 from dbdicom_xr.staging.patch import delta, overlay
 from dbdicom_xr.staging.splice import create

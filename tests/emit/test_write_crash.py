@@ -770,7 +770,7 @@ def test_finished_by_others_after_the_process_ended(root: Path) -> None:
     """Workers that outlive the process which planned the write leave all images; none is lost."""
 
     def ended() -> None:
-        import dbdicom_xr.records.writing as writing
+        import dbdicom_xr.records.writing.write_array as writing
 
         writing.adopt_finished = lambda *arguments: None  # type: ignore[attr-defined]
         database = db.database(root)
@@ -818,7 +818,7 @@ def test_computed_while_another_process_changes_the_database(root: Path) -> None
 def test_index_that_changes_meanwhile_costs_no_images(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dbdicom_xr.records import adopting
+    from dbdicom_xr.records.writing import adopting
 
     real, times = adopting._changed, []
 

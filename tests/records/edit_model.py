@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 
 import dbdicom_xr as db
 from dbdicom_xr import errors
-from dbdicom_xr.records.modules import keys_of
+from dbdicom_xr.records.attributes.modules import keys_of
 from dbdicom_xr.testing import make_enhanced, make_series
 
 Value = Any

@@ -18,7 +18,7 @@ from pydicom.valuerep import IS, DSdecimal, DSfloat, PersonName
 
 import dbdicom_xr as db
 from dbdicom_xr import errors
-from dbdicom_xr.records import attributes
+from dbdicom_xr.records.attributes import lookup as attributes
 from dbdicom_xr.records.record import Distinct
 from dbdicom_xr.testing import MadeSeries, make_enhanced, make_series, make_study
 from tests.data import testdata_folder

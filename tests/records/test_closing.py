@@ -247,7 +247,7 @@ def test_threads_with_one_object_edit_the_right_instances(root: Path) -> None:
 def test_opening_while_another_thread_saves_leaves_the_save_alone(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dbdicom_xr.records import saving
+    from dbdicom_xr.records.editing import saving
 
     one = db.database(root)
     one.SeriesDescription = "saved"

@@ -11,7 +11,8 @@ import pytest
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.records import attributes, custom
+from dbdicom_xr.records.attributes import custom
+from dbdicom_xr.records.attributes import lookup as attributes
 from dbdicom_xr.testing import make_series
 
 KEYS = {"SliceLocation": [0.0, 5.0], "EchoTime": [2.0, 4.0, 6.0]}

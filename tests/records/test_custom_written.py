@@ -13,7 +13,8 @@ import pytest
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.records import attributes, custom
+from dbdicom_xr.records.attributes import custom
+from dbdicom_xr.records.attributes import lookup as attributes
 from dbdicom_xr.testing import Geometry, make_enhanced, make_mosaic, make_series
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "emit"))

@@ -19,10 +19,10 @@ from dbdicom_xr.emit.kinds import Kind, kind_for, kind_named
 from dbdicom_xr.emit.tracing import DERIVATION
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.values import plain
-from dbdicom_xr.records.deriving import derived
-from dbdicom_xr.records.gathered import Sources
 from dbdicom_xr.records.levels import Series
-from dbdicom_xr.records.sources import sources_of
+from dbdicom_xr.records.reading.gathered import Sources
+from dbdicom_xr.records.reading.sources import sources_of
+from dbdicom_xr.records.writing.deriving import derived
 from dbdicom_xr.testing import make_enhanced, make_many, make_mosaic, make_series
 from tests.data import testdata_folder
 

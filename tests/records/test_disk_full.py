@@ -148,7 +148,7 @@ def test_file_that_another_program_replaced_between_staging_and_saving(root: Pat
 def test_file_that_another_program_replaces_during_the_save(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dbdicom_xr.records import saving
+    from dbdicom_xr.records.editing import saving
 
     database = opened(root)
     database.PatientComments = "edited"

@@ -14,7 +14,7 @@ import pytest
 import dbdicom_xr as db
 from dbdicom_xr.errors import FileExists, GridError
 from dbdicom_xr.formats.csv import cell
-from dbdicom_xr.records import exporting_csv
+from dbdicom_xr.records.exporting import to_csv as exporting_csv
 from dbdicom_xr.testing import make_enhanced, make_many, make_series, make_study
 
 KEYS = {"SliceLocation": [-4.0, 0.0, 4.0], "EchoTime": [2.5, 5.0]}

@@ -16,7 +16,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
 import dbdicom_xr as db
 from dbdicom_xr.errors import FileExists, InvalidValue, LeftOut, NotAFolder, StaleArray
 from dbdicom_xr.formats.png import Lut, Range, Window, shown
-from dbdicom_xr.records import exporting_png
+from dbdicom_xr.records.exporting import to_png as exporting_png
 from dbdicom_xr.testing import make_enhanced, make_series, make_study
 
 SLICES = [0.0, 4.0, 8.0]

@@ -19,8 +19,8 @@ import pytest
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import DbdicomError, SaveFailed
-from dbdicom_xr.records import exporting_files
-from dbdicom_xr.records.exporting_files import new_files
+from dbdicom_xr.records.exporting import files as exporting_files
+from dbdicom_xr.records.exporting.files import new_files
 from dbdicom_xr.staging.lease import this_process
 from dbdicom_xr.testing import make_series
 from tests.records.faults import Refusing, in_child, killing

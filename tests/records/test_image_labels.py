@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import dbdicom_xr as db
 from dbdicom_xr.arrays.times import date_values, datetime_values, time_values
 from dbdicom_xr.errors import InvalidValue
-from dbdicom_xr.records.image_planes import label_elements
-from dbdicom_xr.records.sources import sources_of
+from dbdicom_xr.records.reading.sources import sources_of
+from dbdicom_xr.records.writing.image_planes import label_elements
 from dbdicom_xr.testing import make_enhanced, make_series
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import dbdicom_xr as db
 from dbdicom_xr.emit.elements import lookup
 from dbdicom_xr.errors import GridError, InvalidValue
-from dbdicom_xr.records.attributes import parse_name
-from dbdicom_xr.records.image_planes import image_planes
-from dbdicom_xr.records.sources import sources_of
+from dbdicom_xr.records.attributes.lookup import parse_name
+from dbdicom_xr.records.reading.sources import sources_of
+from dbdicom_xr.records.writing.image_planes import image_planes
 from dbdicom_xr.testing import Geometry, make_enhanced, make_mosaic, make_series
 
 GEOMETRY = Geometry((1.5, 1.25, 4), (0.8, 0.6, 0, 0, 0, -1), (-20, -30, 40))
@@ -233,7 +233,7 @@ def test_slabs_are_as_far_apart_as_they_are(read: Any) -> None:
     header = read[1].isel(EchoTime=0, n=0)
     slabs = array.groupby("slab").mean()
     common = np.array([[header[0], header[1]], [header[2], header[3]]])
-    from dbdicom_xr.records.gathered import Sources
+    from dbdicom_xr.records.reading.gathered import Sources
 
     flat = sources_of(array, header)
     gathered = Sources(

@@ -17,7 +17,7 @@ import pytest
 import dbdicom_xr as db
 from dbdicom_xr.errors import DbdicomError, InvalidValue, MissingFolder, SaveFailed
 from dbdicom_xr.formats import zip_files
-from dbdicom_xr.records import importing_dicom
+from dbdicom_xr.records.importing import from_dicom as importing_dicom
 from dbdicom_xr.testing import make_series
 from tests.records.faults import Refusing, in_child, killing, watched
 

@@ -15,9 +15,9 @@ import dbdicom_xr as db
 from dbdicom_xr.emit.kinds import kind_named
 from dbdicom_xr.errors import LeftOut
 from dbdicom_xr.index.columns import Key
-from dbdicom_xr.records import long_values as module
-from dbdicom_xr.records.deriving import derived
-from dbdicom_xr.records.sources import sources_of
+from dbdicom_xr.records.reading import long_values as module
+from dbdicom_xr.records.reading.sources import sources_of
+from dbdicom_xr.records.writing.deriving import derived
 from dbdicom_xr.testing import make_enhanced, make_series
 
 KEYS = {"SliceLocation": [0.0, 5.0], "EchoTime": [2.0, 4.0]}

@@ -368,9 +368,7 @@ def test_saved_though_other_files_of_the_folder_cannot_be_read(
 
     with monkeypatch.context() as patch:
         patch.setattr("dbdicom_xr.records.database.refresh", full)
-        with pytest.warns(
-            DicomWarning, match=r"is saved, but .*full.*scan\(\) tries again"
-        ):
+        with pytest.warns(DicomWarning, match=r"is saved, but .*full.*scan\(\) tries again"):
             written = series.database.save(place)
     assert len(written) == len(series.instances())
     count = len(series.database.instances())

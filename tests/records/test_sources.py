@@ -20,9 +20,9 @@ from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.elements import External
 from dbdicom_xr.index.store import FRAME, INSTANCE
 from dbdicom_xr.index.values import Kind
-from dbdicom_xr.records.attributes import parse_name
-from dbdicom_xr.records.explicit import explicit
-from dbdicom_xr.records.sources import Sources, sources_of
+from dbdicom_xr.records.attributes.lookup import parse_name
+from dbdicom_xr.records.reading.explicit import explicit
+from dbdicom_xr.records.reading.sources import Sources, sources_of
 from dbdicom_xr.testing import Geometry, make_enhanced, make_series
 from tests.data import testdata_folder
 

@@ -27,8 +27,8 @@ from pydicom.dataset import Dataset
 
 import dbdicom_xr as db
 from dbdicom_xr.index.table import Values
-from dbdicom_xr.records.vendors.columns import unit_vector, work_out
-from dbdicom_xr.records.vendors.csa import csa_diffusion
+from dbdicom_xr.records.attributes.vendors.columns import unit_vector, work_out
+from dbdicom_xr.records.attributes.vendors.csa import csa_diffusion
 from dbdicom_xr.testing import Geometry, make_enhanced, make_series
 from tests.data import testdata_folder
 

@@ -30,7 +30,7 @@ from dbdicom_xr.errors import (
     PixelError,
     StaleArray,
 )
-from dbdicom_xr.records import exporting_zarr_files
+from dbdicom_xr.records.exporting import zarr_files as exporting_zarr_files
 from dbdicom_xr.testing import make_enhanced, make_mosaic, make_series, make_study
 
 KEYS: dict[Any, Any] = {"SliceLocation": [0.0, 4.0, 8.0], "EchoTime": [2.5, 5.0]}
@@ -442,7 +442,7 @@ def test_an_export_that_is_killed_has_no_store(
     out = tmp_path / "out"
     script = f"""
         import os, sys, dbdicom_xr as db
-        from dbdicom_xr.records import exporting_zarr
+        from dbdicom_xr.records.exporting import to_zarr as exporting_zarr
         exporting_zarr.{where} = lambda *_: os._exit(9)
         db.database(sys.argv[1]).series()[0].export_as_zarr(sys.argv[2])
     """

@@ -12,7 +12,7 @@ import pytest
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import InvalidValue, SaveFailed
-from dbdicom_xr.records import importing_zarr
+from dbdicom_xr.records.importing import from_zarr as importing_zarr
 from dbdicom_xr.testing import make_series
 
 

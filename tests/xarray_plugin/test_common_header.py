@@ -19,7 +19,7 @@ from dbdicom_xr.errors import (
     StaleArray,
     UnknownKeyword,
 )
-from dbdicom_xr.records.common import Common
+from dbdicom_xr.records.reading.common import Common
 from dbdicom_xr.testing import make_enhanced, make_series
 
 SLICES, ANGLES = [0.0, 5.0, 10.0], [2.0, 10.0, 20.0]

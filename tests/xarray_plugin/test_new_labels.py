@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbdicom_xr.arrays.align import SortKey
-from dbdicom_xr.records.new_labels import attribute_of, is_new, may_be_averages
+from dbdicom_xr.records.reading.new_labels import attribute_of, is_new, may_be_averages
 
 
 def key(values: Any) -> SortKey:

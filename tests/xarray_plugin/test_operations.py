@@ -19,8 +19,8 @@ from zarr.storage import MemoryStore
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import DbdicomError
-from dbdicom_xr.records.common import Common
-from dbdicom_xr.records.header import Header
+from dbdicom_xr.records.reading.common import Common
+from dbdicom_xr.records.reading.header import Header
 from dbdicom_xr.testing import make_series
 from tests.xarray_plugin.operations_table import (
     COMMON,

@@ -12,7 +12,7 @@ import pytest
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import DbdicomError, DicomWarning, InvalidValue
-from dbdicom_xr.records.common import Common
+from dbdicom_xr.records.reading.common import Common
 from dbdicom_xr.testing import make_series
 from tests.xarray_plugin.operations_table import OPERATIONS, REFUSED, SAME
 from tests.xarray_plugin.test_operations import World, images, make_both

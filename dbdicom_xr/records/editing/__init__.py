@@ -1,0 +1,1 @@
+"""Changes of records: of values and of places, staged, saved and restored."""

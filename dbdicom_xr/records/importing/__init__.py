@@ -1,0 +1,1 @@
+"""Files of other formats, or of elsewhere, as records."""
