@@ -1,1 +1,1 @@
-"""Pixels and headers of records as arrays."""
+"""Pixels and headers of records as arrays, and what arrays were made from."""
