@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
@@ -166,11 +166,10 @@ def reread(
     follow = {new: numbers[old] for new, old in (moved or {}).items() if old in numbers}
     unread = set(written)
     for batch in read:
-        unread.difference_update(
-            path
-            for number, path in enumerate(batch.paths)
-            if batch.findings.versions.get(number) == version_of(os.stat(f"{root}/{path}"))
-        )
+        for number, path in enumerate(batch.paths):
+            with suppress(OSError):  # another program has removed it: reading it tells
+                if batch.findings.versions.get(number) == version_of(os.stat(f"{root}/{path}")):
+                    unread.discard(path)
     found = list(read)
     if unread:
         with closing(batches(root, sorted(unread))) as reading:

@@ -14,7 +14,7 @@ import stat
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, Final
 
 from dbdicom_xr.errors import DbdicomError, DicomWarning, Locked, SaveFailed
@@ -42,6 +42,7 @@ from dbdicom_xr.staging.recovery import (
     put_back,
     recover,
 )
+from dbdicom_xr.staging.together import together
 
 __all__ = [
     "TABLES",
@@ -272,24 +273,21 @@ class _Saving:
         written: list[int] = []
 
         def write_share(first: int) -> None:
-            for number in range(first, count, writers):
-                if self._failure is not None:
-                    return
-                self._write_one(number, write)
-                written.append(number)
-                if progress is not None and not first:  # only the first is in the user's thread
-                    progress(len(written))
-
-        with ThreadPoolExecutor(writers) as pool:
             try:
-                others = [pool.submit(write_share, first) for first in range(1, writers)]
-                write_share(0)
-                wait(others)
-            except BaseException as error:  # Ctrl-C too: nobody writes any more once this is left
+                for number in range(first, count, writers):
+                    if self._failure is not None:
+                        return
+                    self._write_one(number, write)
+                    written.append(number)
+                    if progress is not None and not first:  # only the first is in this thread
+                        progress(len(written))
+            except BaseException as error:  # Ctrl-C too: the others end
                 self._failure = self._failure or error
+
+        together([partial(write_share, first) for first in range(writers)])
         if self._failure is not None:
             raise self._failure
-        if progress is not None and others:
+        if progress is not None and writers > 1:
             progress(count)
 
     def _write_one(self, number: int, write: Callable[[int, str], None]) -> None:
@@ -319,11 +317,16 @@ class _Saving:
         entries = [entry for entry in self.plan.entries if entry.action in _OF_FILES]
         folders = [entry.source for entry in self.plan.entries if entry.action == "move folder"]
         inside = [one.path for folder in folders for one in os.scandir(folder)]
-        with ThreadPoolExecutor(1) as pool:
-            syncing = pool.submit(sync_files, [*(entry.hidden for entry in entries), *inside])
+        found: list[os.stat_result] = []
+
+        def read() -> None:
             if meanwhile is not None:
                 meanwhile([_where(entry) for entry in self.plan.entries])
-        found = syncing.result()
+
+        def sync() -> None:
+            found.extend(sync_files([*(entry.hidden for entry in entries), *inside]))
+
+        together([read, sync])
         for entry, status in zip(entries, found[: len(entries)], strict=True):
             entry.new = version_of(status)
         sync_folders([*self.plan.touched, *folders])

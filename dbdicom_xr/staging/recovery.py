@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from dbdicom_xr.errors import DbdicomError, Locked, SaveFailed
@@ -39,6 +39,7 @@ from dbdicom_xr.staging.plan import (
     state_of,
     writing,
 )
+from dbdicom_xr.staging.together import together
 
 __all__ = ["Commit", "Recovery", "clean_up", "in_words", "pending", "put_back", "recover"]
 
@@ -212,12 +213,7 @@ def clean_up(file: SqliteFile, plan: Plan) -> tuple[list[str], list[str]]:
     if not left:
         removers = min(_REMOVERS, len(plan.entries) // _FILES_EACH + 1)
         shares = [plan.entries[first::removers] for first in range(removers)]
-        if removers == 1:
-            cleaned = [_clean_all(*shares)]
-        else:
-            with ThreadPoolExecutor(removers) as pool:
-                cleaned = list(pool.map(_clean_all, shares))
-        for found, failed in cleaned:
+        for found, failed in together([partial(_clean_all, share) for share in shares]):
             notes += found
             left += failed
     if not left:

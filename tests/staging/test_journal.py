@@ -1276,6 +1276,31 @@ def test_killed_while_several_threads_write(root: Path) -> None:
     assert (9, 0) in ends
 
 
+@posix
+def test_saved_while_python_ends(root: Path) -> None:
+    # Where no thread can be started any more.
+    code = f"""
+import atexit, threading
+from pathlib import Path
+from tests.staging.test_journal import commit, many, open_file, save_files
+def late():
+    try:
+        threading.Thread(target=print).start()
+    except RuntimeError:
+        print("no threads")
+    file = open_file(root)
+    put = lambda number, path: Path(path).write_text(str(number))
+    save_files(file, many(root), put, commit, payload={{"value": 1}}, meanwhile=lambda paths: None)
+    file.close()
+root = Path({str(root)!r})
+atexit.register(late)
+import concurrent.futures.thread  # what it does at the end comes first
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert [Path(step.path).read_text() for step in many(root)] == [str(n) for n in range(500)]
+    assert snapshot(root)["committed"] == [1]
+
+
 def test_ctrl_c_while_many_files_are_written(root: Path) -> None:
     before = snapshot(root)
     active = 0
