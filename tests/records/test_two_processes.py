@@ -165,7 +165,8 @@ def test_a_save_that_was_killed_is_ended_by_who_had_it_open(
     assert other.do("database.PatientComments = 'of the other'") == "done"
     assert other.do("instance.copy_to(other)") == "done"
     place = {
-        "planned": "from dbdicom_xr.records import saving; saving.splice = lambda *_: os._exit(9)",
+        "planned": "from dbdicom_xr.records.editing import saving; "
+        "saving.splice = lambda *_: os._exit(9)",
         "switching": "from dbdicom_xr.staging import journal; "
         "journal._Saving.switch_all = lambda self: os._exit(9)",
         "done": "from dbdicom_xr.staging import journal; journal.clean_up = lambda *_: os._exit(9)",
