@@ -27,6 +27,7 @@ from dbdicom_xr.errors import (
     SaveFailed,
 )
 from dbdicom_xr.index.blocks import SeriesKey
+from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.rows import to_stored
 from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.store import Store
@@ -47,6 +48,8 @@ _PREFIX: Final = "dbdicom_xr-scratch"
 # The numbering of processes that is meant, the process, its start, and something random.
 _CHANGED: Final = [os.path.join(FOLDER_NAME, name) for name in (INDEX_NAME, STAGING_NAME)]
 """Files that are changed in place, and so never two names of one."""
+_DESCRIPTION: Final = Key(0x0008103E)
+_NAMED_AT_MOST: Final = 3
 _NAME: Final = re.compile(rf"{_PREFIX}-([0-9a-f]+)-(\d+)-(\w*)-\w+")
 
 
@@ -95,14 +98,19 @@ class Scratch:
         if os.getpid() != self._pid:
             return
         try:
-            if self.holds_anything(self._staging.known()):
-                self._warn("has gone", stacklevel=2)
+            layer = self._staging.known()
+            if self.holds_anything(layer):
+                self._warn("has gone", layer, stacklevel=2)
         finally:
             self.discard()
 
-    def _warn(self, what: str, stacklevel: int) -> None:
+    def _warn(self, what: str, layer: Layer, stacklevel: int) -> None:
+        lost = [_named(key, patches, layer) for key, patches in self._unsaved(layer).items()]
+        if len(lost) > _NAMED_AT_MOST:
+            lost[_NAMED_AT_MOST:] = [f"{len(lost) - _NAMED_AT_MOST} more series"]
+        named = f": {', '.join(lost)}" if lost else ""
         warnings.warn(
-            f"A database without a folder {what}, and what was in it was not saved. "
+            f"A database without a folder {what}, and what was in it was not saved{named}. "
             "database.save(path) puts it into a folder; database.close(save=False) says that it "
             "is not needed.",
             NotSaved,
@@ -124,7 +132,8 @@ class Scratch:
             )
         if not os.path.isdir(self.folder):  # closed before
             return
-        if save is None and self.holds_anything(database._staging.layer()):
+        layer = database._staging.layer()
+        if save is None and self.holds_anything(layer):
             try:
                 answer = database.dialog.question(
                     "This database has no folder, and what is in it is not saved. Close it, and "
@@ -132,7 +141,7 @@ class Scratch:
                     decides="close(save=False), or save(path) before,",
                 )
             except NoPerson:
-                self._warn("was closed", stacklevel=levels_to_user() + 1)
+                self._warn("was closed", layer, stacklevel=levels_to_user() + 1)
                 answer = "Yes"
             if answer != "Yes":
                 return
@@ -147,14 +156,38 @@ class Scratch:
 
     def holds_anything(self, layer: Layer) -> bool:
         """Return whether the database holds something that is in no file elsewhere."""
-        shown = _patches_of(layer)
-        for key, patches in shown.items():
-            saved = self._exported.get(key, ())
-            if len(saved) != len(patches) or any(
-                one is not other for one, other in zip(saved, patches, strict=True)
-            ):
-                return True
-        return any(_files_in(self.root, FOLDER_NAME)) or (not shown and bool(layer.empty))
+        if self._unsaved(layer) or any(_files_in(self.root, FOLDER_NAME)):
+            return True
+        return bool(layer.empty) and not _patches_of(layer)
+
+    def _unsaved(self, layer: Layer) -> dict[SeriesKey, list[Patch]]:
+        """Return the series that are in no file elsewhere as they are."""
+        return {
+            key: patches
+            for key, patches in _patches_of(layer).items()
+            if not _same(self._exported.get(key, ()), patches)
+        }
+
+
+def _same(saved: Sequence[Patch], patches: Sequence[Patch]) -> bool:
+    """Return whether a series is as it was saved; its patches may have been read anew since."""
+    return len(saved) == len(patches) and all(
+        one is other or one.says_as(other) for one, other in zip(saved, patches, strict=True)
+    )
+
+
+def _named(key: SeriesKey, patches: Sequence[Patch], layer: Layer) -> str:
+    """Return what a series is called, by what is known without its table."""
+    made = layer.empty.get(("series", key))
+    texts = [column.values for patch in patches if (column := patch.columns.get(_DESCRIPTION))]
+    raw = [text for values in texts for text in values if isinstance(text, bytes)]
+    if made is not None and (said := made.attributes.get(_DESCRIPTION)) is not None:
+        raw.insert(0, said.value)
+    name = raw[0].decode("utf-8", "replace").strip() if raw else ""
+    count = sum(map(len, patches))
+    of = f" of {key.patient_name or key.patient_id}" if key.patient_name or key.patient_id else ""
+    images = f"{count} image{'' if count == 1 else 's'}"
+    return f"the series {name!r}{of} ({images})" if name else f"a series{of} ({images})"
 
 
 def _patches_of(layer: Layer) -> dict[SeriesKey, list[Patch]]:

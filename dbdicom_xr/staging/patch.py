@@ -127,6 +127,17 @@ class Patch:
     def __len__(self) -> int:
         return len(self.uids)
 
+    def says_as(self, other: Patch) -> bool:
+        """Return whether the same is staged, of the same instances."""
+        return (
+            self.key == other.key
+            and list(self.uids) == list(other.uids)
+            and list(self.origins) == list(other.origins)
+            and np.array_equal(self.counts, other.counts)
+            and _packed(self.columns) == _packed(other.columns)
+            and _packed(self.frames) == _packed(other.frames)
+        )
+
     def take(self, rows: Rows) -> Patch:
         """Return these rows, in this order."""
         if len(rows) == len(self) and bool((rows == np.arange(len(rows))).all()):
@@ -207,6 +218,10 @@ class Patch:
             counts=np.concatenate([self.counts, other.counts]),
             frames=_joined(self.frames, other.frames, frames),
         )
+
+
+def _packed(columns: Mapping[Key, Column]) -> dict[Key, bytes]:
+    return {key: column.pack() for key, column in columns.items()}
 
 
 def _encoded(column: Column) -> list[Encoded | None]:

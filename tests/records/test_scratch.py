@@ -495,6 +495,29 @@ def test_what_was_written_elsewhere_is_not_lost(tmp_path: Path) -> None:
         series.database.close()
 
 
+@pytest.mark.parametrize("made", ["of a value", "of an array"])
+def test_what_was_written_elsewhere_may_be_read_anew(tmp_path: Path, made: str) -> None:
+    series = phantom() if made == "of a value" else db.series(np.arange(48).reshape(2, 4, 6))
+    series.save(tmp_path / "out")
+    other = (series.array()[0] + 1).dicom.write(series.new_sibling())
+    other.restore()  # after which the rest of what is staged is read from the disk
+    series.database.close()
+
+
+def test_the_warning_names_what_is_lost(tmp_path: Path) -> None:
+    series = phantom()
+    saved = series.copy(SeriesDescription="T2")
+    saved.save(tmp_path / "out")
+    with pytest.warns(NotSaved, match=r"not saved: the series 'T1' of Phantom \(3 images\)\. "):
+        series.database.close()
+    series = db.zeros((1, 4, 3), PatientID="P1")
+    for _ in range(4):
+        series.copy()
+    lost = r"not saved: a series of P1 \(1 image\), .*, 2 more series\. "
+    with pytest.warns(NotSaved, match=lost):
+        series.database.close()
+
+
 # -- other processes -----------------------------------------------------------------------------
 
 _WAITS = (
