@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 import dbdicom_xr
-from dbdicom_xr.arrays.source import locator, open_files
+from dbdicom_xr.arrays.locator import locator
+from dbdicom_xr.arrays.source import open_files
 from dbdicom_xr.errors import (
     InvalidValue,
     LayoutError,

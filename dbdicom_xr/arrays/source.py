@@ -1,214 +1,35 @@
-"""Where the pixels of frames lie by the index, and the files they are read from.
+"""The files that frames are read from, at the places that the index tells.
 
-What the index says is remembered per process. A file is read only if it is still the version that
-was indexed; one that changed or vanished raises ``StaleArray``.
+A file is read only if it is still the version that was indexed; one that changed or vanished raises
+``StaleArray``.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError, IndexDamaged, PixelError, StaleArray
-from dbdicom_xr.index.columns import Column
+from dbdicom_xr.arrays.locator import Ints, Locator, Place, locator, place_of
+from dbdicom_xr.errors import DbdicomError, PixelError, StaleArray
 from dbdicom_xr.index.files import open_for_reading, pread, version_of
-from dbdicom_xr.index.gather import FRAGMENTS
 from dbdicom_xr.index.heads import Partial
 from dbdicom_xr.index.roots import is_remote, remote_folder
-from dbdicom_xr.index.scan import FOLDER_NAME
-from dbdicom_xr.index.seen import not_seen, this_place
-from dbdicom_xr.index.store import FileRow, Store
+from dbdicom_xr.index.seen import not_seen
 from dbdicom_xr.index.walker import inflated
 from dbdicom_xr.pixels.decode import decode_encapsulated, decode_native, too_short
 from dbdicom_xr.pixels.fragments import fragments_of_frame
 from dbdicom_xr.pixels.layout import PixelLayout, RowsLayout
 from dbdicom_xr.pixels.tiles import image_of_tile
 
-__all__ = [
-    "Files",
-    "Locator",
-    "forget",
-    "locator",
-    "moved",
-    "open_files",
-    "release",
-    "remember",
-]
+__all__ = ["Files", "open_files", "remember"]
 
-Ints = npt.NDArray[np.int64]
 Read = tuple[int, int, int]
 """Number of a file, offset and length."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    file: FileRow
-    offset: int
-    length: int
-    frames: int
-    deflated: bool
-    fragments: bytes | None
-
-
-def _folder_of(index: str) -> str:
-    """Return the folder whose index it is, or where that is kept elsewhere, the folder of that."""
-    folder = os.path.dirname(index)
-    return os.path.dirname(folder) if os.path.basename(folder) == FOLDER_NAME else folder
-
-
-class Locator:
-    """What the index says of the files of one database, remembered per process."""
-
-    def __init__(self, index: str, identity: str) -> None:
-        try:
-            os.stat(index)  # a Store makes the index that it does not find
-            self.store = Store(Path(index), writable=False)
-        except Exception as error:
-            if not os.path.isdir(_folder_of(index)):
-                raise not_seen(_folder_of(index)) from error
-            raise StaleArray(
-                f"The index {index} cannot be read by the {this_place()}: {error}. If the index "
-                "was removed, open the database again and make the array anew."
-            ) from error
-        if self.store.identity != identity:
-            raise StaleArray(
-                f"The index {index} has been made anew since the array was made, or the "
-                f"{this_place()} has another folder of this name. Make the array again from its "
-                "series."
-            )
-        self.index = index
-        self.identity = identity
-        self._places: dict[int, Place] = {}
-        self._lock = threading.Lock()
-
-    def prepare(self, files: Ints) -> None:
-        """Look up files that are not known yet."""
-        wanted = {int(number) for number in files.ravel() if number >= 0}
-        if wanted <= self._places.keys():
-            return
-        with self._lock:
-            missing = wanted - self._places.keys()
-            while True:  # until all was read from one state of the index
-                state = self.store.generation()
-                try:
-                    found = self._look_up(missing)
-                except IndexDamaged:  # or gone while it was read
-                    if self.store.generation() == state:
-                        raise
-                    continue
-                if self.store.generation() == state:
-                    self._places.update(found)
-                    return
-
-    def _look_up(self, missing: set[int]) -> dict[int, Place]:
-        rows = self.store.files(missing)
-        found: dict[int, Place] = {}
-        for series in {row.series for row in rows.values()} - {None}:
-            found.update(self._of_series(int(series or 0), rows))
-        return found
-
-    def _of_series(self, series: int, rows: dict[int, FileRow]) -> dict[int, Place]:
-        places = self.store.places(series)
-        order = np.argsort(places["file"], kind="stable")
-        ordered = places["file"][order]
-        left = set(ordered.tolist())
-        mine = [row for row in rows.values() if row.series == series and row.id in left]
-        found = {}
-        at = order[np.searchsorted(ordered, [row.id for row in mine])]
-        column: Column | None = self.store.column(series, FRAGMENTS)
-        for row, place in zip(mine, at.tolist(), strict=True):
-            item = places[place]
-            fragments = None
-            if column is not None and (code := column.code(place)) >= 0:
-                fragments = column.values[code]
-            found[row.id] = Place(
-                row, int(item["offset"]), int(item["length"]), int(item["frames"]),
-                bool(item["deflated"]), fragments if isinstance(fragments, bytes) else None,
-            )  # fmt: skip
-        return found
-
-    def place(self, number: int) -> Place:
-        """Return where a file is."""
-        found = self._places.get(number)
-        if found is None:
-            raise self.stale(number)
-        return found
-
-    def look_again(self, number: int) -> Place:
-        """Return where a file is by now: a save may have moved it."""
-        with self._lock:
-            self._places.pop(number, None)
-        self.prepare(np.array([number]))
-        return self.place(number)
-
-    def stale(self, number: int) -> StaleArray:
-        """Return the error about a file that is not there any more."""
-        path = self.store.retired_path(number)
-        if path is None:  # it is there, but not in a series any more: its twin now counts
-            path = next((row.path for row in self.store.files([number]).values()), None)
-        return StaleArray(
-            f"{path or 'A file of this array'} has changed or vanished since the array was made; "
-            "make the array again from its series."
-        )
-
-
-_MOST_OPEN = 32
-# Where the index and the temporary folder of databases have gone, by where they were.
-_moved: dict[str, str] = {}
-_locators: dict[tuple[str, str], Locator] = {}
-_locators_lock = threading.Lock()
-
-
-def _forget() -> None:
-    global _locators_lock
-    _locators.clear()
-    _locators_lock = threading.Lock()
-    # dask keeps the pool of the parent, whose threads are not here: computing would wait for ever.
-    threaded: Any = sys.modules.get("dask.threaded")
-    if hasattr(threaded, "pools") and hasattr(threaded, "default_pool"):
-        threaded.default_pool, threaded.pools_lock = None, threading.Lock()
-        threaded.pools.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
-
-
-def locator(index: str, identity: str) -> Locator:
-    """Return what this process knows of an index, beginning to remember it if it is new."""
-    index = _moved.get(index, index)
-    with _locators_lock:
-        found = _locators.pop((index, identity), None)
-        if found is None:
-            found = Locator(index, identity)
-        _locators[index, identity] = found  # the last one used stands last
-        while len(_locators) > _MOST_OPEN:
-            _locators.pop(next(iter(_locators))).store.close()
-        return found
-
-
-def moved(old: str, new: str) -> None:
-    """Note that a folder, or an index, is at another place; arrays made before read it there."""
-    _moved[old] = new
-
-
-def forget(index: str) -> None:
-    """Close what this process has open of an index; the next read opens it again."""
-    with _locators_lock:
-        for key in [key for key in _locators if key[0] == index]:
-            _locators.pop(key).store.close()
-
-
-_memory: dict[tuple[str, str], dict[int, tuple[Place, bytes]]] = {}
 
 
 def remember(root: str, index: str, identity: str, files: Ints) -> int:
@@ -239,19 +60,8 @@ def remember(root: str, index: str, identity: str, files: Ints) -> int:
         source.expect_whole(wanted)
         for file in wanted:
             kept[file] = source.whole(file)
-    with _locators_lock:
-        _memory.setdefault((index, identity), {}).update(kept)
+    places.keep(kept)
     return sum(len(data) for _, data in kept.values())
-
-
-def release(index: str, files: Ints | None = None) -> None:
-    """Give back the memory of files that ``remember`` kept; of all by default."""
-    with _locators_lock:
-        for key in [key for key in _memory if key[0] == index]:
-            for file in list(_memory[key]) if files is None else files.ravel().tolist():
-                _memory[key].pop(int(file), None)
-            if not _memory[key]:
-                del _memory[key]
 
 
 def _span(place: Place, frame: int, layout: PixelLayout) -> tuple[int, int, int]:
@@ -313,7 +123,7 @@ class Files:
 
     def _switch(self, file: int) -> tuple[int, int, Place, bytes | None]:
         self.close()
-        kept = _memory.get((self._places.index, self._places.identity), {}).get(file)
+        kept = self._places.in_memory(file)
         if kept is not None:
             self._open = (file, -1, *kept)
             return self._open
@@ -425,7 +235,7 @@ class RemoteFiles(Files):
         self._turn = {read: number for number, read in enumerate(self._coming)}
 
     def _reads(self, file: int, frame: int, layout: PixelLayout) -> list[Read]:
-        if file in _memory.get((self._places.index, self._places.identity), {}):
+        if self._places.in_memory(file) is not None:
             return []
         try:
             place = self._places.place(file)
@@ -465,7 +275,7 @@ class RemoteFiles(Files):
         return place, self._get((file, 0, place.file.size)) if data is None else data
 
     def _switch(self, file: int) -> tuple[int, int, Place, bytes | None]:
-        kept = _memory.get((self._places.index, self._places.identity), {}).get(file)
+        kept = self._places.in_memory(file)
         place, data = kept or (self._places.place(file), None)
         if place.deflated and data is None:
             held = Partial(place.file.size)
@@ -484,7 +294,7 @@ class RemoteFiles(Files):
 @contextmanager
 def open_files(root: str, places: Locator) -> Iterator[Files]:
     """Give access to the files of one block, for the length of a ``with`` statement."""
-    there = _moved.get(root, root)
+    there = place_of(root)
     files = RemoteFiles(there, places) if is_remote(there) else Files(there, places)
     try:
         yield files

@@ -10,10 +10,10 @@ import warnings
 import weakref
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import dbdicom_xr
-from dbdicom_xr.arrays.source import forget
+from dbdicom_xr.arrays.locator import forget
 from dbdicom_xr.errors import (
     DatabaseChanged,
     DbdicomError,
@@ -35,6 +35,7 @@ from dbdicom_xr.records.changing import ChangingRecord
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.location import may_be_replaced, staging_path
 from dbdicom_xr.records.pending import Queue, Renamed
+from dbdicom_xr.records.problems import Problem, Problems
 from dbdicom_xr.records.record import Record
 from dbdicom_xr.records.recovering import catch_up
 from dbdicom_xr.records.tree import Node, Tree
@@ -53,17 +54,6 @@ _LOOK_AGAIN_SECONDS = 0.05
 _TABLES_IN_MEMORY = 256
 # Room for the states of what is staged between two states of the index.
 _STATES: Final = 1 << 96
-
-
-class Problem(NamedTuple):
-    """A file about which there is something to say.
-
-    ``kept`` tells whether it stands in the tree all the same.
-    """
-
-    file: str
-    reason: str
-    kept: bool
 
 
 class Database(FromNothing, ChangingRecord):
@@ -192,7 +182,10 @@ class Database(FromNothing, ChangingRecord):
 
     def _take_in_finished(self) -> None:
         """Take in images that others have computed meanwhile."""
-        if not (self._staging.in_batch or self._lock._is_owned()):  # type: ignore[attr-defined]
+        staging = self._staging
+        if staging.in_batch or staging.batch_of_another:
+            return  # reading waits for no batch
+        if not self._lock._is_owned():  # type: ignore[attr-defined]
             adopt_finished(self._root)  # takes locks that come before that one
 
     def _current(self) -> int:
@@ -318,17 +311,18 @@ class Database(FromNothing, ChangingRecord):
         return self
 
     @property
-    def problems(self) -> list[Problem]:
+    def problems(self) -> Problems:
         """The files that could not be read, or only in part, and why, by path."""
         found = [
             Problem(f"{self._root}/{row.path}", row.note or "", row.series is not None)
             for row in self._store.problems()
         ]
-        return found + [
+        lost = [
             Problem(f"{self._root}: instance {uid}",
                     f"changes of it are staged ({what}), but its file has gone", False)
             for uid, what in self._view().lost()
         ]  # fmt: skip
+        return Problems(found + lost)
 
     def close(self, save: bool | None = None) -> None:
         """Close the files of the index and of what is staged, and let others change the database.

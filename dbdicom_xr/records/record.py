@@ -6,14 +6,14 @@ pickled, and always shows the database as it is now.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.arrays.source import release, remember
+from dbdicom_xr.arrays.locator import release
+from dbdicom_xr.arrays.source import remember
 from dbdicom_xr.errors import UnknownKeyword
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Talk, Voice
@@ -26,6 +26,7 @@ from dbdicom_xr.records.attributes.lookup import (
     suggestion,
 )
 from dbdicom_xr.records.current import of_one_state
+from dbdicom_xr.records.distinct import Distinct, distinct, own
 from dbdicom_xr.records.editable import Editable
 from dbdicom_xr.records.importing.methods import Exchanging
 
@@ -34,36 +35,9 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.records.database import Database
 
-__all__ = ["Children", "Distinct", "Record"]
+__all__ = ["Children", "Distinct", "Record", "distinct", "own"]
 
 R = TypeVar("R", bound="Record")
-
-
-class Distinct(list[Any]):
-    """The distinct values of an attribute, sorted.
-
-    Examples
-    --------
-    >>> Distinct([5.0]).item()
-    5.0
-    """
-
-    def item(self) -> Any:
-        """Return the only value.
-
-        Raises
-        ------
-        ValueError
-            There are several values, or none.
-        """
-        if not self:
-            raise ValueError("there is no value to return: no frame has one")
-        if len(self) != 1:
-            raise ValueError(
-                f"there is not one value but {len(self)}"
-                + (f": {', '.join(map(repr, self[:5]))}" if self else "")
-            )
-        return self[0]
 
 
 class Children(Mapping[str, R]):
@@ -88,7 +62,7 @@ class Children(Mapping[str, R]):
 
     def __call__(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[R]:
         """Return the children in which some frame satisfies the filters; see ``series``."""
-        wanted = parse_filters(filters, conditions)
+        wanted = parse_filters(filters, conditions, self._record._has)
         return self._record._children_matching(wanted)
 
     def __repr__(self) -> str:
@@ -188,7 +162,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
             return self.database._at_once(lambda: [self[part] for part in name])
         if isinstance(name, str) and not is_attribute_name(name):
             return self._descendant(name)
-        return self._value(parse_name(name))
+        return self._value(parse_name(name, self._has))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._child_names())
@@ -214,7 +188,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
             if child is None:
                 # What is left may name an attribute, also a private one with a "/" in its name.
                 try:
-                    attribute = parse_name("/".join(parts[i:]))
+                    attribute = parse_name("/".join(parts[i:]), record._has)
                 except UnknownKeyword:
                     raise UnknownKeyword(record._no_such_child(part)) from None
                 return record._value(attribute)
@@ -274,7 +248,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
         **conditions
             Filters, see :meth:`series`.
         """
-        wanted = parse_filters(filters, conditions)
+        wanted = parse_filters(filters, conditions, self.parent._has)
         if self.level == "database":
             return []
         return [record for record in self.parent._children_matching(wanted) if record != self]
@@ -322,7 +296,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
     ) -> Any:
         from dbdicom_xr.records.tree import LEVELS
 
-        wanted = parse_filters(filters, conditions)
+        wanted = parse_filters(filters, conditions, self._has)
         if LEVELS.index(level) > LEVELS.index(self.level):
             return self._below(level, wanted)
         record: Record = self
@@ -342,7 +316,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
     def __getattr__(self, keyword: str) -> Any:
         if keyword.startswith("_"):
             raise AttributeError(keyword)
-        return self._value(parse_name(keyword))
+        return self._value(parse_name(keyword, self._has))
 
     @of_one_state
     def _value(self, attribute: Attribute) -> Any:
@@ -358,6 +332,12 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
     def _made_tables(self) -> list[Table]:
         """Return what holds for records made by hand that nothing stands in yet."""
         return []
+
+    @of_one_state
+    def _has(self, attribute: Attribute) -> bool:
+        """Return whether some header at or below the record has a private attribute."""
+        tables = [*(table for table, _ in self._tables()), *self._made_tables()]
+        return any(attribute.keys(table) for table in tables)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._keywords()})
@@ -395,7 +375,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
         from dbdicom_xr.records.reading.header_table import dataframe
 
         names = [n for part in keywords for n in (part if isinstance(part, list) else [part])]
-        return dataframe(self._tables(), names)
+        return dataframe(self._tables(), names, self._has)
 
     @of_one_state
     def files(self) -> list[str]:
@@ -471,27 +451,3 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
     def print(self) -> None:
         """Print the tree at and below the record."""
         print(self)
-
-
-def own(value: Any) -> Any:
-    """Return a value that the caller may change: what can be changed is shared by many frames."""
-    return value if isinstance(value, (str, int, float, bytes)) else copy.deepcopy(value)
-
-
-def distinct(values: list[Any]) -> Distinct:
-    """Return the values without repetition and in order."""
-    kept: dict[Any, Any] = {}
-    for value in values:
-        key: Any = value
-        if isinstance(value, list):
-            key = (list, *value)
-        elif isinstance(value, np.ndarray):
-            key = (value.shape, value.dtype.str, value.tobytes())
-        elif type(value).__hash__ is None:  # a sequence
-            key = (type(value), str(value))
-        kept.setdefault(key, value)
-    result = [own(value) for value in kept.values()]
-    try:
-        return Distinct(sorted(result))
-    except (TypeError, ValueError):  # of several types, or arrays
-        return Distinct(sorted(result, key=lambda value: (type(value).__name__, str(value))))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from dbdicom_xr.arrays.source import forget, moved
+from dbdicom_xr.arrays.locator import forget, moved
 from dbdicom_xr.errors import (
     DbdicomError,
     DicomWarning,

@@ -41,6 +41,7 @@ from dbdicom_xr.staging.recovery import (
     pending,
     put_back,
     recover,
+    some_of,
 )
 from dbdicom_xr.staging.together import together
 
@@ -190,7 +191,7 @@ def _finish_earlier(file: SqliteFile, root: str, check: Check | None) -> None:
         _, left = put_back(file, plan)
         if left:
             raise SaveFailed(
-                "An earlier save is not undone yet: " + "; ".join(left) + ". Nothing was saved now."
+                f"An earlier save is not undone yet: {some_of(left)}. Nothing was saved now."
             )
 
 
@@ -252,6 +253,7 @@ class _Saving:
                     None if status is None else version_of(status),
                 )
             )  # fmt: skip
+        self._at = ""
         self.plan.folders = sorted(made, key=lambda folder: (folder.count(os.sep), folder))
 
     def write_all(
@@ -281,7 +283,7 @@ class _Saving:
                     written.append(number)
                     if progress is not None and not first:  # only the first is in this thread
                         progress(len(written))
-            except BaseException as error:  # Ctrl-C too: the others end
+            except BaseException as error:  # Ctrl-C too: the others end as soon as they can
                 self._failure = self._failure or error
 
         together([partial(write_share, first) for first in range(writers)])
@@ -392,7 +394,7 @@ class _Saving:
         ours = isinstance(error, DbdicomError) and self._in_write
         if isinstance(error, Exception) and left:
             raise SaveFailed(
-                f"{self._reason(error)} Not everything could be put back: {'; '.join(left)}. "
+                f"{self._reason(error)} Not everything could be put back: {some_of(left)}. "
                 "Opening the database again will undo the save, or complete it."
             ) from error
         if isinstance(error, OSError) and not ours:
@@ -405,6 +407,8 @@ class _Saving:
                     ]
                 )
             ) from error
+        if ours:
+            notes.insert(0, "Nothing was saved, and all files are as they were.")
         for note in [*notes, *left]:
             error.add_note(note)
         raise error

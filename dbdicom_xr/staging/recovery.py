@@ -41,7 +41,16 @@ from dbdicom_xr.staging.plan import (
 )
 from dbdicom_xr.staging.together import together
 
-__all__ = ["Commit", "Recovery", "clean_up", "in_words", "pending", "put_back", "recover"]
+__all__ = [
+    "Commit",
+    "Recovery",
+    "clean_up",
+    "in_words",
+    "pending",
+    "put_back",
+    "recover",
+    "some_of",
+]
 
 # To give the room of a file back takes the disk 0.1 to 1 ms, in which a processor has 0.05 to do.
 _REMOVERS: Final = 8
@@ -119,8 +128,7 @@ def recover(
         if left and not completed:
             raise SaveFailed(
                 "A save was interrupted, and not all files could be put back: "
-                + "; ".join(left)
-                + ". Opening the database again will try again."
+                f"{some_of(left)}. Opening the database again will try again."
             )
         if left:
             with contextlib.suppress(OSError, DbdicomError):
@@ -377,6 +385,12 @@ def _restore(entry: Entry, notes: list[str]) -> None:
         notes.append(
             f"{entry.path} was changed by another program meanwhile; its original is {name}."
         )
+
+
+def some_of(reasons: Sequence[str]) -> str:
+    """Return the first of many reasons, and how many there are more."""
+    more = f"; and {len(reasons) - 3:,} more" if len(reasons) > 3 else ""
+    return "; ".join(reasons[:3]) + more
 
 
 def in_words(error: BaseException) -> str:

@@ -23,7 +23,8 @@ def together(functions: Sequence[Callable[[], T]]) -> list[T]:
     Returns
     -------
     list
-        What each has returned. All have ended, also where one of them has failed.
+        What each has returned. All have ended, also where one of them has failed, or Ctrl-C was
+        pressed.
 
     Examples
     --------
@@ -43,6 +44,20 @@ def together(functions: Sequence[Callable[[], T]]) -> list[T]:
         try:
             results = [first()]
         finally:
-            wait(started)
+            interrupted = _wait(started)
+    if interrupted is not None:
+        raise interrupted
     results += [future.result() for future in started]
     return results + [function() for function in others[len(started) :]]
+
+
+def _wait(started: Sequence[Future[T]]) -> KeyboardInterrupt | None:
+    """Wait for calls until they have ended, however often somebody presses Ctrl-C."""
+    interrupted = None
+    while True:
+        try:
+            wait(started)
+        except KeyboardInterrupt as pressed:
+            interrupted = pressed
+        else:
+            return interrupted

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dbdicom_xr as db
+from dbdicom_xr.arrays import locator as locator_module
 from dbdicom_xr.arrays import source as source_module
 from dbdicom_xr.arrays.reader import FrameReader, squeeze, unsqueeze
 from dbdicom_xr.errors import InvalidValue
@@ -248,7 +249,7 @@ def test_many_threads_at_once(series, made):
         wait.wait()
         results[k] = reader[...]
 
-    source_module._forget()
+    locator_module._forget()
     threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
     for thread in threads:
         thread.start()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import numpy as np
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.arrays import source as source_module
+from dbdicom_xr.arrays import locator as locator_module
 from dbdicom_xr.errors import DbdicomError, StaleArray
 from dbdicom_xr.testing import make_series
 from tests.arrays.opened import series_of
@@ -122,18 +123,38 @@ def test_files_that_others_take_the_numbers_of(made, tmp_path):
     array, header = series_of(made.folder, index).array("SliceLocation")
     packed = pickle.dumps((array, header))
     index.unlink()
-    source_module._forget()
+    locator_module._forget()
     with pytest.raises(StaleArray, match=r"index\.sqlite cannot be read"):
         array.compute()
     for file in made.files[:2]:  # file numbers are dealt out in another order
         file.rename(file.with_name(f"z{file.name}"))
     series_of(made.folder, index)
-    source_module._forget()
+    locator_module._forget()
     with pytest.raises(StaleArray, match="made anew"):
         array.compute()
     _, again = pickle.loads(packed)
     with pytest.raises(DbdicomError, match="made anew"):
         _ = again.InstanceNumber
+
+
+def test_threads_that_find_a_saved_file_at_once(made, monkeypatch):
+    """While one looks where a file is by now, the others still know where it was."""
+    series = series_of(made.folder)
+    array, _ = series.array("SliceLocation", chunks={"SliceLocation": 1})
+    truth = array.values
+    series.ImageComments = "another header, the same pixels"
+    series.save()
+    looked = []
+
+    def look_up(self, numbers):
+        with ThreadPoolExecutor(1) as other:
+            looked.append(other.submit(lambda: [self.place(n) for n in numbers]).result())
+        return real(self, numbers)
+
+    real = locator_module.Locator._look_up
+    monkeypatch.setattr(locator_module.Locator, "_look_up", look_up)
+    assert np.array_equal(array.values, truth)
+    assert looked
 
 
 def test_an_index_deleted_while_it_is_open(made, tmp_path):
@@ -198,7 +219,7 @@ def test_a_file_that_cannot_be_opened_says_why(made, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(source_module, "open_for_reading", refuse)
+    monkeypatch.setattr("dbdicom_xr.arrays.source.open_for_reading", refuse)
     with pytest.raises(DbdicomError, match=r"IM0001\.dcm failed: Permission denied") as caught:
         array.compute(scheduler="sync")
     assert not isinstance(caught.value, StaleArray)
