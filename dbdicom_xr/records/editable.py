@@ -28,14 +28,17 @@ class Editable:
 
     # -- attributes --------------------------------------------------------------------------
 
+    def _has(self, attribute: Attribute) -> bool:
+        raise NotImplementedError
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
             object.__setattr__(self, name, value)
         else:
-            self._set(parse_name(name), value)
+            self._set(parse_name(name, self._has), value)
 
     def __delattr__(self, name: str) -> None:
-        self._set(parse_name(name), None)
+        self._set(parse_name(name, self._has), None)
 
     def __setitem__(self, name: Any, value: Any) -> None:
         if isinstance(name, list):
@@ -44,7 +47,7 @@ class Editable:
             path, _, last = name.rpartition("/")
             self[path or "/"][last] = value  # type: ignore[index]
         else:
-            self._set(parse_name(name), value)
+            self._set(parse_name(name, self._has), value)
 
     def __delitem__(self, name: Any) -> None:
         self[name] = [None] * len(name) if isinstance(name, list) else None
@@ -56,7 +59,7 @@ class Editable:
             )
         if len(values) != len(names):
             raise InvalidValue(f"{len(names)} attributes were given {len(values)} values.")
-        attributes = [parse_name(name) for name in names]
+        attributes = [parse_name(name, self._has) for name in names]
         with self.database.batch():  # type: ignore[attr-defined]
             for attribute, value in zip(attributes, values, strict=True):
                 self._set(attribute, value)
@@ -98,7 +101,7 @@ class Editable:
         """
         from dbdicom_xr.records.editing.edits import set_values
 
-        set_values(self, parse_name(name), values)  # type: ignore[arg-type]
+        set_values(self, parse_name(name, self._has), values)  # type: ignore[arg-type]
 
     def _set_made(self, change: Change, attribute: Attribute, value: Any) -> None:
         """Let an attribute hold for what comes into the record too, if it was made by hand."""

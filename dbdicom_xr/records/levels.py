@@ -256,7 +256,7 @@ class Series(ArraySeries, _Keyed):
         """
         from dbdicom_xr.records.editing.combine import subseries
 
-        return subseries(self, parse_filters(filters, conditions))
+        return subseries(self, parse_filters(filters, conditions, self._has))
 
     @of_one_state
     def split_by(self, name: Name) -> dict[Any, Any]:
@@ -283,7 +283,7 @@ class Series(ArraySeries, _Keyed):
 
     def frames(self, *filters: Mapping[Name, Any], **conditions: Any) -> list[Instance]:
         """Return the frames: of classic images the instances, else a record per frame."""
-        return self._below("frame", parse_filters(filters, conditions))
+        return self._below("frame", parse_filters(filters, conditions, self._has))
 
 
 _CLASSES: dict[str, type[_Keyed]] = {"patient": Patient, "study": Study, "series": Series}

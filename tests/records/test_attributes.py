@@ -514,7 +514,6 @@ def clean_registry() -> Iterator[None]:
     attributes._customs.clear()
     attributes._customs.update(before)
     attributes._parse_text.cache_clear()
-    attributes._close_keywords.cache_clear()
 
 
 @pytest.mark.usefixtures("clean_registry")

@@ -45,8 +45,11 @@ class FrameView:
             return self._changed[attribute]
         return attribute.value(self._table, self._row)
 
+    def _has(self, attribute: Attribute) -> bool:
+        return bool(attribute.keys(self._table))
+
     def __getitem__(self, name: Name) -> Any:
-        return self._value(parse_name(name))
+        return self._value(parse_name(name, self._has))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -54,7 +57,7 @@ class FrameView:
         return self[name]
 
     def __setitem__(self, name: Name, value: Any) -> None:
-        self._changed[parse_name(name)] = value
+        self._changed[parse_name(name, self._has)] = value
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value

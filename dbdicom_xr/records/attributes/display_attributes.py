@@ -98,9 +98,9 @@ def colours_of(colormap: Any) -> npt.NDArray[np.uint8] | None:
         ) from None
     if isinstance(colormap, str):
         if colormap not in mpl.colormaps:
-            from dbdicom_xr.records.attributes.lookup import _close
+            from dbdicom_xr.records.attributes.likeness import nearest
 
-            near = _close(colormap, list(mpl.colormaps))
+            near = nearest(colormap, list(mpl.colormaps))
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise InvalidValue(f"{colormap!r} is not a colour map of matplotlib.{hint}")
         colormap = mpl.colormaps[colormap]

@@ -35,12 +35,16 @@ class Filter:
     ----------
     conditions : mapping of Name to object
         What each attribute must be.
+    has : callable, optional
+        Whether the headers that are searched have a private attribute.
     """
 
-    def __init__(self, conditions: Mapping[Name, Any]) -> None:
+    def __init__(
+        self, conditions: Mapping[Name, Any], has: Callable[[Attribute], bool] | None = None
+    ) -> None:
         self._conditions: list[tuple[Attribute, Any, Test]] = []
         for name, wanted in conditions.items():
-            attribute = parse_name(name)
+            attribute = parse_name(name, has)
             self._conditions.append((attribute, wanted, _test(attribute, wanted)))
 
     def __bool__(self) -> bool:
@@ -66,11 +70,15 @@ class Filter:
         return bool(self.rows(table).any())
 
 
-def parse_filters(positional: tuple[Any, ...], keywords: Mapping[str, Any]) -> Filter:
+def parse_filters(
+    positional: tuple[Any, ...],
+    keywords: Mapping[str, Any],
+    has: Callable[[Attribute], bool] | None = None,
+) -> Filter:
     """Return the filter of ``record.series(**keywords)``.
 
     A mapping may be given too, for attributes that are no Python names:
-    ``series({(0x0019, 0x100c): 1000})``.
+    ``series({(0x0019, 0x100c): 1000})``. For `has` see ``parse_name``.
     """
     conditions: dict[Name, Any] = {}
     for mapping in positional:
@@ -81,7 +89,7 @@ def parse_filters(positional: tuple[Any, ...], keywords: Mapping[str, Any]) -> F
             )
         conditions.update(mapping)
     conditions.update(keywords)
-    return Filter(conditions)
+    return Filter(conditions, has)
 
 
 def _test(attribute: Attribute, wanted: Any) -> Test:

@@ -7,7 +7,6 @@ to them.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,13 @@ from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from dbdicom_xr.errors import InvalidValue, UnknownKeyword
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.table import Table, Values
+from dbdicom_xr.records.attributes.likeness import (
+    is_like_standard,
+    near_keywords,
+    nearest,
+    private_hint,
+    same_as_standard,
+)
 from dbdicom_xr.records.attributes.private_names import ANY_GROUP, private_group, private_names
 from dbdicom_xr.records.attributes.slices import with_slice_locations
 from dbdicom_xr.records.attributes.user_functions import value_of
@@ -33,6 +39,7 @@ __all__ = [
     "add_custom",
     "alternatives",
     "is_attribute_name",
+    "nowhere",
     "parse_name",
     "register_attribute",
 ]
@@ -226,15 +233,22 @@ def _frame_ranks(table: Table) -> Values:
 # -- names ---------------------------------------------------------------------------------
 
 
-def parse_name(name: Name) -> Attribute:
+def parse_name(name: Name, has: Callable[[Attribute], bool] | None = None) -> Attribute:
     """Return the attribute that a name means.
+
+    A name of a private element that is one of the standard, but for blanks, marks and case, is
+    refused, since it is meant for the attribute of the standard.
 
     Parameters
     ----------
     name : str, int, (int, int) or (str, int)
-        A keyword, a custom attribute, the name of a private element in pydicom's dictionary,
-        ``"(0019,100c)"``, a tag, (group, element), (private creator, element), or as a table of
-        the header names it ``"(0019,xx0c) SIEMENS MR HEADER"``.
+        A keyword, a custom attribute, the name of a private element in pydicom's dictionary (in
+        brackets it is never taken for another), ``"(0019,100c)"``, a tag, (group, element),
+        (private creator, element), or as a table of the header names it
+        ``"(0019,xx0c) SIEMENS MR HEADER"``.
+    has : callable, optional
+        Whether the headers have a private attribute. Where they do not, its name is refused if it
+        is near a keyword of the standard.
 
     Raises
     ------
@@ -253,7 +267,11 @@ def parse_name(name: Name) -> Attribute:
     dbdicom_xr.errors.UnknownKeyword: 'EcoTime' is not a DICOM keyword. Did you mean 'EchoTime'...
     """
     if isinstance(name, str):
-        return _parse_text(name)
+        attribute = _parse_text(name)
+        if has is not None and attribute.is_private and name in private_names():
+            if is_like_standard(name) and not has(attribute):
+                raise UnknownKeyword(f"{name!r} is not a DICOM keyword.{suggestion(name)}")
+        return attribute
     if isinstance(name, tuple) and len(name) == 2:
         first, second = name
         if isinstance(first, str) and isinstance(second, (int, np.integer)):
@@ -290,11 +308,19 @@ def _parse_text(name: str) -> Attribute:
     match = re.fullmatch(r"\(([0-9a-fA-F]{4}),xx([0-9a-fA-F]{2})\) (.+)", name)
     if match:
         return private_attribute(int(match[1], 16) << 16 | int(match[2], 16), match[3].strip())
-    private = private_names().get(name.strip("[]"))
-    if private is not None:
+    bracketed = name.startswith("[") and name.endswith("]")
+    plain = name[1:-1] if bracketed else name
+    private = private_names().get(plain)
+    is_of_standard = bool(same_as_standard(plain))
+    if private is not None and (bracketed or not is_of_standard):
         creator, tag = private
-        return Attribute(name.strip("[]"), tag, creator)
+        return Attribute(f"[{plain}]" if is_of_standard else plain, tag, creator)
     raise UnknownKeyword(f"{name!r} is not a DICOM keyword.{suggestion(name)}")
+
+
+def nowhere(attribute: Attribute) -> bool:
+    """Say of no private attribute that it is in the headers: of images that are made anew."""
+    return False
 
 
 def private_attribute(tag: int, creator: str) -> Attribute:
@@ -311,31 +337,14 @@ def _by_tag(tag: int) -> Attribute:
 
 def suggestion(name: str, others: Iterable[str] = ()) -> str:
     """Return a sentence that suggests what was meant, or nothing."""
-    near = [*_close(name, others), *_close_keywords(name)][:3]
-    return f" Did you mean {' or '.join(repr(word) for word in near)}?" if near else ""
-
-
-def _close(name: str, words: Iterable[str]) -> list[str]:
-    lower = {word.lower(): word for word in words}
-    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.75)
-    return [lower[word] for word in close]
-
-
-@lru_cache(maxsize=4096)  # 10 ms each; programs that look at any object ask for the same few names
-def _close_keywords(name: str) -> list[str]:
-    return _close(name, [*_keywords(), *_customs])
+    near = [*nearest(name, others), *near_keywords(name), *nearest(name, _customs)]
+    words = " or ".join(repr(word) for word in dict.fromkeys(near[:3]))
+    return (f" Did you mean {words}?" if near else "") + private_hint(name)
 
 
 def is_attribute_name(name: str) -> bool:
     """Return whether ``record[name]`` is an attribute rather than a child."""
     return name in _customs or bool(name and tag_for_keyword(name) is not None)
-
-
-@lru_cache(maxsize=1)
-def _keywords() -> list[str]:
-    from pydicom._dicom_dict import DicomDictionary
-
-    return [entry[4] for entry in DicomDictionary.values() if entry[4]]
 
 
 # -- custom attributes -----------------------------------------------------------------------
@@ -484,4 +493,3 @@ def add_custom(
     parsed = None if depends is None else tuple(parse_name(other) for other in depends)
     _customs[name] = Custom(name, parsed, read, description, write, together)
     _parse_text.cache_clear()
-    _close_keywords.cache_clear()

@@ -234,7 +234,7 @@ def subseries(series: Series, wanted: Filter) -> Any:
 
 def split_by(series: Series, name: Name) -> dict[Any, Any]:
     """Return new series by value of an attribute; see ``Series.split_by``."""
-    attribute = parse_name(name)
+    attribute = parse_name(name, series._has)
     table = series._own_table
     values = attribute.values(table)
     if values is None:

@@ -45,7 +45,7 @@ _SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 
 def make(record: Record, level: str, attributes: Mapping[str, Any]) -> Record:
     """Make a record of a level near another one; what lies between them is made too."""
-    given = [(parse_name(name), value) for name, value in attributes.items()]
+    given = [(parse_name(name, record._has), value) for name, value in attributes.items()]
     edits: Edits = {}
     for attribute, value in given:
         key, encoded = encoded_one(attribute, value)

@@ -130,7 +130,8 @@ def _place(
     if not records:
         return []
     database: Database = target.database
-    extra: Edits = dict(encoded_one(parse_name(n), v) for n, v in (attributes or {}).items())
+    given = {parse_name(n, records[0]._has): v for n, v in (attributes or {}).items()}
+    extra: Edits = dict(encoded_one(attribute, v) for attribute, v in given.items())
     level = records[0].level
     with database.batch():
         mover = _Mover(database, target, level, copies=copies)

@@ -16,7 +16,7 @@ from dbdicom_xr.formats.nifti_reading import NiftiFile, nifti_files, open_nifti
 from dbdicom_xr.formats.nifti_turns import Turn, turned_upright
 from dbdicom_xr.geometry.affine import in_space
 from dbdicom_xr.geometry.planes import Floats
-from dbdicom_xr.records.attributes.lookup import parse_name
+from dbdicom_xr.records.attributes.lookup import nowhere, parse_name
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.editing.edits import encoded_one
 from dbdicom_xr.records.importing.nifti_templates import DIMS, Template, placed_on, template_of
@@ -60,7 +60,7 @@ def import_nifti(
 ) -> Series | list[Series]:
     """Make series of NIfTI files. See :meth:`Record.import_nifti`."""
     files, several = nifti_files(path)
-    refuse_pixels(dict(encoded_one(parse_name(n), v) for n, v in attributes.items()))
+    refuse_pixels(dict(encoded_one(parse_name(n, nowhere), v) for n, v in attributes.items()))
     for name, given in (("bval", bval), ("bvec", bvec)):
         if len(files) > 1 and given is not None and given is not False:
             raise InvalidValue(

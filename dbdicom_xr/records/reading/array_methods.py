@@ -150,7 +150,7 @@ class ArraySeries:
         *,
         mode: str = "w",
         dtype: str | None = None,
-        scale: str = "frame",
+        scale: str | None = None,
         multiframe: bool = False,
         transfer_syntax: str | None = None,
         compute: bool = True,
@@ -182,8 +182,9 @@ class ArraySeries:
             exact. Floats on the scale of their source are exact too; others are rounded to 65,535
             steps between the smallest and the largest value of each image, with a slope and an
             intercept. NaN comes back as NaN. A type: exact floats, as Parametric Maps.
-        scale : {"frame", "series"}
-            Whether each image has its own steps, or all have the same.
+        scale : {None, "frame", "series"}
+            Whether each image has its own steps ("frame"), or all have the same ("series"). None:
+            those of its own, but in one file of many frames the same wherever values are rounded.
         multiframe : bool
             Write one Enhanced MR file in place of one file per image.
         transfer_syntax : str, optional
@@ -309,7 +310,7 @@ class ArraySeries:
         """
         from dbdicom_xr.records.reading.volume import series_volume
 
-        wanted = parse_filters(filters, conditions)
+        wanted = parse_filters(filters, conditions, self._has)  # type: ignore[attr-defined]
         return series_volume(
             self,  # type: ignore[arg-type]
             wanted,
@@ -346,7 +347,7 @@ class ArraySeries:
         """
         from dbdicom_xr.records.reading.volume import series_stacks
 
-        wanted = parse_filters(filters, conditions)
+        wanted = parse_filters(filters, conditions, self._has)  # type: ignore[attr-defined]
         return series_stacks(self, wanted)  # type: ignore[arg-type]
 
     def map_to(

@@ -71,14 +71,14 @@ class Common:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return self._value(parse_name(name))
+        return self._value(parse_name(name, self._frames[0]._has))
 
     def __getitem__(self, name: Any) -> Any:
         if isinstance(name, list):
             return [self[part] for part in name]
         if isinstance(name, (int, np.integer)) and name <= 0xFFFF:
             raise UnknownKeyword(f"{name!r} is no tag: the frames are a list, sources[{name!r}].")
-        return self._value(parse_name(name))
+        return self._value(parse_name(name, self._frames[0]._has))
 
     # A record iterates over its children; this has attributes only.
     __iter__ = None
@@ -92,10 +92,10 @@ class Common:
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._refuse(name if name.startswith("_") else parse_name(name))
+        self._refuse(name if name.startswith("_") else parse_name(name, self._frames[0]._has))
 
     def __setitem__(self, name: Any, value: Any) -> None:
-        self._refuse(name if isinstance(name, list) else parse_name(name))
+        self._refuse(name if isinstance(name, list) else parse_name(name, self._frames[0]._has))
 
     def __delattr__(self, name: str) -> None:
         self._refuse(name)

@@ -109,7 +109,7 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         if name.startswith("_") or name in ("dims", "coords") or hasattr(np.ndarray, name):
             super().__setattr__(name, value)
         else:
-            self._set(parse_name(name), value)
+            self._set(parse_name(name, self._has), value)
 
     def _set(self, attribute: Attribute, value: Any) -> None:
         """Set an attribute of all frames: to one value, or to an array of the same shape."""
@@ -253,7 +253,7 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         found = self._sources()
         if found is None:
             return np.full(self.shape, None, object)
-        return _as_numbers(found.common_values(parse_name(name))).reshape(self.shape)
+        return _as_numbers(found.common_values(parse_name(name, self._has))).reshape(self.shape)
 
     def _sources(self) -> Sources | None:
         """Return the frames that each element stands for; None where there are only gaps."""
@@ -261,6 +261,9 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
 
         records = self.view(np.ndarray).ravel().tolist()
         return Sources.of_records(records, self.dims or (), self.shape)
+
+    def _has(self, attribute: Attribute) -> bool:
+        return any(attribute.keys(table) for table, _, _ in self._where())
 
     def _where(self) -> list[tuple[Table, npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
         """Return for each series in the header which cells it fills, and with which frames."""
@@ -284,7 +287,7 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         if not keywords:
             variables["header"] = (dims, np.asarray(self))
         for keyword in keywords:
-            attribute = parse_name(keyword)
+            attribute = parse_name(keyword, self._has)
             name = attribute.name
             while name in self.coords or name in dims:
                 name += "_"

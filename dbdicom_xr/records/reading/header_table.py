@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,11 +44,17 @@ def _is_sequence(values: list[Any]) -> bool:
     return any(isinstance(value, DicomSequence) for value in values)
 
 
-def dataframe(tables: Sequence[tuple[Table, Rows]], keywords: Sequence[Name]) -> pd.DataFrame:
+def dataframe(
+    tables: Sequence[tuple[Table, Rows]],
+    keywords: Sequence[Name],
+    has: Callable[[Attribute], bool] | None = None,
+) -> pd.DataFrame:
     """Return a row per frame. See :meth:`Record.to_dataframe`."""
     import pandas as pd
 
-    chosen = [parse_name(name) for name in keywords] or _attributes(tables)
+    from dbdicom_xr.records.shown_whole import ShownWhole
+
+    chosen = [parse_name(name, has) for name in keywords] or _attributes(tables)
     lengths = [len(table) if rows is None else len(rows) for table, rows in tables]
     columns: dict[str, Any] = {}
     for attribute in chosen:
@@ -76,7 +82,7 @@ def dataframe(tables: Sequence[tuple[Table, Rows]], keywords: Sequence[Name]) ->
         uids += [table.uids[i] for i in table.instance_of[chosen_rows].tolist()]
         frames += table.frame_numbers[chosen_rows].tolist()
     index = pd.MultiIndex.from_arrays([uids, frames], names=["SOPInstanceUID", "frame"])
-    return pd.DataFrame(columns, index=range(len(uids))).set_axis(index)
+    return ShownWhole(pd.DataFrame(columns, index=range(len(uids))).set_axis(index))
 
 
 def dataset(table: Table) -> xr.Dataset:

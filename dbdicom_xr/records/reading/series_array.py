@@ -309,7 +309,7 @@ def _grid(
         chosen: list[Attribute] = [parse_name(name) for name in (grids[0] if grids else ())]
         align = "order" if align == "auto" else align
     else:
-        chosen = requested(sortby)
+        chosen = requested(sortby, table)
     keys = [sort_key(attribute, table, rows, tolerance) for attribute in chosen]
     numbers = parse_name("InstanceNumber").values(table)
     order = frame_ranks(

@@ -225,6 +225,8 @@ def varying_table(table: Table) -> pd.DataFrame:
     """Return a table of the attributes that vary, the preferred ones first, private ones last."""
     import pandas as pd
 
+    from dbdicom_xr.records.shown_whole import ShownWhole
+
     rows = np.arange(len(table))
     keys = _candidates(table, rows)
     for key in table.keys:
@@ -234,7 +236,7 @@ def varying_table(table: Table) -> pd.DataFrame:
             except (GridError, InvalidValue):
                 continue
     found = varying(keys)
-    return pd.DataFrame(
+    shown = pd.DataFrame(
         {
             "distinct": [row.distinct for row in found],
             "minimum": pd.Series([_shown(row.minimum) for row in found], dtype=object),
@@ -242,6 +244,7 @@ def varying_table(table: Table) -> pd.DataFrame:
             "missing": [row.missing for row in found],
         },
     ).set_index(pd.Index([row.name for row in found], name="attribute", dtype=object))
+    return ShownWhole(shown)
 
 
 def _shown(value: Any) -> Any:
@@ -253,12 +256,13 @@ def _shown(value: Any) -> Any:
     return value
 
 
-def requested(sortby: Name | Sequence[Name] | None) -> list[Attribute]:
+def requested(sortby: Name | Sequence[Name] | None, table: Table | None = None) -> list[Attribute]:
     """Return the attributes that a user asks to sort by."""
+    has = None if table is None else lambda attribute: bool(attribute.keys(table))
     if sortby is None:
         return []
     single = isinstance(sortby, (str, int)) or (
         isinstance(sortby, tuple) and len(sortby) == 2 and isinstance(sortby[1], (int, np.integer))
     )
     names: list[Any] = [sortby] if single or not isinstance(sortby, Iterable) else list(sortby)
-    return [parse_name(name) for name in names]
+    return [parse_name(name, has) for name in names]

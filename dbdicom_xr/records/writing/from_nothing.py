@@ -17,7 +17,7 @@ from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.values import Kind as Encoding
 from dbdicom_xr.pixels.quantise import quantise, require_numbers
-from dbdicom_xr.records.attributes.lookup import parse_name
+from dbdicom_xr.records.attributes.lookup import nowhere, parse_name
 from dbdicom_xr.records.editing.edits import encoded_one
 from dbdicom_xr.records.writing.new_dimensions import (
     has_source,
@@ -189,7 +189,7 @@ def make_series(
     """Make a series of an array or a shape in a study, or in a new one; see :func:`series`."""
     given: dict[Key, Encoded | None] = {}
     for name, text in attributes.items():
-        attribute = parse_name(name)
+        attribute = parse_name(name, nowhere)
         require_written(attribute)
         given.update([encoded_one(attribute, text)])
     modality = _said(given.get(_MODALITY))

@@ -18,7 +18,7 @@ from dbdicom_xr.errors import InvalidValue, UnknownKeyword
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.merge import instance_numbers
 from dbdicom_xr.index.values import known_vr
-from dbdicom_xr.records.attributes.lookup import parse_name
+from dbdicom_xr.records.attributes.lookup import nowhere, parse_name
 from dbdicom_xr.records.attributes.modules import IDENTITY, keys_of
 from dbdicom_xr.records.attributes.slices import slice_locations
 from dbdicom_xr.records.editing.edits import encoded_one
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["new_elements", "refuse_pixels"]
+__all__ = ["OF_THE_ARRAY", "identifies", "new_elements", "refuse_pixels"]
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 _MODALITY: Final = Key(0x00080060)
@@ -60,7 +60,7 @@ _DIFFUSION: Final = {
     "DiffusionBValue": "b_value",
     "DiffusionGradientOrientation": "gradient_direction",
 }
-_OF_THE_ARRAY: Final = (
+OF_THE_ARRAY: Final = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "SamplesPerPixel", "PhotometricInterpretation", "PixelData", "RescaleSlope",
     "RescaleIntercept", "NumberOfFrames", "SOPClassUID", "PixelPaddingValue", "WindowCenter",
@@ -136,7 +136,7 @@ def given_attributes(attributes: Mapping[str, Any]) -> Edits:
     edits: Edits = {}
     for name, value in attributes.items():
         try:
-            attribute = parse_name(name)
+            attribute = parse_name(name, nowhere)
         except UnknownKeyword:
             close = difflib.get_close_matches(name, _OPTIONS, 1, 0.7)
             if close:
@@ -226,7 +226,7 @@ def _refuse(given: Mapping[Key, Any], kind: Kind, images: int) -> None:
 
 def refuse_pixels(given: Mapping[Key, Any]) -> None:
     """Refuse attributes that follow from the pixels."""
-    for keyword in _OF_THE_ARRAY:
+    for keyword in OF_THE_ARRAY:
         if key_of(keyword) in given:
             raise InvalidValue(
                 f"{keyword} cannot be given: it follows from the array. It can be set afterwards."
@@ -253,7 +253,7 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
     if not same_patient:
         strict.update(keys_of("patient study"))
         if keys:
-            strict.update(filter(_identifies, elements))
+            strict.update(filter(identifies, elements))
         if keys and _FRAME_OF_REFERENCE in elements:
             elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
     # Files of one patient or study may differ in what they say of it. Then what the sources say
@@ -269,7 +269,7 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
             elements[key] = constant(key, encoded, count)
 
 
-def _identifies(key: Key) -> bool:
+def identifies(key: Key) -> bool:
     """Return whether an attribute may tell who was examined, or when, where and by whom."""
     if key.creator or key.tag >> 16 & 1:
         return True
