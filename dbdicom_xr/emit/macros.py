@@ -23,11 +23,12 @@ from dbdicom_xr.staging.charsets import UTF8
 from dbdicom_xr.staging.encode import Encoded, set_encoded
 
 __all__ = [
-    "Frames", "Member", "Part", "copied", "in_all_frames", "item_of", "made", "per_frame",
+    "Frames", "Member", "Part", "When", "copied", "in_all_frames", "item_of", "made", "per_frame",
     "private_parts", "shared",
 ]  # fmt: skip
 
 Codes = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 
 _FIRST_BLOCK: Final = 0x10
 _PADDED_WITH_NUL: Final = ("OB", "UI", "UN")  # PS3.5 6.2
@@ -63,6 +64,17 @@ class Member(NamedTuple):
     """Whether the macro is of no use to a derived image where this is not known."""
     words: Mapping[str, str] | None = None
     """What classic images say otherwise."""
+    when: When | None = None
+    """Where it may stand (type 1C, PS3.5 7.4.2). With ``must`` it must be known there only."""
+
+
+class When(NamedTuple):
+    """The condition of a conditional attribute."""
+
+    of: Member
+    """The attribute that it depends on."""
+    fits: Callable[[Any], bool]
+    """Gets the value of that, None where it is not known."""
 
 
 class Frames:
@@ -121,6 +133,10 @@ class Frames:
 
     def known(self, member: Member, original: bool) -> Values | None:
         """Return the values of a member of a macro, None where no frame has one."""
+        return self._filtered(self._said(member, original), self._fitting(member, original))
+
+    def _said(self, member: Member, original: bool) -> Values | None:
+        """Return the values of a member, also in frames in which it may not stand."""
         values = self.values(*member.same, member.keyword)
         if values is not None and member.words:
             distinct = [member.words.get(str(value), value) for value in values.distinct]
@@ -129,21 +145,35 @@ class Frames:
             values = _filled(values, self.translated(member.translate, *member.of))
         if member.default is not None and (original or not member.must):
             values = _filled(values, Values([member.default], np.zeros(self.count, np.int32)))
-        if values is None or not bool((values.codes >= 0).any()):
-            return None
         return values
 
-    def _member(self, member: Member, original: bool) -> Part | None:
+    def _fitting(self, member: Member, original: bool) -> Mask:
+        """Return in which frames a member may stand."""
+        if member.when is None:
+            return np.ones(self.count, np.bool_)
+        of, fits = member.when
+        values = self.known(of, original)
+        if values is None:
+            return np.full(self.count, fits(None))
+        return np.array([*map(fits, values.distinct), fits(None)], np.bool_)[values.codes]
+
+    def _filtered(self, values: Values | None, fitting: Mask) -> Values | None:
+        if values is None:
+            return None
+        codes = np.where(fitting, values.codes, -1).astype(np.int32)
+        return Values(values.distinct, codes) if bool((codes >= 0).any()) else None
+
+    def _member(self, member: Member, original: bool, fitting: Mask) -> Part | None:
         """Return a member of a macro, byte for byte where it stands so in the elements."""
         column = self.elements.get(key_of(member.keyword))
         if (
             column is not None
             and not member.words
             and not any(key_of(keyword) in self.elements for keyword in member.same)
-            and bool(column.present().all())
+            and bool(column.present()[fitting].all())
         ):
-            return copied(column)
-        values = self.known(member, original)
+            return copied(column, fitting=fitting) if bool(fitting.any()) else None
+        values = self._filtered(self._said(member, original), fitting)
         try:
             return None if values is None else made(member.keyword, values)
         except InvalidValue:  # what classic images may say, or say wrongly, and a frame cannot
@@ -167,6 +197,11 @@ class Frames:
         -------
         Part or None
             None where it would be empty in all frames, or lacks in some what it must know.
+
+        Notes
+        -----
+        What may not stand in it, for the condition of a member, is not ``used``: it stays where
+        it is.
         """
         parts: list[Part] = []
         used: set[Key] = set()
@@ -174,14 +209,24 @@ class Frames:
             if isinstance(member, Part):
                 parts.append(member)
                 continue
-            part = self._member(member, original)
-            if member.must and not original and (part is None or b"" in part.raws):
+            fitting = self._fitting(member, original)
+            part = self._member(member, original, fitting)
+            if member.must and not original and not bool(_given(part, fitting).all()):
                 return None
             if part is not None:
                 parts.append(part)
-            used.update(key_of(name) for name in (member.keyword, *member.same))
+            said = self.values(member.keyword, *member.same)
+            if said is None or bool(fitting[said.codes >= 0].all()):
+                used.update(key_of(name) for name in (member.keyword, *member.same))
         self.used |= used
         return item_of(key_of(keyword).tag, parts) if parts else None
+
+
+def _given(part: Part | None, fitting: Mask) -> Mask:
+    """Return which of the frames that should have an element have it."""
+    if part is None:
+        return ~fitting
+    return np.array([bool(raw) for raw in part.raws], np.bool_)[part.codes] | ~fitting
 
 
 def _filled(values: Values | None, other: Values) -> Values:
@@ -220,14 +265,15 @@ def _element(tag: int, encoded: Encoded) -> bytes:
     return items.element(tag, vr, value, False, False).raw
 
 
-def copied(column: Column, tag: int | None = None) -> Part:
-    """Return a column as it stands, byte for byte."""
+def copied(column: Column, tag: int | None = None, *, fitting: Mask | None = None) -> Part:
+    """Return a column as it stands, byte for byte; in some of the frames only, if they are told."""
     tag = column.key.tag if tag is None else tag
     raws = [b""]
     for value, number in zip(column.values, column.kind_of, strict=True):
         assert isinstance(value, bytes)
         raws.append(_element(tag, Encoded(column.kinds[number], value)))
-    return _tidied(tag, raws, column.codes_of() + 1)
+    codes = column.codes_of() + 1
+    return _tidied(tag, raws, codes if fitting is None else np.where(fitting, codes, 0))
 
 
 def made(keyword: str, values: Values) -> Part:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 from math import nan
-from typing import Final
+from typing import Any, Final
 
 from dbdicom_xr.emit import mr_words as words
 from dbdicom_xr.emit.elements import key_of
 from dbdicom_xr.emit.frame_references import derivation, references
-from dbdicom_xr.emit.macros import Frames, Member, Part, copied, made
+from dbdicom_xr.emit.macros import Frames, Member, Part, When, copied, made
 from dbdicom_xr.index.functional import frame_columns
 from dbdicom_xr.index.table import Values
 from dbdicom_xr.index.values import Kind
@@ -24,13 +24,54 @@ __all__ = ["FRAME_TYPE", "MACROS", "PULSE_SEQUENCE", "image_types", "mr_macros"]
 
 _UNKNOWN: Final = "unknown"
 
+
+# -- what the conditions of others ask for (type 1C) ----------------------------------------------
+
+
+def _when(of: Member | str, *values: str) -> When:
+    """Return the condition that an attribute has one of these values."""
+    return When(Member(of) if isinstance(of, str) else of, frozenset(values).__contains__)
+
+
+def _is_known(value: object) -> bool:
+    return value is not None
+
+
+_ECHO_PULSES: Final = Member(
+    "EchoPulseSequence", translate=words.echo_pulses, of=("ScanningSequence",), default="GRADIENT"
+)
+_TRAVERSAL: Final = Member("GeometryOfKSpaceTraversal", default="RECTILINEAR")
+_INVERSION: Final = Member(
+    "InversionRecovery", translate=words.inverted, of=("ScanningSequence", "InversionTime"),
+    default="NO",
+)  # fmt: skip
+_FLOW: Final = Member("FlowCompensation", default="NONE", must=True)
+_FOURIER: Final = Member(
+    "PartialFourier", translate=words.partial_fourier, of=("ScanOptions",), default="NO"
+)
+_PARALLEL: Final = Member("ParallelAcquisition", default="NO", must=True)
+_TAGGING: Final = Member("Tagging", default="NONE", must=True)
+_COIL: Final = Member(
+    "ReceiveCoilType", translate=words.coil, of=("ReceiveCoilName",), default="VOLUME", must=True
+)
+_CRUSHER: Final = Member("ASLCrusherFlag", must=True)
+_CUTOFF: Final = Member("ASLBolusCutoffFlag", must=True)
+_OUTPUT_TYPE: Final = Member("GradientOutputType", translate=words.gradient_type, of=("dBdt",))
+_OUTPUT: Final = Member("GradientOutput", translate=lambda rate: rate, of=("dBdt",))
+_DIRECTIONALITY: Final = Member(
+    "DiffusionDirectionality", translate=words.directionality,
+    of=("DiffusionBValue", "DiffusionGradientOrientation", "DiffusionBValueXX"),
+)  # fmt: skip
+_IN_PARALLEL: Final = _when(_PARALLEL, "YES")
+_TAGGED: Final = _when(_TAGGING, "GRID", "LINE")
+_IN_A_GRID: Final = _when(_TAGGING, "GRID")
+
 PULSE_SEQUENCE: Final = (
     Member("PulseSequenceName", translate=lambda name: name, of=("SequenceName",),
            default="unknown"),
     Member("MRAcquisitionType", default="2D"),
-    Member("EchoPulseSequence", translate=words.echo_pulses, of=("ScanningSequence",),
-           default="GRADIENT"),
-    Member("MultipleSpinEcho", default="NO"),
+    _ECHO_PULSES,
+    Member("MultipleSpinEcho", default="NO", when=_when(_ECHO_PULSES, "SPIN", "BOTH")),
     Member("MultiPlanarExcitation", default="NO"),
     Member("PhaseContrast", default="NO"),
     Member("TimeOfFlightContrast", default="NO"),
@@ -43,12 +84,13 @@ PULSE_SEQUENCE: Final = (
     Member("SpectrallySelectedSuppression", translate=words.suppression, of=("ScanOptions",),
            default="NONE"),
     Member("OversamplingPhase", default="NONE"),
-    Member("GeometryOfKSpaceTraversal", default="RECTILINEAR"),
-    Member("RectilinearPhaseEncodeReordering", default="LINEAR"),
+    _TRAVERSAL,
+    Member("RectilinearPhaseEncodeReordering", default="LINEAR",
+           when=_when(_TRAVERSAL, "RECTILINEAR")),
     Member("SegmentedKSpaceTraversal", translate=words.segmented, of=("SequenceVariant",),
            default="SINGLE"),
     Member("CoverageOfKSpace", translate=lambda kind: "FULL" if kind == "3D" else None,
-           of=("MRAcquisitionType",)),
+           of=("MRAcquisitionType",), when=_when("MRAcquisitionType", "3D")),
     Member("NumberOfKSpaceTrajectories", default=1),
 )  # fmt: skip
 """What the MR Pulse Sequence module says of an object that is not derived (PS3.3 C.8.13.4)."""
@@ -83,21 +125,23 @@ def _diffusion(frames: Frames) -> Part | None:
     if b_values is None or bool((b_values.codes < 0).any()):
         return None
     parts = [
-        frames.macro(sequence, [Member(keyword) for keyword in keywords])
-        for sequence, keywords in (
-            ("DiffusionGradientDirectionSequence", ("DiffusionGradientOrientation",)),
-            ("DiffusionBMatrixSequence", _B_MATRIX),
+        frames.macro(sequence, members)
+        for sequence, members in (
+            (
+                "DiffusionGradientDirectionSequence",
+                [Member("DiffusionGradientOrientation")],
+            ),
+            (
+                "DiffusionBMatrixSequence",
+                [Member(keyword, when=_when(_DIRECTIONALITY, "BMATRIX")) for keyword in _B_MATRIX],
+            ),
         )
     ]
     return frames.macro(
         "MRDiffusionSequence",
         [
             Member("DiffusionBValue"),
-            Member(
-                "DiffusionDirectionality",
-                translate=words.directionality,
-                of=("DiffusionBValue", "DiffusionGradientOrientation", "DiffusionBValueXX"),
-            ),
+            _DIRECTIONALITY,
             Member("DiffusionAnisotropyType"),
             *[part for part in parts if part is not None],
         ],
@@ -109,13 +153,18 @@ def _diffusion(frames: Frames) -> Part | None:
 _SLAB: Final = (
     Member("ASLSlabNumber", must=True), Member("ASLSlabThickness", must=True),
     Member("ASLSlabOrientation", must=True), Member("ASLMidSlabPosition", must=True),
-    Member("ASLPulseTrainDuration"),
+    Member("ASLPulseTrainDuration", must=True),
 )  # fmt: skip
+_CRUSHED: Final = _when(_CRUSHER, "YES")
 _LABELS: Final = (
-    Member("ASLTechniqueDescription", default=""), Member("ASLContext", must=True),
-    Member("ASLCrusherFlag", must=True), Member("ASLCrusherFlowLimit"),
-    Member("ASLCrusherDescription"), Member("ASLBolusCutoffFlag", must=True),
+    Member("ASLTechniqueDescription", default=""), Member("ASLContext", must=True), _CRUSHER,
+    Member("ASLCrusherFlowLimit", must=True, when=_CRUSHED),
+    Member("ASLCrusherDescription", must=True, when=_CRUSHED), _CUTOFF,
 )  # fmt: skip
+_TIMING: Final = tuple(
+    Member(keyword, must=True, when=_when(_CUTOFF, "YES"))
+    for keyword in ("ASLBolusCutoffTechnique", "ASLBolusCutoffDelayTime")
+)
 
 
 def _spin_labeling(frames: Frames) -> Part | None:
@@ -126,13 +175,24 @@ def _spin_labeling(frames: Frames) -> Part | None:
     keyword = "MRArterialSpinLabelingSequence"
     if (whole := _as_it_is(frames, keyword)) is not None:
         return whole
+    labels: list[Member | Part] = list(_LABELS)
+    timing = frames.macro("ASLBolusCutoffTimingSequence", _TIMING, False)
+    if timing is not None:
+        labels.append(timing)
+    elif "YES" in _occurring(frames, _CUTOFF.keyword):
+        return None
     slab = frames.macro("ASLSlabSequence", _SLAB, False)
     if slab is not None:
-        return frames.macro(keyword, [*_LABELS, slab], False)
-    contexts = frames.values("ASLContext")  # those in which a slab is labelled demand it
-    if contexts is None or set(contexts.occurring()) != {"M_ZERO_SCAN"}:
+        return frames.macro(keyword, [*labels, slab], False)
+    # Those in which a slab is labelled demand it.
+    if set(_occurring(frames, "ASLContext")) != {"M_ZERO_SCAN"}:
         return None
-    return frames.macro(keyword, _LABELS, False)
+    return frames.macro(keyword, labels, False)
+
+
+def _occurring(frames: Frames, keyword: str) -> list[Any]:
+    values = frames.values(keyword)
+    return [] if values is None else values.occurring()
 
 
 _USAGE: Final = (
@@ -175,42 +235,45 @@ _ALWAYS: Final[dict[str, tuple[Member, ...]]] = {
 _ACQUISITION: Final[dict[str, tuple[Member, ...]]] = {
     "MREchoSequence": (Member("EffectiveEchoTime", ("EchoTime",), must=True),),
     "MRModifierSequence": (
-        Member("InversionRecovery", translate=words.inverted,
-               of=("ScanningSequence", "InversionTime"), default="NO"),
-        Member("InversionTimes", translate=lambda time: time or None, of=("InversionTime",)),
-        Member("FlowCompensation", default="NONE", must=True),
-        Member("FlowCompensationDirection"),
+        _INVERSION,
+        Member("InversionTimes", translate=lambda time: time or None, of=("InversionTime",),
+               must=True, when=_when(_INVERSION, "YES")),
+        _FLOW,
+        Member("FlowCompensationDirection", must=True,
+               when=When(_FLOW, lambda kind: kind not in (None, "NONE"))),
         Member("Spoiling", translate=words.spoiling, of=("SequenceVariant",), default="NONE"),
         Member("T2Preparation", default="NO", must=True),
         Member("SpectrallySelectedExcitation", default="NONE", must=True),
         Member("SpatialPresaturation", default="NONE", must=True),
-        Member("PartialFourier", translate=words.partial_fourier, of=("ScanOptions",),
-               default="NO"),
-        Member("PartialFourierDirection", translate=words.partial_direction, of=("ScanOptions",)),
-        Member("ParallelAcquisition", default="NO", must=True),
-        Member("ParallelAcquisitionTechnique"),
-        Member("ParallelReductionFactorInPlane"),
-        Member("ParallelReductionFactorOutOfPlane"),
-        Member("ParallelReductionFactorSecondInPlane"),
+        _FOURIER,
+        Member("PartialFourierDirection", translate=words.partial_direction, of=("ScanOptions",),
+               must=True, when=_when(_FOURIER, "YES")),
+        _PARALLEL,
+        Member("ParallelAcquisitionTechnique", must=True, when=_IN_PARALLEL),
+        Member("ParallelReductionFactorInPlane", must=True, when=_IN_PARALLEL),
+        Member("ParallelReductionFactorOutOfPlane", must=True, when=_IN_PARALLEL),
+        Member("ParallelReductionFactorSecondInPlane", must=True, when=_IN_PARALLEL),
     ),
     "MRImagingModifierSequence": (
         Member("MagnetizationTransfer", translate=words.magnetization_transfer,
                of=("SequenceVariant",), default="NONE", must=True),
         Member("BloodSignalNulling", default="NO", must=True),
-        Member("Tagging", default="NONE", must=True),
-        Member("TagSpacingFirstDimension"), Member("TagSpacingSecondDimension"),
-        Member("TagAngleFirstAxis"), Member("TagAngleSecondAxis"),
-        Member("TagThickness"), Member("TaggingDelay"),
+        _TAGGING,
+        Member("TagSpacingFirstDimension", must=True, when=_TAGGED),
+        Member("TagSpacingSecondDimension", must=True, when=_IN_A_GRID),
+        Member("TagAngleFirstAxis", must=True, when=_TAGGED),
+        Member("TagAngleSecondAxis", must=True, when=_IN_A_GRID),
+        Member("TagThickness", must=True, when=_TAGGED), Member("TaggingDelay"),
         Member("TransmitterFrequency", ("ImagingFrequency",), must=True),
         Member("PixelBandwidth", must=True),
     ),
     "MRReceiveCoilSequence": (
         Member("ReceiveCoilName", default=_UNKNOWN, must=True),
         Member("ReceiveCoilManufacturerName", default=""),
-        Member("ReceiveCoilType", translate=words.coil, of=("ReceiveCoilName",), default="VOLUME",
-               must=True),
+        _COIL,
         Member("QuadratureReceiveCoil", default="NO", must=True),
-        Member("MultiCoilDefinitionSequence"), Member("MultiCoilConfiguration"),
+        Member("MultiCoilDefinitionSequence", must=True, when=_when(_COIL, "MULTICOIL")),
+        Member("MultiCoilConfiguration"),
     ),
     "MRTransmitCoilSequence": (
         Member("TransmitCoilName", default=_UNKNOWN, must=True),
@@ -224,7 +287,8 @@ _ACQUISITION: Final[dict[str, tuple[Member, ...]]] = {
                of=("AcquisitionMatrix",), must=True),
         Member("MRAcquisitionPhaseEncodingStepsInPlane", translate=words.phase_steps,
                of=("AcquisitionMatrix", "NumberOfPhaseEncodingSteps"), must=True),
-        Member("MRAcquisitionPhaseEncodingStepsOutOfPlane"),
+        Member("MRAcquisitionPhaseEncodingStepsOutOfPlane",
+               when=When(Member("MRAcquisitionType"), lambda kind: kind != "2D")),
         Member("PercentSampling", must=True), Member("PercentPhaseFieldOfView", must=True),
     ),
     "MRAveragesSequence": (Member("NumberOfAverages", must=True),),
@@ -241,8 +305,8 @@ _ACQUISITION: Final[dict[str, tuple[Member, ...]]] = {
         Member("OperatingModeSequence", default=[
             {"OperatingModeType": "STATIC FIELD", "OperatingMode": "IEC_NORMAL"}
         ]),
-        Member("GradientOutputType", translate=words.gradient_type, of=("dBdt",)),
-        Member("GradientOutput", translate=lambda rate: rate, of=("dBdt",)),
+        _OUTPUT_TYPE._replace(when=When(_OUTPUT, _is_known)),
+        _OUTPUT._replace(when=When(_OUTPUT_TYPE, _is_known)),
         Member("SpecificAbsorptionRateSequence", translate=words.absorption, of=("SAR",),
                default=words.absorption(nan)),
     ),
@@ -283,13 +347,6 @@ def _as_it_is(frames: Frames, keyword: str) -> Part | None:
     return part
 
 
-def _lacks_coils(frames: Frames) -> bool:
-    """Return whether the coils of a receive coil of several are not known."""
-    types = frames.values("ReceiveCoilType")
-    several = types is not None and "MULTICOIL" in types.occurring()
-    return several and frames.values("MultiCoilDefinitionSequence") is None
-
-
 def mr_macros(frames: Frames, types: Values, original: bool) -> list[Part]:
     """Return the functional groups of MR images but the Frame Content macro.
 
@@ -319,11 +376,7 @@ def mr_macros(frames: Frames, types: Values, original: bool) -> list[Part]:
         derivation(frames),
         references(frames),
     ]
-    parts += [
-        frames.macro(keyword, members, original)
-        for keyword, members in _ACQUISITION.items()
-        if original or keyword != "MRReceiveCoilSequence" or not _lacks_coils(frames)
-    ]
+    parts += [frames.macro(keyword, members, original) for keyword, members in _ACQUISITION.items()]
     parts += [frames.macro(keyword, members, False) for keyword, members in _OPTIONAL.items()]
     return [part for part in parts if part is not None]
 
