@@ -268,9 +268,9 @@ def parse_name(name: Name, has: Callable[[Attribute], bool] | None = None) -> At
     """
     if isinstance(name, str):
         attribute = _parse_text(name)
-        if has is not None and attribute.is_private and name in private_names():
-            if is_like_standard(name) and not has(attribute):
-                raise UnknownKeyword(f"{name!r} is not a DICOM keyword.{suggestion(name)}")
+        in_doubt = has is not None and attribute.is_private and name in private_names()
+        if in_doubt and is_like_standard(name) and not (has and has(attribute)):
+            raise UnknownKeyword(f"{name!r} is not a DICOM keyword.{suggestion(name)}")
         return attribute
     if isinstance(name, tuple) and len(name) == 2:
         first, second = name
