@@ -25,7 +25,7 @@ COLUMNS = ("record", "change", "attribute", "instances", "value")
 
 def table_of_changes(database: Database) -> pd.DataFrame:
     """Return what is staged; see ``Database.changes``."""
-    import pandas as pd
+    from dbdicom_xr.records.shown_whole import ShownWhole
 
     layer = database._view().layer
     rows: list[tuple[Any, ...]] = [
@@ -41,7 +41,7 @@ def table_of_changes(database: Database) -> pd.DataFrame:
             )
     rows.sort(key=lambda row: row[:3])
     # Objects, so that None stays None.
-    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    return ShownWhole(rows, columns=list(COLUMNS), dtype=object)
 
 
 def _of_patch(database: Database, patch: Patch) -> Iterator[tuple[Any, ...]]:
