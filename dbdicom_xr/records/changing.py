@@ -67,6 +67,15 @@ class ChangingRecord(NodeRecord):
         Many small changes take milliseconds rather than seconds. They are on the disk when the
         block ends; where an error ends it, none of them is made.
 
+        A batch belongs to its thread. Changes by other threads wait until it has ended, what they
+        read does not.
+
+        Raises
+        ------
+        Locked
+            Another process is changing the database, or another thread has been in a batch for
+            longer than half a minute.
+
         Examples
         --------
         >>> import dbdicom_xr as db, tempfile
@@ -82,9 +91,9 @@ class ChangingRecord(NodeRecord):
         >>> _ = database.restore()
         """
         self._take()
-        renamed = len(self._renamed)
         try:
             with self._staging.batch():
+                renamed = len(self._renamed)
                 try:
                     yield
                 except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -20,6 +21,10 @@ __all__ = ["Staging", "staging_of"]
 
 # Room for the changes of a batch between two commits, in the number of a state.
 _BATCH = 1 << 32
+# From its beginning, how long a batch lets other threads wait. Its block may itself wait for one of
+# them, and never end.
+_PATIENCE_SECONDS = 30.0
+_LOOK_SECONDS = 0.1  # how often they look whether that is over
 
 Flush = Callable[[], None]
 
@@ -56,6 +61,8 @@ class Staging:
         self._batches = 0
         self._keepers = 0
         self._pending: Layer | None = None  # in a batch
+        self._collector: int | None = None  # the thread of the batch
+        self._began: float | None = None  # a batch whose block may wait for other threads
         self._changes = 0  # of the batch
         self._flushes: list[Flush] = []  # of those who have noted changes for the batch
         self.seen = 0
@@ -140,20 +147,44 @@ class Staging:
     @property
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """A block in which one thread makes a change, saves, restores or recovers.
+        """A block in which one thread makes a change, saves, restores or recovers; or its batch.
 
         Its lock is taken before all others. A task on a worker lets other processes change the
         database when its outermost block ends: what it staged is on the disk, and the program that
         gave it the task is the one to save it.
+
+        Raises
+        ------
+        Locked
+            Another thread is in a batch, and has been for long.
         """
-        with self._changing:
+        lock = self._changing  # a process that is forked inside has another one
+        self._wait_for(lock)
+        try:
             self._depth += 1
             try:
                 yield
             finally:
-                self._depth -= 1
+                self._depth = max(self._depth - 1, 0)
                 if self._depth == 0:
                     self._give_if_brief()
+        finally:
+            lock.release()
+
+    def _wait_for(self, lock: threading.RLock) -> None:
+        if lock.acquire(blocking=False):
+            return
+        while True:
+            began = self._began
+            if began is not None and time.monotonic() - began > _PATIENCE_SECONDS:
+                raise Locked(
+                    f"Another thread has been inside `with database.batch()` of {self.path} for "
+                    f"{time.monotonic() - began:.0f} seconds, and its changes are one. Repeat the "
+                    "call when that block has ended. If the block waits for this thread, make the "
+                    "change in the thread that has opened it, or outside."
+                )
+            if lock.acquire(timeout=_LOOK_SECONDS):
+                return
 
     def _give_if_brief(self) -> None:
         with self._lock:
@@ -250,43 +281,51 @@ class Staging:
 
     @property
     def in_batch(self) -> bool:
-        """Whether changes are collected."""
-        return self._pending is not None
+        """Whether this thread collects changes."""
+        return self._pending is not None and self._collector == threading.get_ident()
+
+    @property
+    def batch_of_another(self) -> bool:
+        """Whether another thread collects changes, for whose end those of this one wait."""
+        return self._pending is not None and self._collector != threading.get_ident()
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Collect changes, and make them one at the end, or none where an error ends the block."""
-        with self._lock:
-            if self._batches == 0:
-                self.take()
-                self._pending = self.layer()
-            self._batches += 1
-        try:
-            yield
-            self.flush()
-        except BaseException:
-            with self.changing, self._lock:
-                self._leave_batch()
-            raise
-        with self.changing, self._lock:
-            pending = self._pending
+        """Collect changes, and make them one at the end, or none where an error ends the block.
+
+        It belongs to its thread. Changes of others wait for its end, but not for ever; what they
+        read is what has been collected so far.
+        """
+        with self.changing:
+            with self._lock:
+                if self._batches == 0:
+                    self.take()
+                    self._collector = threading.get_ident()
+                    self._pending = self.layer()
+                    # Inside a change there is no code but ours, which waits for nobody.
+                    self._began = time.monotonic() if self._depth == 1 else None
+                self._batches += 1
             try:
-                if self._batches == 1 and pending is not None:
-                    self._commit(pending)
+                yield
+                self.flush()
+                with self._lock:
+                    if self._batches == 1 and self._pending is not None:
+                        self._commit(self._pending)
             finally:
                 self._leave_batch()
 
     def _leave_batch(self) -> None:
-        # A process that was forked inside the batch has no part in it.
-        self._batches = max(self._batches - 1, 0)
-        if self._batches:
-            return
-        self._pending = None
-        # Never a number that stood for another state: the batch may have been given up.
-        self._changes += 1
-        self.seen += 1
-        flushes, self._flushes = self._flushes, []
-        for flush in flushes:
+        with self._lock:
+            # A process that was forked inside the batch has no part in it.
+            self._batches = max(self._batches - 1, 0)
+            if self._batches:
+                return
+            self._pending = self._collector = self._began = None
+            # Never a number that stood for another state: the batch may have been given up.
+            self._changes += 1
+            self.seen += 1
+            flushes, self._flushes = self._flushes, []
+        for flush in flushes:  # outside that lock: they take another one, which comes before it
             flush()  # what was noted is forgotten
 
     def note(self, flush: Flush) -> None:
@@ -304,12 +343,18 @@ class Staging:
                 flush()
 
     def require_no_batch(self, what: str) -> None:
-        """Raise an error inside a batch, for what cannot be part of one."""
-        if self._pending is not None:
+        """Raise an error inside a batch, for what cannot be part of one.
+
+        The batch of another thread is waited for.
+        """
+        if self.in_batch:
             raise DbdicomError(
                 f"{what} cannot stand inside `with database.batch()`, whose changes are not made "
                 "until it ends; put it behind the block."
             )
+        if self.batch_of_another:
+            with self.changing:
+                pass
 
     def reload(self) -> None:
         """Forget what is known of the file, which was changed without ``replace``."""
@@ -331,7 +376,7 @@ class Staging:
         self._lock = threading.RLock()
         self._depth = 0
         self._batches = self._keepers = 0
-        self._pending = None
+        self._pending = self._collector = self._began = None
         self._changes += 1
         self.seen += 1
 
