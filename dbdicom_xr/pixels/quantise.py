@@ -6,6 +6,7 @@ is rounded to nearest, on the finest grid of ``pixels/scales.py``.
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ __all__ = [
     "Target",
     "common_scale",
     "quantise",
+    "quantise_exactly",
     "require_numbers",
 ]
 
@@ -144,8 +146,37 @@ def quantise(
     >>> quantise(np.array([[-3, 40]]), Target()).values
     array([[-3, 40]], dtype=int16)
     """
-    frame = np.asarray(frame)
-    name = name or "The frame"
+    stored = _quantised(np.asarray(frame), target, source, scale, name or "The frame")
+    assert stored is not None
+    return stored
+
+
+def quantise_exactly(
+    frame: npt.ArrayLike, target: Target, *, source: Scale | None = None, name: str = ""
+) -> Stored | None:
+    """Return a frame as stored integers, None where its values would have to be rounded.
+
+    Parameters and errors are those of :func:`quantise`.
+
+    Examples
+    --------
+    >>> quantise_exactly(np.array([[0.5, 3.0]]), Target(), source=Scale(0.5, 0.0)).values
+    array([[1, 6]], dtype=uint16)
+    >>> quantise_exactly(np.array([[0.5, 3.0]]), Target()) is None
+    True
+    """
+    return _quantised(np.asarray(frame), target, source, None, name or "The frame", exact=True)
+
+
+def _quantised(
+    frame: Array,
+    target: Target,
+    source: Scale | None,
+    scale: Scale | None,
+    name: str,
+    *,
+    exact: bool = False,
+) -> Stored | None:
     require_numbers(frame.dtype)
     if frame.size == 0 or frame.ndim not in (2, 3):
         raise InvalidValue(f"{name} has shape {frame.shape}; it has to have rows and columns.")
@@ -158,8 +189,8 @@ def quantise(
     if values.dtype.kind == "b":
         values = values.view(np.uint8)
     make = _floats if values.dtype.kind == "f" else _integers
-    stored = make(values, target, source, scale, name)
-    if turned:
+    stored = make(values, target, source, scale, name, exact=exact)
+    if turned and stored is not None:
         transposed = np.empty(frame.shape, stored.values.dtype)
         copy_frame(transposed.T, stored.values)
         stored.values = transposed
@@ -180,8 +211,14 @@ def _colours(frame: Array, name: str) -> Stored:
 
 
 def _integers(
-    frame: Array, target: Target, source: Scale | None, scale: Scale | None, name: str
-) -> Stored:
+    frame: Array,
+    target: Target,
+    source: Scale | None,
+    scale: Scale | None,
+    name: str,
+    *,
+    exact: bool,
+) -> Stored | None:
     low, high = int(frame.min()), int(frame.max())
     if scale is not None:
         return _fixed(frame, low, high, None, target, scale, name)
@@ -191,7 +228,7 @@ def _integers(
     whole = whole_scale(low, high, target, reserved=False)
     if whole is not None:
         return _shifted(frame, low, high, whole, unsigned(target))
-    return _first_that_fits(frame, low, high, None, target, source, name)
+    return _first_that_fits(frame, low, high, None, target, source, name, exact=exact)
 
 
 def _own_type(dtype: np.dtype[Any], low: int, high: int, target: Target) -> np.dtype[Any] | None:
@@ -218,8 +255,14 @@ def _shifted(frame: Array, low: int, high: int, scale: Scale, dtype: np.dtype[An
 
 
 def _floats(
-    frame: Array, target: Target, source: Scale | None, scale: Scale | None, name: str
-) -> Stored:
+    frame: Array,
+    target: Target,
+    source: Scale | None,
+    scale: Scale | None,
+    name: str,
+    *,
+    exact: bool,
+) -> Stored | None:
     low, high = float(frame.min()), float(frame.max())
     missing = None
     if np.isnan(low):  # so it is where there is a NaN
@@ -236,7 +279,7 @@ def _floats(
         )
     if scale is not None:
         return _fixed(frame, low, high, missing, target, scale, name)
-    return _first_that_fits(frame, low, high, missing, target, source, name)
+    return _first_that_fits(frame, low, high, missing, target, source, name, exact=exact)
 
 
 def _nothing(shape: tuple[int, ...], target: Target, scale: Scale | None) -> Stored:
@@ -260,12 +303,16 @@ def _first_that_fits(
     target: Target,
     source: Scale | None,
     name: str,
-) -> Stored:
+    *,
+    exact: bool,
+) -> Stored | None:
     """Store a frame with the first scale that is as exact as it has to be."""
     is_float, has_gaps = frame.dtype.kind == "f", missing is not None
     for scale, tolerance in scales_to_try(
         is_float, low, high, target, source=source, missing=has_gaps, name=name
     ):
+        if exact and tolerance == np.inf:
+            return None
         first, last = sorted((code(low, scale), code(high, scale)))
         reserve = is_float and target.reserve
         dtype = code_type(first, last, target, missing=has_gaps, reserve=reserve)
@@ -384,7 +431,7 @@ def _is_coarse(dtype: np.dtype[Any], low: float, high: float, scale: Scale) -> b
 def _half_a_step(values: Array, scale: Scale) -> float:
     """Return what no value is further off than, with the rounding of the computation."""
     largest = max(-float(values.min()), float(values.max()), abs(scale.intercept))
-    return abs(scale.slope) * (0.5 + 2.0**-32) + 4 * float(np.spacing(largest))
+    return abs(scale.slope) * (0.5 + 2.0**-32) + 4 * math.ulp(largest)
 
 
 def _encode(values: Array, scale: Scale, codes: Array, *, measured: bool = True) -> float:
@@ -404,16 +451,17 @@ def _encode(values: Array, scale: Scale, codes: Array, *, measured: bool = True)
         np.rint(numbers, out=numbers)
         np.copyto(codes[start : start + _STRIP], numbers, casting="unsafe")
         if measured:
-            np.multiply(numbers, slope, out=numbers)
-            np.add(numbers, intercept, out=numbers)
-            np.subtract(numbers, real, out=numbers)
+            with np.errstate(over="ignore"):  # the error is infinite then
+                np.multiply(numbers, slope, out=numbers)
+                np.add(numbers, intercept, out=numbers)
+                np.subtract(numbers, real, out=numbers)
             lowest, highest = min(lowest, numbers.min()), max(highest, numbers.max())
     if not measured:
         return _half_a_step(values, scale)
     error = float(max(-lowest, highest)) * (1 + 2.0**-52)  # the difference is rounded too
     if values.dtype.kind != "f":
         magnitude = max(abs(int(values.min())), abs(int(values.max())))
-        return error + (float(np.spacing(float(magnitude))) if magnitude > WHOLE else 0.0)
+        return error + (math.ulp(magnitude) if magnitude > WHOLE else 0.0)
     if (
         0 < error < np.inf
         and values.dtype != np.float64

@@ -6,6 +6,7 @@ Both are what a DS (PS3.5 6.2) of 16 characters can say. The stored values are m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ WHOLE = 1 << 53
 # A value that was read as float32 is off its grid by less than this part of a step: see rescale.py.
 _AS_FLOAT32 = 1 / 50
 _LEAST = 5e-324
+_BEYOND = 1 << 64  # all types of integers
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ def unsigned(target: Target) -> np.dtype[Any]:
 
 
 def code(value: float, scale: Scale) -> int:
-    """Return the stored value that is nearest to a real one."""
-    return round((float(value) - scale.intercept) / scale.slope)
+    """Return the stored value that is nearest to a real one; one beyond all types for infinity."""
+    exact = (float(value) - scale.intercept) / scale.slope
+    return round(exact) if math.isfinite(exact) else _BEYOND if exact > 0 else -_BEYOND
 
 
 def code_type(
@@ -216,12 +219,12 @@ def _constant(value: float, target: Target) -> Scale | None:
     # Beside a large step a value would be read as float32.
     with np.errstate(over="ignore"):
         fits = float(np.float32(value)) == value
-    return Scale(1.0 if fits else float(decimal_text(float(np.spacing(abs(value))))), value)
+    return Scale(1.0 if fits else float(decimal_text(math.ulp(value))), value)
 
 
 def _spread(low: float, high: float, target: Target, reserved: bool, name: str) -> Scale | None:
     """Return the scale of the smallest step for values of a range."""
-    if not np.isfinite((high - low) * 1.01):
+    if not math.isfinite(max(-low, high, high - low) * 1.01):
         raise InvalidValue(
             f"{name} has values from {low:g} to {high:g}, beyond what slope and intercept can "
             "bring back; divide the array, as in array / 1e10, and give it another unit."
@@ -239,7 +242,7 @@ def _spread(low: float, high: float, target: Target, reserved: bool, name: str) 
     if scale is not None:
         return scale
     # The rounding of the intercept to DS can be more than a step, so the step follows from it.
-    below = max(step, float(np.spacing(abs(low)))) if first else 0.0
+    below = max(step, math.ulp(low)) if first else 0.0
     intercept = decimal_bound(low - below, above=False)
     return Scale(_step((high - intercept) / last), intercept)
 

@@ -572,3 +572,34 @@ def test_decimals_of_16_characters(value):
 def test_decimals_are_finite(wrong):
     with pytest.raises(InvalidValue, match="DS has no"):
         decimal_text(wrong)
+
+
+HUGE = [1.7976931348623157e308, -1.7976931348623157e308, 1.7e308, -1e308, 1.0]
+
+
+@pytest.mark.parametrize("target", [MR, SC, PET, MULTIFRAME])
+@pytest.mark.parametrize(
+    "source", [None, Scale(0.5, 0.0), Scale(2.0, -1e308), Scale(1e308, 0.0), Scale(1.0, 1e308)]
+)
+def test_huge_values_are_stored_or_refused(target: Target, source: Scale | None) -> None:
+    for first in HUGE:
+        for second in HUGE:
+            frame = np.array([[first, second], [second, first]])
+            try:
+                stored = quantise(frame, target, source=source)
+            except InvalidValue:
+                with pytest.raises(InvalidValue):
+                    common_scale(frame.min(), frame.max(), target, integers=False)
+                continue
+            values = restored(stored)
+            assert np.isfinite(values).all()
+            assert (abs(values / 4 - frame / 4) <= stored.error / 4 * (1 + 1e-12)).all()
+            with pytest.raises(InvalidValue, match="the scale of the series"):
+                quantise(np.append(frame, [[1.7e308, -1e307]], axis=0), target, scale=Scale(0.5, 0))
+
+
+def test_one_exploded_value_of_a_fit() -> None:
+    frame = np.full((2, 3), 7.5)
+    frame[0, 0] = 1.7e308
+    stored = quantise(frame, MR, source=Scale(0.5, 0.0))
+    assert abs(restored(stored) / 1.7e308 - frame / 1.7e308).max() < 1 / 65_000
