@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from dbdicom_xr.index.files import is_temporary, version_of
 from dbdicom_xr.index.readers import batches
 from dbdicom_xr.index.roots import is_remote, remote_folder
-from dbdicom_xr.index.store import Store
+from dbdicom_xr.index.store import FileRow, Store
 from dbdicom_xr.index.update import Batch, apply
 
 __all__ = ["FOLDER_NAME", "STAGED_NAME", "Outcome", "refresh", "reread"]
@@ -105,7 +105,7 @@ def refresh(
     # What cannot be looked at is not gone.
     hidden = tuple(f"{folder}/" for folder in unreadable)
     gone = [
-        row.id for path, row in known.items() if path not in listed and not path.startswith(hidden)
+        row for path, row in known.items() if path not in listed and not path.startswith(hidden)
     ]
     if not pending and not gone:
         return outcome
@@ -113,6 +113,7 @@ def refresh(
     promoted = apply(store, [], gone) if gone else []
     pending += [path for path in promoted if path in listed]
     times: Counter[str] = Counter()
+    look = None if is_remote(root) else _Look(root)
     if progress is not None:
         progress.start(len(pending))
     try:
@@ -120,7 +121,7 @@ def refresh(
             outcome.read += len(pending)
             times.update(pending)
             again: list[str] = []
-            with closing(batches(root, pending)) as reading, _keeping(store, again) as keep:
+            with closing(batches(root, pending)) as reading, _keeping(store, again, look) as keep:
                 for batch in reading:
                     keep(batch)
                     if progress is not None:
@@ -160,10 +161,10 @@ def reread(
         What was found in written ones before they had their places.
     """
     gone = set(removed)
-    numbers: dict[str, int] = {}
+    rows: dict[str, FileRow] = {}
     if gone:
-        numbers = {row.path: row.id for row in store.files().values() if row.path in gone}
-    follow = {new: numbers[old] for new, old in (moved or {}).items() if old in numbers}
+        rows = {row.path: row for row in store.files().values() if row.path in gone}
+    follow = {new: rows[old].id for new, old in (moved or {}).items() if old in rows}
     unread = set(written)
     for batch in read:
         for number, path in enumerate(batch.paths):
@@ -175,11 +176,26 @@ def reread(
         with closing(batches(root, sorted(unread))) as reading:
             found += reading
     with _uninterrupted():
-        again = apply(store, found, numbers.values(), same_pixels=same_pixels, moved=follow)
+        again = apply(store, found, rows.values(), same_pixels=same_pixels, moved=follow)
         # Files with the SOPInstanceUID of one that has gone come in.
         if again:
             with closing(batches(root, again)) as reading:
                 apply(store, list(reading))
+
+
+class _Look:
+    """Size and modification time of the files of a folder, as they are now."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def __call__(self, path: str) -> tuple[int, int] | None:
+        try:
+            return version_of(os.stat(f"{self._root}/{path}"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:  # there, but not to be looked at
+            return -1, -1
 
 
 @contextmanager
@@ -203,7 +219,9 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def _keeping(store: Store, again: list[str]) -> Iterator[Callable[[Batch], None]]:
+def _keeping(
+    store: Store, again: list[str], look: _Look | None
+) -> Iterator[Callable[[Batch], None]]:
     """Collect batches and store them now and then, and also when interrupted."""
     waiting: list[Batch] = []
     count = kept = 0
@@ -215,7 +233,7 @@ def _keeping(store: Store, again: list[str]) -> Iterator[Callable[[Batch], None]
         start = time.monotonic()
         if waiting:
             with _uninterrupted():
-                again.extend(apply(store, waiting))
+                again.extend(apply(store, waiting, look=look))
                 waiting.clear()
         kept += count
         count, since = 0, time.monotonic()

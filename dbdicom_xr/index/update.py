@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,14 +43,38 @@ class Batch:
     paths: Sequence[str]  # relative to the folder, with "/"
     findings: Findings
 
+    def without(self, numbers: Collection[int]) -> Batch:
+        """Return what was found in the other files."""
+        found = self.findings
+        blocks = []
+        for block in found.blocks:
+            rows = np.flatnonzero(~np.isin(block.places["file"], list(numbers)))
+            if len(rows):
+                part = Part(block.columns, block.frames, block.places, block.uids).take(rows)
+                blocks.append(Block(block.key, part.columns, part.frames, part.places, part.uids))
+        left = [number for number in range(len(self.paths)) if number not in numbers]
+        place = {number: at for at, number in enumerate(left)}
+        for block in blocks:
+            block.places["file"] = [place[number] for number in block.places["file"].tolist()]
+        return Batch(
+            [self.paths[number] for number in left],
+            Findings(
+                blocks,
+                {place[n]: text for n, text in found.problems.items() if n in place},
+                {place[n]: text for n, text in found.notes.items() if n in place},
+                {place[n]: version for n, version in found.versions.items() if n in place},
+            ),
+        )
+
 
 def apply(
     store: Store,
     batches: Sequence[Batch],
-    removed: Iterable[int] = (),
+    removed: Iterable[FileRow] = (),
     *,
     same_pixels: Collection[str] = (),
     moved: Mapping[str, int] | None = None,
+    look: Callable[[str], tuple[int, int] | None] | None = None,
 ) -> list[str]:
     """Bring what was read into the index, and take files out.
 
@@ -60,12 +84,16 @@ def apply(
     batches : sequence of Batch
         Files that are new, changed, or read once more. A path that comes twice counts as it was
         read last.
-    removed : iterable of int
-        Numbers of the files that are no more.
+    removed : iterable of FileRow
+        Files that are no more, as the index knew them. One that it knows otherwise by now stays.
     same_pixels : collection of str
         Files of which only the header has changed, so that they keep their numbers.
     moved : mapping of str to int, optional
         Files that have the pixels of another one, which is no more, and take over its number.
+    look : callable, optional
+        Tells size and modification time that a file has now, None where there is none. Given by
+        who has not kept others from changing the folder since it looked at it: what another process
+        has put into the index meanwhile, and is still so, stays.
 
     Returns
     -------
@@ -75,9 +103,12 @@ def apply(
     """
     with store.transaction() as connection:
         update = _Update(store, connection)
+        if look is not None:
+            batches = [update.still_news(batch, look) for batch in batches]
         moved = {} if moved is None else moved
         followed = set(moved.values())
-        update.leave([number for number in removed if number not in followed], retire=True)
+        gone = update.still_known(removed)
+        update.leave([number for number in gone if number not in followed], retire=True)
         update.leave(followed, retire=False)
         update.read(batches, same_pixels, moved)
         update.write()
@@ -115,6 +146,27 @@ class _Update:
         self._folders: dict[str, int] = {}
         self._held: dict[int, dict[int, str]] = {}  # series -> file -> UID
         self._sum = 0  # what changes in the sum of the table of files
+
+    # -- what others did meanwhile ------------------------------------------------------------
+
+    def still_known(self, rows: Iterable[FileRow]) -> list[int]:
+        """Return the numbers of the files that the index knows as before."""
+        rows = list(rows)
+        now = self.store.files([row.id for row in rows])
+        return [row.id for row in rows if now.get(row.id) == row]
+
+    def still_news(self, batch: Batch, look: Callable[[str], tuple[int, int] | None]) -> Batch:
+        """Return a batch without the files of which the index knows a later version by now."""
+        known = self._known(batch.paths)
+        findings = batch.findings
+        old = {
+            number
+            for number, path in enumerate(batch.paths)
+            if (row := known.get(path)) is not None
+            and row[1:] != findings.versions.get(number, (-1, -1))
+            and row[1:] == look(path)
+        }
+        return batch.without(old) if old else batch
 
     # -- files that leave --------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dbdicom_xr as db
+from dbdicom_xr.index import scan
 from dbdicom_xr.index.blocks import Findings
+from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.gather import gather
 from dbdicom_xr.index.store import Store
 from dbdicom_xr.index.update import Batch, apply
@@ -225,12 +228,75 @@ def test_the_next_comes_in_also_when_interrupted_in_between(tmp_path: Path) -> N
         write(folder / name, dataset(1))
     store = index(folder)
     (folder / "a").unlink()
-    gone = [row.id for row in store.files().values() if row.path == "a"]
+    gone = [row for row in store.files().values() if row.path == "a"]
     assert apply(store, [], gone) == ["b"]
     # Here the program ends, before it read b.
     store.close()
     update(store, folder)
     assert uids(store) == {"b": "1.2.3.1.1"}
+    check(store, folder)
+
+
+def rewritten(folder: Path, text: str, names: list[str], first: int = 0) -> None:
+    for name in names:
+        write(folder / name, dataset(int(name), uid=f"1.2.{name}", ImageComments=text))
+        os.utime(folder / name, ns=(first, first))
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_what_another_process_has_indexed_meanwhile_stays(
+    everything: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow scan has read files which another process then changes and puts into the index."""
+    folder, names = tmp_path / "data", [str(number) for number in range(6)]
+    rewritten(folder, "first", names)
+    store, other = index(folder), Store(tmp_path / "data.sqlite")
+    rewritten(folder, "second", names, 10)
+    real = scan.batches
+
+    def slow(root: str, paths: list[str]) -> Iterator[Batch]:
+        read = list(real(root, paths))
+        monkeypatch.setattr(scan, "batches", real)
+        rewritten(folder, "third", names[1:4], 20)
+        (folder / "0").unlink()
+        update(other, folder)
+        (folder / "4").unlink()
+        yield from read
+
+    monkeypatch.setattr(scan, "batches", slow)
+    scan.refresh(store, str(folder), everything=everything)
+    (series,) = store.series()
+    column = store.column(series.id, Key(0x00204000))
+    assert column is not None
+    said = dict(
+        zip(uids(store), [column.value(row) for row in range(series.instances)], strict=True)
+    )
+    assert {name: said[name] for name in ("1", "2", "3", "5")} == {
+        "1": "third", "2": "third", "3": "third", "5": "second"
+    }  # fmt: skip
+    update(store, folder)
+    check(store, folder)
+
+
+def test_a_file_that_is_indexed_again_meanwhile_does_not_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan has missed a file, which another process has put back and indexed since."""
+    folder, names = tmp_path / "data", [str(number) for number in range(3)]
+    rewritten(folder, "first", names)
+    store, other = index(folder), Store(tmp_path / "data.sqlite")
+    real = scan._listing
+
+    def missing(root: str) -> tuple[dict[str, tuple[int, int]], list[str]]:
+        found, unreadable = real(root)
+        del found["1"]
+        monkeypatch.setattr(scan, "_listing", real)
+        rewritten(folder, "second", names, 10)
+        update(other, folder)
+        return found, unreadable
+
+    monkeypatch.setattr(scan, "_listing", missing)
+    scan.refresh(store, str(folder))
     check(store, folder)
 
 
