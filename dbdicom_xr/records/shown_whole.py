@@ -13,7 +13,7 @@ __all__ = ["ShownWhole"]
 
 _LEAST: Final = 8  # characters of a column, below which nobody can tell what is in it
 _LABEL: Final = 30  # of a label, which give way last: keywords and tags are there to be copied
-_IN_A_PAGE: Final = 60  # of a cell of HTML, where columns need not fit a line
+_IN_A_PAGE: Final = 48  # of a cell of HTML, where columns need not fit a line
 _GAP: Final = "  "
 _BREAKS: Final = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -54,15 +54,14 @@ class ShownWhole(pd.DataFrame):
         if not pd.get_option("display.notebook_repr_html"):
             return None
         shown = _shown_rows(len(self))
-        return pd.DataFrame(self).to_html(
-            formatters=dict.fromkeys(
-                self.columns, lambda cell: _shortened(_text(cell), _IN_A_PAGE)
-            ),
-            max_rows=None if shown is None else len(shown),
-            max_cols=pd.get_option("display.max_columns"),
-            show_dimensions=shown is not None,
-            notebook=True,
-        )
+        with pd.option_context("display.max_colwidth", None):  # it would cut the end
+            return pd.DataFrame(self).to_html(
+                formatters=dict.fromkeys(self.columns, _in_a_page),
+                max_rows=None if shown is None else len(shown),
+                max_cols=pd.get_option("display.max_columns"),
+                show_dimensions=shown is not None,
+                notebook=True,
+            )
 
 
 def _shown_rows(length: int) -> list[int] | None:
@@ -120,6 +119,10 @@ def _shortened(text: str, width: int) -> str:
         return text
     front = (width - 1) // 3  # the end of a path tells more than its start
     return f"{text[:front]}…{text[len(text) - (width - 1 - front) :]}"
+
+
+def _in_a_page(value: Any) -> str:
+    return _shortened(_text(value), _IN_A_PAGE)
 
 
 def _text(value: Any) -> str:

@@ -74,6 +74,7 @@ def test_what_tells_records_apart_is_shown(database: db.Database) -> None:
     assert table.record[0] not in text
     assert "those of some  edited" in text, "the end of the name of the series"
     assert "…" in text
+    assert "on, as those of some</td>" in table._repr_html_()
     assert "…" not in table.to_string(), "all is there, and pandas shows it"
     assert LONG[:63] in set(table.value)
 
