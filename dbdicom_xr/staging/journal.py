@@ -28,6 +28,7 @@ from dbdicom_xr.staging.durable import (
     copy_rights,
     look,
     put_new,
+    remove,
     sync_files,
     sync_folders,
     temporary_names,
@@ -313,6 +314,10 @@ class _Saving:
             if self._failure is None:
                 self._failure, self._at, self._in_write = error, entry.path, in_write
             raise
+        finally:
+            if self._failure is not None and entry.action in ("replace", "create"):
+                # Ctrl-C pressed again may have ended the wait for this thread, and all the rest.
+                remove(entry.hidden)
 
     def make_durable(self, meanwhile: Callable[[Sequence[str]], None] | None) -> None:
         """Wait until what was written is on the disk; from here on its versions are known."""
@@ -390,6 +395,7 @@ class _Saving:
             raise error
         if state is None and self.stored:
             raise Locked(plans.taken_over(self.file.path)) from error
+        self._failure = self._failure or error
         notes, left = ([], []) if state is None else put_back(self.file, self.plan)
         ours = isinstance(error, DbdicomError) and self._in_write
         if isinstance(error, Exception) and left:

@@ -1276,6 +1276,35 @@ def test_killed_while_several_threads_write(root: Path) -> None:
     assert (9, 0) in ends
 
 
+def test_a_writer_that_nobody_waits_for_any_more(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C again and again may end any wait; what is written after that goes."""
+    before = snapshot(root)
+    late = threading.Event()
+    threads = []
+
+    def put(number: int, path: str) -> None:
+        if number == 1:
+            late.wait(10)
+        Path(path).write_text("new")
+
+    def impatient(functions: Sequence[Callable[[], Any]]) -> None:
+        _, other = functions
+        threads.append(threading.Thread(target=other))
+        threads[0].start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(journal, "together", impatient)
+    file = open_file(root)
+    with pytest.raises(KeyboardInterrupt):
+        save_files(file, many(root), put, commit, payload={"value": 1})
+    late.set()
+    threads[0].join(10)
+    file.close()
+    assert snapshot(root) == before
+
+
 @posix
 def test_saved_while_python_ends(root: Path) -> None:
     # Where no thread can be started any more.
