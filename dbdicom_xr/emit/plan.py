@@ -34,6 +34,7 @@ __all__ = [
     "MANIFEST",
     "PLAN",
     "Form",
+    "Manifest",
     "WritePlan",
     "clear_errors",
     "load_plan",
@@ -48,7 +49,7 @@ GAP: Final = -1
 """Stands for a place of the array that has no image."""
 
 _HEAD: Final = struct.Struct("<8sI")
-_MAGIC: Final = b"DBDXRW01"
+_MAGIC: Final = b"DBDXRW02"
 _GONE: Final = (
     "There is no {folder} any more: this write has been computed already, or was given up. Write "
     "the array again to get another one."
@@ -89,6 +90,8 @@ class WritePlan:
         Whether the sources store negative numbers.
     slopes, intercepts : ndarray of float64, shape (images,)
         Of the sources, NaN where there is none: values on their grid are stored exactly.
+    one_scale : bool
+        Whether the images of one object get one slope and intercept where values are rounded.
     """
 
     elements: Elements
@@ -105,6 +108,7 @@ class WritePlan:
     signed: bool = False
     slopes: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     intercepts: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    one_scale: bool = False
 
     @property
     def count(self) -> int:
@@ -118,6 +122,28 @@ class WritePlan:
         index = np.unravel_index(cell, self.shape)
         parts = [f"{name}={int(i)}" for name, i in zip(self.names, index, strict=True)]
         return f"the image at {', '.join(parts)} (counted from 0)"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a write has made.
+
+    Parameters
+    ----------
+    files : list of str
+        Names in its folder of images.
+    uids : list of str
+        SOPInstanceUID of each.
+    error : float
+        The largest difference between a number of the array and what its file says.
+    scales_differ : bool
+        Whether frames of one file have slopes or intercepts of their own, though one was wanted.
+    """
+
+    files: list[str]
+    uids: list[str]
+    error: float
+    scales_differ: bool = False
 
 
 def store_plan(folder: str, plan: WritePlan) -> None:
@@ -138,7 +164,7 @@ def store_plan(folder: str, plan: WritePlan) -> None:
             "frame": plan.frame, "dtype": plan.dtype, "target": asdict(plan.target),
             "form": plan.form,
             "transfer_syntax": plan.transfer_syntax, "rescales": plan.rescales,
-            "rescale_type": plan.rescale_type, "signed": plan.signed,
+            "rescale_type": plan.rescale_type, "signed": plan.signed, "one_scale": plan.one_scale,
         }
     ).encode()  # fmt: skip
     path = os.path.join(folder, PLAN)
@@ -224,4 +250,5 @@ def load_plan(folder: str) -> WritePlan:
         head["signed"],
         arrays[1],
         arrays[2],
+        head["one_scale"],
     )

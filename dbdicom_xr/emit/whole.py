@@ -13,8 +13,9 @@ import numpy as np
 from dbdicom_xr.emit.assemble import FileMaker, pixel_data_head
 from dbdicom_xr.emit.compress import encapsulated_pieces
 from dbdicom_xr.emit.elements import Elements, key_of, take
-from dbdicom_xr.emit.parts import file_name, read_part
-from dbdicom_xr.emit.plan import IMAGES, WritePlan
+from dbdicom_xr.emit.one_scale import settled
+from dbdicom_xr.emit.parts import file_name
+from dbdicom_xr.emit.plan import IMAGES, Manifest, WritePlan
 from dbdicom_xr.index.columns import Column, Key, tidy
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
@@ -28,7 +29,7 @@ _INSTANCE: Final = key_of("SOPInstanceUID")
 _CHUNK: Final = 1 << 22
 
 
-def whole_objects(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
+def whole_objects(folder: str, plan: WritePlan) -> Manifest:
     """Put objects together and return the names of their files and UIDs.
 
     They stand in the folder of what goes into the database; parts are removed with that of the
@@ -51,13 +52,13 @@ def _parts_of(folder: str, plan: WritePlan) -> list[str]:
 # -- Enhanced MR -----------------------------------------------------------------------------------
 
 
-def _enhanced(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
+def _enhanced(folder: str, plan: WritePlan) -> Manifest:
     from dbdicom_xr.emit.multiframe import enhanced_mr
 
-    paths = _parts_of(folder, plan)
-    read = [read_part(path) for path in paths]
-    said = [elements for elements, _ in read]
-    starts = [start for _, start in read]
+    ready = settled(_parts_of(folder, plan), plan)
+    paths = ready.paths
+    said = [part.said for part in ready.parts]
+    starts = [part.start for part in ready.parts]
     elements = dict(plan.elements)
     for key in dict.fromkeys(key for one in said for key in one):
         elements[key] = _column(key, [one.get(key) for one in said])
@@ -71,7 +72,9 @@ def _enhanced(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
     else:
         pieces = _compressed(paths, starts, lengths)
     _stream(os.path.join(folder, IMAGES, name), header, pieces)
-    return [name], [made[_INSTANCE].value.decode("ascii").strip("\0 ")]
+    uid = made[_INSTANCE].value.decode("ascii").strip("\0 ")
+    error = max(part.error for part in ready.parts)
+    return Manifest([name], [uid], error, ready.scales_differ)
 
 
 def _native(
@@ -137,7 +140,7 @@ def _column(key: Key, values: Sequence[Encoded | None]) -> Column:
 # -- Parametric Maps -------------------------------------------------------------------------------
 
 
-def _maps(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
+def _maps(folder: str, plan: WritePlan) -> Manifest:
     from pydicom.uid import UID
 
     from dbdicom_xr.emit.map_volumes import volumes
@@ -162,4 +165,4 @@ def _maps(folder: str, plan: WritePlan) -> tuple[list[str], list[str]]:
         os.replace(temporary, os.path.join(folder, IMAGES, name))
         files.append(name)
         uids.append(uid)
-    return files, uids
+    return Manifest(files, uids, 0.0)

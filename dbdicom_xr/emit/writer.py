@@ -12,27 +12,40 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.assemble import FileMaker, pixel_data_head
-from dbdicom_xr.emit.compress import compressed, encapsulated
+from dbdicom_xr.emit.compress import encapsulated
 from dbdicom_xr.emit.elements import take
 from dbdicom_xr.emit.image import OF_PIXELS, pixel_bytes, pixel_elements
-from dbdicom_xr.emit.parts import file_name, packed_part
-from dbdicom_xr.emit.plan import GAP, IMAGES, MANIFEST, WritePlan, clear_errors, load_plan
+from dbdicom_xr.emit.parts import file_name, fragment, write_file, write_stored, write_values
+from dbdicom_xr.emit.plan import (
+    GAP,
+    IMAGES,
+    MANIFEST,
+    Manifest,
+    WritePlan,
+    clear_errors,
+    load_plan,
+)
 from dbdicom_xr.errors import InvalidValue, SaveFailed
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
-from dbdicom_xr.pixels.quantise import Scale, Stored, common_scale, quantise
+from dbdicom_xr.pixels.quantise import (
+    Scale,
+    Stored,
+    common_scale,
+    quantise,
+    quantise_exactly,
+)
 
 __all__ = [
     "BlockWriter",
-    "Manifest",
     "leave_manifest",
     "range_of",
     "read_manifest",
@@ -42,7 +55,6 @@ __all__ = [
 
 _NATIVE: Final = EXPLICIT
 _INSTANCE: Final = Key(0x00080018)
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ class BlockWriter:
                         f"{plan.place(int(cells[i]))} holds infinite values; write "
                         "array.where(np.isfinite(array)), which makes them NaN."
                     )
-                _write(path, [pixel_bytes(frame)])
+                write_file(path, [pixel_bytes(frame)])
                 yield i, 0.0
                 continue
             source = None
@@ -132,37 +144,50 @@ class BlockWriter:
                 source = Scale(
                     float(plan.slopes[image]), float(plan.intercepts[image]), plan.signed
                 )
-            stored = quantise(
-                frame, plan.target, source=source, scale=scale, name=plan.place(int(cells[i]))
-            )
+            name = plan.place(int(cells[i]))
+            if plan.form == "multiframe":
+                yield i, self._leave_part(path, plan, frame, source, scale, name)
+                continue
+            assert maker is not None
+            stored = quantise(frame, plan.target, source=source, scale=scale, name=name)
             said = pixel_elements(
                 stored,
                 rescales=plan.rescales,
                 rescale_type=plan.rescale_type,
                 transfer_syntax=plan.transfer_syntax,
             )
-            if maker is None:
-                _write(path, [packed_part(said), _fragment(plan, stored)])
-            else:
-                _write(path, [maker.header(number, said), *_pixels(plan, stored)])
+            write_file(path, [maker.header(number, said), *_pixels(plan, stored)])
             yield i, stored.error
+
+    @staticmethod
+    def _leave_part(
+        path: str,
+        plan: WritePlan,
+        frame: npt.NDArray[Any],
+        source: Scale | None,
+        scale: Scale | None,
+        name: str,
+    ) -> float:
+        """Write what an object of many frames is made of; return the error so far."""
+        if plan.one_scale:
+            exact = quantise_exactly(frame, plan.target, source=source, name=name)
+            if exact is None:
+                write_values(path, frame)
+                return 0.0
+            stored = exact
+        else:
+            stored = quantise(frame, plan.target, source=source, scale=scale, name=name)
+        write_stored(path, plan, stored, frame.dtype, error=stored.error)
+        return stored.error
 
 
 def _pixels(plan: WritePlan, stored: Stored) -> list[bytes]:
     """Return the pixels of an image as they stand at the end of its file."""
-    fragment = _fragment(plan, stored)
+    data = fragment(plan, stored)
     if plan.transfer_syntax == _NATIVE:
         vr = "OB" if stored.values.dtype.itemsize == 1 else "OW"
-        return [pixel_data_head(len(fragment), vr), fragment]
-    return [pixel_data_head(None, "OB"), encapsulated([fragment])]
-
-
-def _fragment(plan: WritePlan, stored: Stored) -> bytes:
-    values = stored.values
-    if plan.transfer_syntax == _NATIVE:
-        return pixel_bytes(values)
-    bits = 8 * values.dtype.itemsize
-    return compressed(values, bits, plan.transfer_syntax, signed=values.dtype.kind == "i")
+        return [pixel_data_head(len(data), vr), data]
+    return [pixel_data_head(None, "OB"), encapsulated([data])]
 
 
 def _cells(shape: tuple[int, ...], place: Sequence[Any]) -> npt.NDArray[np.intp]:
@@ -171,24 +196,6 @@ def _cells(shape: tuple[int, ...], place: Sequence[Any]) -> npt.NDArray[np.intp]
         return np.zeros(1, np.intp)
     ranges = [np.arange(start, stop) for start, stop in place]
     return np.ravel_multi_index(np.ix_(*ranges), shape).ravel()
-
-
-def _write(path: str, parts: Sequence[bytes]) -> None:
-    """Write a file under another name and give it its own when it is whole."""
-    temporary = f"{path}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
-    made = os.open(temporary, _FLAGS, 0o666)
-    try:
-        try:
-            data = memoryview(b"".join(parts))
-            while data:
-                data = data[os.write(made, data) :]
-        finally:
-            os.close(made)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def range_of(array: Any) -> Any:
@@ -215,25 +222,6 @@ def range_of(array: Any) -> Any:
 
 
 # -- the end ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a write has made.
-
-    Parameters
-    ----------
-    files : list of str
-        Names in its folder of images.
-    uids : list of str
-        SOPInstanceUID of each.
-    error : float
-        The largest difference between a number of the array and what its file says.
-    """
-
-    files: list[str]
-    uids: list[str]
-    error: float
 
 
 def leave_manifest(folder: str, errors: Sequence[npt.NDArray[np.float64]]) -> str:
@@ -272,12 +260,13 @@ def leave_manifest(folder: str, errors: Sequence[npt.NDArray[np.float64]]) -> st
         else:
             from dbdicom_xr.emit.whole import whole_objects
 
-            made = Manifest(*whole_objects(folder, plan), max([0.0, *known]))
+            made = whole_objects(folder, plan)
+            made = replace(made, error=max([made.error, *known]))
         path = os.path.join(folder, MANIFEST)
-        data = json.dumps([made.files, made.uids, made.error]).encode()
+        data = json.dumps([made.files, made.uids, made.error, made.scales_differ]).encode()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        _write(path, [data])
+        write_file(path, [data])
     return folder
 
 

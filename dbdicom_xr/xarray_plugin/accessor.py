@@ -313,7 +313,7 @@ class DicomAccessor(OperationMethods, DisplayMethods):
         *,
         mode: str = "w",
         dtype: str | None = None,
-        scale: str = "frame",
+        scale: str | None = None,
         multiframe: bool = False,
         transfer_syntax: str | None = None,
         compute: bool = True,

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from dbdicom_xr.emit.plan import IMAGES, PLAN, load_plan
-from dbdicom_xr.emit.writer import Manifest, read_manifest, remove_strays, remove_write
+from dbdicom_xr.emit.plan import IMAGES, PLAN, Manifest, load_plan
+from dbdicom_xr.emit.writer import read_manifest, remove_strays, remove_write
 from dbdicom_xr.errors import (
     DatabaseChanged,
     DbdicomError,
@@ -215,6 +215,23 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
             DicomWarning,
             stacklevel=levels_to_user(),
         )
+    if manifest.scales_differ:
+        warnings.warn(
+            "The frames of this file have slopes and intercepts of their own, so that all values "
+            "are exact. SimpleITK and other programs on GDCM apply those of the first frame to "
+            "all, and read wrong numbers. scale='series' gives all frames one, and rounds; "
+            "multiframe=False writes one file per image; scale='frame' silences this.",
+            DicomWarning,
+            stacklevel=levels_to_user(),
+        )
+
+
+def _say_in_frames(database: Database, target: SeriesKey, edits: Edits) -> None:
+    """Set what multi-frame instances say of each frame, where no edit of a patch reaches."""
+    for key, value in edits.items():
+        series: Any = database._record_at("series", target)
+        said = None if value is None else decode(key.tag, "", value.kind, value.value)
+        series[key.tag >> 16, key.tag & 0xFFFF] = said
 
 
 def staged_folder(plan: SavePlan, folder: str, names: Sequence[str]) -> Job:

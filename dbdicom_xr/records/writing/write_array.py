@@ -54,7 +54,7 @@ class _Options:
 
     mode: Mode
     dtype: str | None
-    scale: Literal["frame", "series"]
+    scale: Literal["frame", "series", "file"]
     form: Form
     transfer_syntax: str
 
@@ -67,7 +67,7 @@ def write_array(
     pixels_first: bool = False,
     mode: str = "w",
     dtype: Any = None,
-    scale: str = "frame",
+    scale: str | None = None,
     multiframe: bool = False,
     transfer_syntax: str | None = None,
     compute: bool = True,
@@ -148,6 +148,7 @@ def _planned(
         signed=sources is not None and _is_signed(sources),
         slopes=slopes[kept],
         intercepts=intercepts[kept],
+        one_scale=options.scale == "file",
     )  # fmt: skip
 
 
@@ -200,8 +201,8 @@ def _check_form(options: _Options, kind: Kind) -> None:
 def _options(mode: Any, dtype: Any, scale: Any, multiframe: Any, transfer_syntax: Any) -> _Options:
     if mode not in ("w", "a"):
         raise InvalidValue(f"mode is {mode!r}; it can be 'w' (replace the images) or 'a' (add).")
-    if scale not in ("frame", "series"):
-        raise InvalidValue(f"scale is {scale!r}; it can be 'frame' or 'series'.")
+    if scale not in (None, "frame", "series"):
+        raise InvalidValue(f"scale is {scale!r}; it can be None, 'frame' or 'series'.")
     try:
         name = None if dtype is None else np.dtype(dtype).name
     except TypeError:
@@ -218,7 +219,8 @@ def _options(mode: Any, dtype: Any, scale: Any, multiframe: Any, transfer_syntax
             "compression: leave out multiframe and transfer_syntax."
         )
     form: Form = "maps" if name else "multiframe" if multiframe else "images"
-    return _Options(mode, name, scale, form, syntax)
+    by_default: Literal["file", "frame"] = "file" if form == "multiframe" else "frame"
+    return _Options(mode, name, scale or by_default, form, syntax)
 
 
 # -- what the images say --------------------------------------------------------------------------
