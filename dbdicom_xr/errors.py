@@ -35,6 +35,10 @@ class InvalidValue(DbdicomError, ValueError):
     """A value that DICOM, or this package, cannot take in that place."""
 
 
+class NotOneValue(InvalidValue, TypeError):
+    """The different values of many images, where one value is meant."""
+
+
 class UnknownArgument(InvalidValue, TypeError):
     """An argument that the xarray engine ``dicom`` does not have."""
 

@@ -327,7 +327,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
         for table in self._made_tables():
             values = attribute.values(table)
             found.extend([] if values is None else values.occurring())
-        return distinct(found)
+        return distinct(found, attribute.name)
 
     def _made_tables(self) -> list[Table]:
         """Return what holds for records made by hand that nothing stands in yet."""

@@ -252,7 +252,7 @@ def test_distinct_values_are_sorted_and_alone_have_an_item(tmp_path: Path) -> No
     assert database.SliceLocation == [0.0, 5.0]
     assert database.PatientID == ["DBX-0001", "DBX-0002", "DBX-0003"]
     assert database.Rows.item() == 12
-    with pytest.raises(ValueError, match="not one value but 3"):
+    with pytest.raises(ValueError, match="not one value here but 3"):
         database.PatientID.item()
     with pytest.raises(ValueError, match="no frame has one"):
         database.FrameTime.item()

@@ -20,6 +20,7 @@ from dbdicom_xr.index.table import Table
 from dbdicom_xr.index.values import AMBIGUOUS, Kind, known_vr
 from dbdicom_xr.records.attributes.lookup import Attribute, alternatives
 from dbdicom_xr.records.attributes.modules import IDENTITY
+from dbdicom_xr.records.distinct import one_value
 from dbdicom_xr.records.editing.frame_edits import edit_frames
 from dbdicom_xr.staging.changing import Change, Selection
 from dbdicom_xr.staging.encode import Encoded, encode, fits, set_encoded
@@ -145,6 +146,7 @@ def encoder_of(table: Table | None, attribute: Attribute, key: Key) -> dict[str,
 def encoded_one(attribute: Attribute, value: Any) -> tuple[Key, Encoded | None]:
     """Return an attribute of a record that has nothing below it."""
     writable(attribute)
+    value = one_value(value)
     if attribute.is_private and not attribute.creator:
         raise InvalidValue(
             f"{attribute} is private: say whose it is, with (creator, 0x{attribute.tag:08x})."
@@ -157,6 +159,7 @@ def encoded_one(attribute: Attribute, value: Any) -> tuple[Key, Encoded | None]:
 def set_attribute(record: Record, attribute: Attribute, value: Any) -> None:
     """Set one value at and below a record."""
     writable(attribute)
+    value = one_value(value)
     if attribute.custom is not None:
         from dbdicom_xr.records.attributes.custom_written import write_custom
 

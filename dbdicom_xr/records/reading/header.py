@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.arrays.reader import squeeze, unsqueeze
-from dbdicom_xr.errors import DbdicomError, InvalidValue, NotInDatabase
+from dbdicom_xr.errors import DbdicomError, NotInDatabase
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.records.attributes.lookup import Attribute, Name, parse_name
 from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.instance import Instance, frame_records
 from dbdicom_xr.records.reading.common import Common
+from dbdicom_xr.records.reading.header_values import values_of_frames
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -122,16 +123,7 @@ class Header(np.ndarray[Any, np.dtype[np.object_]]):
         for record in filled:
             if isinstance(record, Common):
                 record._refuse(attribute)
-        if isinstance(value, np.ndarray) and value.ndim > 1 and value.shape != self.shape:
-            raise InvalidValue(
-                f"{attribute} was given an array of shape {value.shape}; one with a value "
-                f"per frame has the shape of the header, {self.shape}."
-            )
-        each = np.full(self.size, None, object)
-        if isinstance(value, np.ndarray) and value.ndim and value.shape == self.shape:
-            each[:] = value.ravel().tolist()
-        else:
-            each[:] = [value] * self.size
+        each = values_of_frames(value, attribute, self.shape, self.dims)
         database = filled[0].database
         with database.batch():
             if attribute.name in IDENTITY:
