@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -113,6 +113,7 @@ class _Found:
     shown: str  # what the user knows it as
     path: str
     own: bool = False  # unpacked for the import
+    copy: str = ""  # name of that, where it waits
     uid: str = ""
     key: SeriesKey = NOWHERE
     version: tuple[int, int] = (-1, -1)
@@ -127,6 +128,7 @@ class _Import:
     report: ImportReport = field(default_factory=ImportReport)
     found: list[_Found] = field(default_factory=list)
     _unpacked: int = 0
+    _state: int = -1  # of the database, when it was asked what is new
 
     def look(self, files: Sequence[str]) -> None:
         """Find out what the files are, and unpack zip files."""
@@ -176,6 +178,7 @@ class _Import:
 
     def read(self, advance: Any) -> None:
         """Read the headers, and keep the files that are new."""
+        self._state = self.database._view().number
         new: list[_Found] = []
         by_uid: dict[str, _Found] = {}
         for start in range(0, len(self.found), _AT_ONCE):
@@ -231,7 +234,8 @@ class _Import:
         self._require_room(total, "What is to be imported")
         kept: list[_Found] = []
         for one in self.found:
-            target = os.path.join(self.folder, IMAGES, f"{len(kept) + 1:07d}.dcm")
+            one.copy = f"{len(kept) + 1:07d}.dcm"
+            target = os.path.join(self.folder, IMAGES, one.copy)
             if one.own:
                 os.rename(one.path, target)
             elif not self._copied(one, target):
@@ -266,15 +270,31 @@ class _Import:
             staging.flush()
             with database._lock:
                 database._look_again()
+                self._leave_out_what_came_meanwhile()
+                if not self.found:
+                    return
                 view = database._view()
                 plan = SavePlan(database, view)
                 change = Change(view)
                 for key, uids in self._by_series().items():
                     none = np.full(len(uids), -1)
                     change.add(Patch.bare(PatchKey(key, key, Role.STAGED), "", none, uids))
-                names = [f"{number:07d}.dcm" for number in range(1, len(self.found) + 1)]
+                names = [one.copy for one in self.found]
                 plan.jobs = [staged_folder(plan, self.folder, names)]
                 carry_out(database, file, plan, change.result(), f"Importing into {plan.root}")
+
+    def _leave_out_what_came_meanwhile(self) -> None:
+        """Look once more what is new, now that nobody else changes the database."""
+        if self.database._view().number == self._state:
+            return
+        new = []
+        for one in self.found:
+            place = os.path.join(self.folder, IMAGES, one.copy)
+            if self._is_new(replace(one, path=place), {}):
+                new.append(one)
+            else:
+                os.remove(place)
+        self.found = new
 
     def _by_series(self) -> dict[SeriesKey, list[str]]:
         series: dict[SeriesKey, list[str]] = {}
