@@ -299,11 +299,41 @@ class Editable:
         save(self)
         return []
 
-    def restore(self) -> None:
+    def restore(self, *names: Name) -> None:
         """Undo what is staged of the record, also its removal or move.
 
-        What was made since the last save, and stands in it, goes.
-        """
-        from dbdicom_xr.records.editing.saving import restore
+        What was made since the last save, and stands in it, goes. A warning tells where that
+        takes back what was set on its patient or study, not on the record alone.
 
-        restore(self)
+        Parameters
+        ----------
+        *names : name, optional
+            As in ``record[name]``. Only what is staged of these attributes is undone.
+
+        Raises
+        ------
+        UnknownKeyword
+            An attribute that does not exist.
+        InvalidValue
+            An attribute that cannot be undone alone: identifiers, what follows from the place of
+            images that were moved or copied, and what stands in functional groups.
+
+        Examples
+        --------
+        >>> import dbdicom_xr as db, tempfile
+        >>> from dbdicom_xr.testing import make_dce
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = make_dce(folder)
+        >>> series = db.database(folder).series()[0]
+        >>> series[["EchoTime", "ProtocolName"]] = [99, "VFA"]
+        >>> series.restore("EchoTime")
+        >>> series.EchoTime.item() == 99, series.ProtocolName
+        (False, ['VFA'])
+        >>> series.restore()
+        """
+        from dbdicom_xr.records.editing.restoring import restore, restore_attributes
+
+        if names:
+            restore_attributes(self, names)
+        else:
+            restore(self)

@@ -109,12 +109,18 @@ class Tree:
 
     def why_not(self, level: str, key: str, folder: str) -> str:
         """Return why no node has a key."""
-        text = f"The {level} {key.replace(_SEPARATOR, ' ').strip()} is not in {folder} any more"
+        named = f"The {level} {key.replace(_SEPARATOR, ' ').strip()}"
         twins = [n for n in self.nodes.values() if n.level == level and n.uid == key]
-        if twins:
-            places = " and ".join(f"/{n.parent.name}/{n.name}" for n in twins[:3] if n.parent)
-            text += f" under that name alone: there are {len(twins)} of it, such as {places}"
-        return f"{text}."
+        if not twins:
+            return f"{named} is not in {folder} any more."
+        above = "patients" if len({n.patient for n in twins}) > 1 else "studies"
+        places = " and ".join(f"database[{_path(n)!r}]" for n in twins[:3])
+        return (
+            f"{named} stands in {len(twins)} {above} in {folder} now: {places} are the parts. "
+            "study.move_to(patient), or series.move_to(study), brings them together; where that "
+            "came from changing or restoring some of its images alone, restore() of the patient "
+            "undoes it."
+        )
 
     def _build(self, rows: list[SeriesRow], made: dict[tuple[str, SeriesKey], EmptyRecord]) -> None:
         keys = [row.key for row in rows] + [record.key for record in made.values()]
@@ -195,6 +201,11 @@ class Tree:
 
 def _uid_above(node: Node) -> str:
     return "" if node.parent is None else node.parent.uid
+
+
+def _path(node: Node) -> str:
+    above = "" if node.parent is None or node.parent.level == "database" else _path(node.parent)
+    return f"{above}/{node.name}"
 
 
 def _attach(parent: Node, entries: list[tuple[str, Node]], level: str) -> None:

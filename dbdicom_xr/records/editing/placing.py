@@ -253,7 +253,8 @@ def set_identity(record: Record, attribute: Attribute, value: Any) -> None:
         whole = record.parent if record.level == "frame" else record
         set_identities(whole, attribute, [value] * len(_instances(whole)))
         return
-    if text and record[name] in (text, [text]):
+    now = record[name]
+    if text and (now if isinstance(now, list) else [now]) == [text]:
         return
     _MOVES[name](record, text, {IDENTITY[name]: encoded})
 

@@ -1,4 +1,4 @@
-"""Saving what is staged into the files, and restoring what was there before."""
+"""Saving what is staged into the files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.index.update import PASSED_OVER, Batch
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.records.current import levels_to_user
-from dbdicom_xr.records.editing.choosing import Mask, above, chosen_by, empty_of, name_of
+from dbdicom_xr.records.editing.choosing import Mask, chosen_by, empty_of
 from dbdicom_xr.records.layouts import require_fitting_layout
 from dbdicom_xr.records.recovering import bring_up_to_date, catch_up
 from dbdicom_xr.staging.changing import Change
@@ -39,7 +39,7 @@ from dbdicom_xr.staging.view import View
 if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
 
-__all__ = ["STAGED_FOLDER", "Job", "SavePlan", "carry_out", "restore", "save"]
+__all__ = ["STAGED_FOLDER", "Job", "SavePlan", "carry_out", "save"]
 
 Made = Mapping[MadePlace, EmptyRecord]
 
@@ -412,54 +412,3 @@ def _tidy(database: Database) -> None:
         if os.path.dirname(os.path.realpath(database._index)) != os.path.realpath(own):
             os.rmdir(folder)  # nothing else of ours is in the user's folder
             os.rmdir(own)
-
-
-def restore(record: Any) -> None:
-    """Undo what is staged of a record; see ``Record.restore``."""
-    database: Database = record.database
-    staging = database._staging
-    staging.require_no_batch("restore()")
-    if not staging.layer():
-        return
-    with staging.changing, database._lock:
-        database._take()
-        file = staging.take()
-        database._look_again()
-        view = database._view()
-        chosen = chosen_by(record)
-        plan = SavePlan(database, view)
-        for patch in view.layer.patches.values():
-            rows = chosen(patch, True)
-            if not rows.any():
-                continue
-            plan.gone[patch.key] = rows
-            for path, version in _staged_files(plan, patch, rows):
-                plan.jobs.append(Job(Step("delete", path, version=version), {}))
-        plan.make_copies_whole(restoring=True)
-        layer = view.layer
-        mine, saved = empty_of(record, layer)
-        empty = {place: made for place, made in layer.empty.items() if place not in mine}
-        # What was kept only because it had lost all that was in it has something in it again.
-        back = {key.source for key in plan.gone if key.masks}
-        empty = {
-            place: made
-            for place, made in empty.items()
-            if place in layer.kept or place[1] not in {above(key, place[0]) for key in back}
-        }
-        empty |= {place: layer.kept[place] for place in saved}
-        name = name_of(record)
-        carry_out(database, file, plan, plan.layer(empty, layer.kept), "Restoring")
-        database._renamed.undone(*name, view.number)
-        if not staging.layer().unsaved:
-            staging.give()
-
-
-def _staged_files(
-    plan: SavePlan, patch: Patch, rows: Mask
-) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the files that were made for instances which are given up."""
-    if patch.key.role not in (Role.STAGED, Role.REMOVED):
-        return
-    for file in plan._files(patch, np.flatnonzero(rows)).values():
-        if file.path.startswith(STAGED_FOLDER):
-            yield f"{plan.root}/{file.path}", (file.size, file.mtime)
