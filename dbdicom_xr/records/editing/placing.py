@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.record import Record
 
 __all__ = ["Edits", "attributes_of", "constant", "identity_of", "inherited", "key_of_node",
-    "rename", "said_at", "set_identities", "set_identity", "text_of"]  # fmt: skip
+    "rename", "said_at", "set_identities", "set_identity", "taken_over", "text_of"]  # fmt: skip
 
 Edits = dict[Key, Encoded | None]
 
@@ -157,6 +157,18 @@ def inherited(database: Database, parent: Node, tables: Sequence[Table]) -> Edit
         the new place and nothing else: no birth date of another patient stays behind. Of the
         series, what it says replaces what was there, and all else stays.
     """
+    same_patient = all(
+        (table.series.key.patient_id, table.series.key.patient_name) == parent.patient
+        for table in tables
+    )
+    present = {key for table in tables for key in table.keys}
+    return taken_over(database, parent, present, same_patient=same_patient)
+
+
+def taken_over(
+    database: Database, parent: Node, present: Collection[Key], *, same_patient: bool
+) -> Edits:
+    """Return what instances that have some attributes take over; see :func:`inherited`."""
     depth = _ORDER.index(parent.level)
     strict = [*keys_of("patient")]
     loose: list[Key] = []
@@ -166,14 +178,9 @@ def inherited(database: Database, parent: Node, tables: Sequence[Table]) -> Edit
     if depth >= 2:
         loose += keys_of("series")
     said = said_at(database, parent)
-    same_patient = all(
-        (table.series.key.patient_id, table.series.key.patient_name) == parent.patient
-        for table in tables
-    )
     if depth >= 1 and not same_patient:
         strict += keys_of("patient study")
     edits: Edits = {}
-    present = {key for table in tables for key in table.keys}
     for key in dict.fromkeys([*strict, *loose, *said]):
         if key in said:
             edits[key] = said[key]

@@ -16,9 +16,10 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+from pydicom.datadict import keyword_for_tag
 
 from dbdicom_xr.emit.plan import IMAGES, PLAN, Manifest, load_plan
 from dbdicom_xr.emit.writer import read_manifest, remove_strays, remove_write
@@ -38,14 +39,18 @@ from dbdicom_xr.index.files import TEMPORARY_SUFFIX
 from dbdicom_xr.index.merge import instance_numbers
 from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.index.table import Table
+from dbdicom_xr.index.values import decode
+from dbdicom_xr.records.attributes.lookup import alternatives
 from dbdicom_xr.records.current import levels_to_user
-from dbdicom_xr.records.editing.placing import constant, identity_of, key_of_node
+from dbdicom_xr.records.editing.placing import Edits, constant, identity_of, key_of_node
 from dbdicom_xr.records.editing.saving import STAGED_FOLDER, Job, SavePlan, carry_out
 from dbdicom_xr.records.recovering import catch_up
 from dbdicom_xr.records.writing.expected import forget
+from dbdicom_xr.records.writing.meanwhile import NOTHING_SAID, Said, said_since
 from dbdicom_xr.staging.changing import Change, Selection
 from dbdicom_xr.staging.encode import encode, set_encoded
 from dbdicom_xr.staging.file import Layer
+from dbdicom_xr.staging.groups import belongs_in_groups
 from dbdicom_xr.staging.journal import Step
 from dbdicom_xr.staging.lease import Process, has_ended, this_process
 from dbdicom_xr.staging.patch import Patch, PatchKey, Role, delta
@@ -84,16 +89,26 @@ class Goal:
         Whether the array held integers, which are expected to be kept exactly.
     process : Process
         Which plans the write, and takes it into the database.
+    said : Said
+        Of the series, when the write was planned.
     """
 
     key: SeriesKey
     mode: Mode
     whole_numbers: bool
     process: Process
+    said: Said
 
 
-def begin_write(database: Database, key: SeriesKey, mode: Mode, *, whole_numbers: bool) -> str:
-    """Make the folder of a write and return its path.
+def begin_write(
+    database: Database,
+    key: SeriesKey,
+    mode: Mode,
+    *,
+    whole_numbers: bool,
+    said: Said = NOTHING_SAID,
+) -> str:
+    """Make the folder of a write and return its path; see ``Goal``.
 
     Raises
     ------
@@ -106,7 +121,7 @@ def begin_write(database: Database, key: SeriesKey, mode: Mode, *, whole_numbers
     """
     database._staging.require_no_batch("Writing an array")
     database._take()
-    goal = json.dumps([key, mode, whole_numbers, this_process()]).encode()
+    goal = json.dumps([key, mode, whole_numbers, this_process(), said]).encode()
     try:
         return _new_folder(database.path_on_disk, goal)
     except OSError as error:
@@ -157,8 +172,8 @@ def let_go(database: Database) -> None:
 def _goal_of(folder: str) -> Goal | None:
     try:
         with open(os.path.join(folder, _GOAL), "rb") as file:
-            key, mode, whole_numbers, process = json.load(file)
-        return Goal(SeriesKey(*key), mode, whole_numbers, Process(*process))
+            key, mode, whole_numbers, process, said = json.load(file)
+        return Goal(SeriesKey(*key), mode, whole_numbers, Process(*process), Said.unpacked(said))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -202,10 +217,11 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
         file = staging.take()
         staging.flush()
         with database._lock:
-            plan, new = _planned(database, folder, goal, manifest, series)
+            plan, new, target, of_frames = _planned(database, folder, goal, manifest, series)
             plan.jobs = [staged_folder(plan, folder, manifest.files)]
             carry_out(database, file, plan, new, f"Staging in {plan.root}")
             remove_strays(plan.jobs[0].step.path, manifest.files)
+        _say_in_frames(database, target, of_frames)
     give_up(folder)
     if goal.whole_numbers and manifest.error:
         warnings.warn(
@@ -224,6 +240,12 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
             DicomWarning,
             stacklevel=levels_to_user(),
         )
+
+
+def _is_of_frames(key: Key) -> bool:
+    """Return whether a functional group may hold an attribute, under its name or another."""
+    names = (key, *alternatives(keyword_for_tag(key.tag)))
+    return not key.creator and any(map(belongs_in_groups, names))
 
 
 def _say_in_frames(database: Database, target: SeriesKey, edits: Edits) -> None:
@@ -251,8 +273,8 @@ def staged_folder(plan: SavePlan, folder: str, names: Sequence[str]) -> Job:
 
 def _planned(
     database: Database, folder: str, goal: Goal, manifest: Manifest, series: Series | None
-) -> tuple[SavePlan, Layer]:
-    """Return what is to be done, and what is staged then.
+) -> tuple[SavePlan, Layer, SeriesKey, Edits]:
+    """Return what is to be done, what is staged then, in which series, and edits of its frames.
 
     Other processes may bring the index up to date while it is read: what took hours to compute is
     not given up for that.
@@ -260,13 +282,22 @@ def _planned(
     for left in reversed(range(_ATTEMPTS)):
         database._look_again()
         try:
-            target = goal.key if series is None else key_of_node(series._node)
+            target = _left_in(database, goal) if series is None else key_of_node(series._node)
             plan = SavePlan(database, database._view())
-            return plan, _changed(database, plan, goal, manifest, target, folder)
+            new, of_frames = _changed(database, plan, goal, manifest, target, folder)
+            return plan, new, target, of_frames
         except DatabaseChanged:
             if not left:
                 raise
     raise AssertionError
+
+
+def _left_in(database: Database, goal: Goal) -> SeriesKey:
+    """Return where the series of a write stands that another process had planned."""
+    node = database._tree().at("series", goal.key)
+    if node is None:  # moved since, or of a patient or study that was renamed
+        node = database._tree().find("series", goal.key.series_uid)
+    return goal.key if node is None else key_of_node(node)
 
 
 def _changed(
@@ -276,8 +307,8 @@ def _changed(
     manifest: Manifest,
     target: SeriesKey,
     folder: str,
-) -> Layer:
-    """Return what is staged once the images are in."""
+) -> tuple[Layer, Edits]:
+    """Return what is staged once the images are in, and what their frames are to say then."""
     node = database._tree().at("series", target)
     if node is None:
         raise NotInDatabase(
@@ -294,16 +325,20 @@ def _changed(
     patch = Patch.bare(
         PatchKey(goal.key, target, Role.STAGED), "", np.full(count, -1), manifest.uids
     )
-    if target != goal.key:  # renamed since the write was planned
+    edits = said_since(database, node, goal.said, lambda: load_plan(folder).elements)
+    if target != goal.key:  # renamed or moved since the write was planned
         before, after = identity_of(goal.key), identity_of(target)
-        edits = {key: value for key, value in after.items() if before.get(key) != value}
-        if any(value is not None and value.kind.charset for value in edits.values()):
-            edits[_CHARSET] = encode(_CHARSET.tag, "ISO_IR 192")
-        patch = patch.edited(constant(edits, count))
+        edits |= {key: value for key, value in after.items() if before.get(key) != value}
+    of_frames: Edits = {}
+    if edits and load_plan(folder).form != "images":
+        of_frames = {key: edits.pop(key) for key in [*edits] if _is_of_frames(key)}
+    if any(value is not None and value.kind.charset for value in edits.values()):
+        edits[_CHARSET] = encode(_CHARSET.tag, "ISO_IR 192")
+    patch = patch.edited(constant(edits, count))
     if goal.mode == "a" and table is not None:
         patch = patch.edited(_numbers(table, folder, count))
     change.add(patch)
-    return change.result()
+    return change.result(), of_frames
 
 
 def _numbers(table: Table, folder: str, count: int) -> dict[Key, Column]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["OF_THE_ARRAY", "identifies", "new_elements", "refuse_pixels"]
+__all__ = ["OF_THE_ARRAY", "new_elements", "refuse_pixels"]
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 _MODALITY: Final = Key(0x00080060)
@@ -253,7 +253,7 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
     if not same_patient:
         strict.update(keys_of("patient study"))
         if keys:
-            strict.update(filter(identifies, elements))
+            strict.update(filter(_identifies, elements))
         if keys and _FRAME_OF_REFERENCE in elements:
             elements[_FRAME_OF_REFERENCE] = constant(_FRAME_OF_REFERENCE, new_uid(), count)
     # Files of one patient or study may differ in what they say of it. Then what the sources say
@@ -269,7 +269,7 @@ def _put_in_place(series: Series, elements: Elements, count: int, sources: Sourc
             elements[key] = constant(key, encoded, count)
 
 
-def identifies(key: Key) -> bool:
+def _identifies(key: Key) -> bool:
     """Return whether an attribute may tell who was examined, or when, where and by whom."""
     if key.creator or key.tag >> 16 & 1:
         return True

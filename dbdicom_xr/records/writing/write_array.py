@@ -33,6 +33,7 @@ from dbdicom_xr.records.reading.sources import Sources, sources_of
 from dbdicom_xr.records.writing.adopting import Mode, adopt, begin_write, give_up, let_go
 from dbdicom_xr.records.writing.expected import adopt_finished, expect
 from dbdicom_xr.records.writing.labelled import labelled_images
+from dbdicom_xr.records.writing.meanwhile import Said, said_by
 from dbdicom_xr.records.writing.new_images import new_elements
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ def write_array(
     require_numbers(labelled.dtype)
     if not labelled.size:
         raise InvalidValue(f"There is nothing to write in an array of shape {labelled.shape}.")
-    plan = _planned(
+    plan, said = _planned(
         series, labelled, header, options, kind=kind, affine=affine, spacing=spacing,
         attributes=attributes or {},
     )  # fmt: skip
-    return _carried_out(series, labelled, plan, options, compute=compute)
+    return _carried_out(series, labelled, plan, options, said, compute=compute)
 
 
 @of_one_state
@@ -106,8 +107,8 @@ def _planned(
     affine: npt.ArrayLike | None,
     spacing: Sequence[float] | None,
     attributes: Mapping[str, Any],
-) -> WritePlan:
-    """Return what is to be written."""
+) -> tuple[WritePlan, Said]:
+    """Return what is to be written, and what is said of the series meanwhile."""
     sources = _sources(series, labelled, header)
     if sources is None and header is None and kind is None:
         _check_neutral_header(series, options)
@@ -136,7 +137,7 @@ def _planned(
     slopes, intercepts = _source_scales(sources, cells)
     images = np.full(cells, GAP, np.int64)
     images[kept] = np.arange(count)
-    return WritePlan(
+    plan = WritePlan(
         elements, images, shape, names,
         frame=(labelled.sizes["y"], labelled.sizes["x"]),
         dtype=options.dtype or "",
@@ -150,6 +151,7 @@ def _planned(
         intercepts=intercepts[kept],
         one_scale=options.scale == "file",
     )  # fmt: skip
+    return plan, said_by(series, sources)
 
 
 def _check_fit(series: Series, array: xr.DataArray, kind: Kind) -> None:
@@ -361,12 +363,18 @@ def _number(value: Any) -> float:
 
 
 def _carried_out(
-    series: Series, array: xr.DataArray, plan: WritePlan, options: _Options, *, compute: bool
+    series: Series,
+    array: xr.DataArray,
+    plan: WritePlan,
+    options: _Options,
+    said: Said,
+    *,
+    compute: bool,
 ) -> Any:
     database = series.database
     whole_numbers = array.dtype.kind in "biu" and options.form != "maps"
     folder = begin_write(
-        database, key_of_node(series._node), options.mode, whole_numbers=whole_numbers
+        database, key_of_node(series._node), options.mode, whole_numbers=whole_numbers, said=said
     )
     try:
         store_plan(folder, plan)
