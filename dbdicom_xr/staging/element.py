@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.values import Kind, known_vr, without_warnings
 from dbdicom_xr.staging.charsets import UTF8, header
 from dbdicom_xr.staging.numbers import BLOBS, NUMBERS, blob, kind_of, number
-from dbdicom_xr.staging.texts import BY_TEXT, PARAGRAPHS, as_found
+from dbdicom_xr.staging.texts import BY_TEXT, PARAGRAPHS, as_found, code_string
 
 __all__ = ["Encoded", "Rule", "listed"]
 
@@ -189,6 +189,8 @@ class Rule:
                 raise InvalidValue(f"{vr} has no empty values among others (PS3.5 6.4).")
             self._count(len(members))
             return NUMBERS[vr](members), b""
+        if vr == "CS":
+            rule = partial(code_string, tag=self.tag)
         text = self._text(value, vr, rule if self.strict else as_found(vr))
         kind, raw = _in_utf8(text, vr)
         return raw, kind.charset

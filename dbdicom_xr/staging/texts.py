@@ -15,8 +15,9 @@ from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.values import TEXT
 from dbdicom_xr.staging.dates import dicom_date, dicom_datetime, dicom_time
 from dbdicom_xr.staging.numbers import decimal, integer, kind_of
+from dbdicom_xr.staging.terms import way_out
 
-__all__ = ["BY_TEXT", "PARAGRAPHS", "as_found"]
+__all__ = ["BY_TEXT", "PARAGRAPHS", "as_found", "code_string"]
 
 # PS3.5 6.2; of PN per component group.
 _MOST = {"AE": 16, "CS": 16, "LO": 64, "LT": 10240, "PN": 64, "SH": 16, "ST": 1024, "UI": 64}
@@ -93,17 +94,19 @@ def person_name(value: Any) -> str:
 _CODE = re.compile(r"[A-Z0-9_ ]*")
 
 
-def code_string(value: Any) -> str:
-    """Return a code string: it is refused, not converted, where it is in lower case."""
+def code_string(value: Any, tag: int = 0) -> str:
+    """Return a code string: it is refused, not converted, where it is in lower case.
+
+    With the tag the message tells the values that the standard lists for the attribute.
+    """
     result = _string(value, "CS").rstrip(" ")
     if len(result) > _MOST["CS"]:
         raise _too_long("CS", len(result))
     if not _CODE.fullmatch(result):
         upper = result.upper()
-        way_out = f"write {upper!r}" if _CODE.fullmatch(upper) else "write it with those only"
+        hint = way_out(upper if _CODE.fullmatch(upper) else "", tag)
         raise InvalidValue(
-            "CS holds upper case letters, digits, blanks and underscores only (PS3.5 6.2); "
-            f"{way_out}."
+            f"CS holds upper case letters, digits, blanks and underscores only (PS3.5 6.2); {hint}."
         )
     return result
 
