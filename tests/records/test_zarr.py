@@ -610,3 +610,19 @@ def test_files_of_scanners_come_back(folder: str, testdata: Path, tmp_path: Path
             (store,) = database.export_as_zarr(tmp_path / "a.zarr")
         with db.from_zarr(store, tmp_path / "out") as again:
             assert bytes_of(again) == bytes_of(database)
+
+
+def test_a_series_without_images_is_left_out(tmp_path: Path) -> None:
+    make_series(tmp_path / "in", keys={"SliceLocation": [0.0, 4.0]})
+    with db.database(tmp_path / "in") as database:
+        (series,) = database.series()
+        empty = series.new_sibling(SeriesDescription="empty")
+        with pytest.warns(LeftOut, match="1 series is not exported.*nothing has come into it"):
+            (store,) = database.export_as_zarr(tmp_path / "all.zarr")
+        with pytest.raises(PixelError, match="nothing has come into it"):
+            empty.export_as_zarr(tmp_path / "empty.zarr")
+        database.close(save=False)
+    assert not (tmp_path / "empty.zarr").exists()
+    with db.from_zarr(store, tmp_path / "again") as again:
+        (back,) = again.series()
+        assert len(back.instances()) == 2

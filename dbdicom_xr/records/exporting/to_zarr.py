@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError, FileExists, LeftOut
+from dbdicom_xr.errors import DbdicomError, FileExists, LeftOut, PixelError
 from dbdicom_xr.formats.targets import local_name, require_folder, target_of
 from dbdicom_xr.formats.zarr_contents import FILES_FORMAT, arrays_in
 from dbdicom_xr.formats.zarr_pixels import form_of
@@ -36,7 +36,7 @@ from dbdicom_xr.records.attributes.lookup import Name
 from dbdicom_xr.records.attributes.pixel_header import PixelHeader, pixel_header
 from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.editing.saving_to import Copies, copies_of
-from dbdicom_xr.records.exporting.each import OF_A_SERIES, Part, parts_of, refuse_all
+from dbdicom_xr.records.exporting.each import OF_A_SERIES, Part, left_out, planned_of
 from dbdicom_xr.records.exporting.files import new_files
 from dbdicom_xr.records.exporting.plain_header import constant_attributes
 from dbdicom_xr.records.exporting.zarr_files import (
@@ -99,9 +99,7 @@ def export_zarr(
 ) -> list[str]:
     """Write a record as stores of zarr. See :meth:`Record.export_as_zarr`."""
     record.database._staging.require_no_batch("export_as_zarr()")
-    parts = [part for part in parts_of(record) if part.record._tables()]
-    if not parts:
-        refuse_all(record, [])
+    parts, refused = planned_of(record, _filled)
     stores = _stores(record, parts, path)
     for store in stores:
         refuse_store(store, overwrite)
@@ -126,8 +124,16 @@ def export_zarr(
     if record.database._scratch is not None:
         for key, layer in work.whole:
             record.database._scratch.note_exported(key, layer)
+    left_out(record, refused)
     work.warn()
     return list(stores)
+
+
+def _filled(part: Part) -> Part:
+    """Return a series, or what was asked for of one, that holds something."""
+    if not len(part.rows()[0]):
+        raise PixelError(f"{part.record!r} holds no images: nothing has come into it yet.")
+    return part
 
 
 def _stores(
