@@ -19,6 +19,8 @@ from dbdicom_xr.index.connection import remove_index
 from dbdicom_xr.index.roots import RemoteRoot, checked_url, is_remote, read_only
 from dbdicom_xr.records.database import Database
 from dbdicom_xr.records.location import index_path
+from dbdicom_xr.records.record import Record
+from dbdicom_xr.records.recovering import tidy_left_behind
 from dbdicom_xr.records.writing.adopting import sweep
 
 __all__ = ["database", "folder_at", "refuse_archive"]
@@ -87,6 +89,12 @@ def database(
         from dbdicom_xr.records.scratch import scratch_database
 
         return scratch_database()
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        own = " A record is in a database already: record.database."
+        raise InvalidValue(
+            f"{path!r} is no folder to open: give its path as text, such as "
+            f"db.database('/data/study').{own if isinstance(path, Record) else ''}"
+        )
     text = os.fsdecode(path)
     if text.startswith(("file://", "local://")):
         text = text.partition("://")[2]
@@ -104,6 +112,8 @@ def database(
     if refresh or opened._store.generation() == 0:
         opened._refresh()
     sweep(opened)
+    if refresh:
+        tidy_left_behind(opened)
     if opened._staging.layer().unsaved:
         opened.message(
             f"There are changes in {root} that are not saved: database.changes() lists them, "

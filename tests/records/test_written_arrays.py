@@ -9,6 +9,7 @@ import pydicom
 import pytest
 
 import dbdicom_xr as db
+from dbdicom_xr.records.editing import saving
 from dbdicom_xr.testing import make_dce, make_series
 
 KEYS = ["SliceLocation", "TemporalPositionIdentifier"]
@@ -122,3 +123,41 @@ def test_a_folder_whose_index_is_elsewhere_is_left_as_it_was(tmp_path: Path) -> 
         assert sorted(tmp_path.joinpath("data").rglob("*")) != before
         database.restore()
         assert sorted(tmp_path.joinpath("data").rglob("*")) == before
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_folders_that_a_save_left_are_removed_when_opened(
+    elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_dce(tmp_path / "data")
+    index = tmp_path / "index.sqlite" if elsewhere else None
+    own = tmp_path / "data" / ".dbdicom_xr"
+    with monkeypatch.context() as patched:
+        patched.setattr(saving, "tidy", lambda database: None)  # it was ended before
+        with db.database(tmp_path / "data", index=index) as database:
+            series = database.series()[0]
+            array = series.array(KEYS)[0].load()
+            (array * 2).dicom.write(series)
+            database.save()
+    assert list((own / "staged").iterdir()) != []
+    with db.database(tmp_path / "data", index=index) as database:
+        np.testing.assert_array_equal(database.series()[0].array(KEYS)[0], array * 2)
+        assert not own.exists() if elsewhere else list((own / "staged").iterdir()) == []
+        # One that is in use stays.
+        database.series()[0].set_array(array * 3, "template")
+        other = db.database(tmp_path / "data", index=index)
+        assert other.series()[0].array()[0].max() == array.max() * 3
+        other.close(save=False)
+
+
+def test_files_added_beside_one_of_many_frames_are_named_by_their_number(tmp_path: Path) -> None:
+    make_series(tmp_path, keys={"SliceLocation": [0.0, 5.0]}, n=1, shape=(8, 6))
+    pixels = np.arange(4 * 8 * 6, dtype=np.uint16).reshape(4, 8, 6)
+    with db.database(tmp_path) as database:
+        series = database.series()[0]
+        series.set_array(pixels[:2], "template", multiframe=True)
+        (frame,) = series.FrameOfReferenceUID
+        series.set_array(pixels[2:], "template", mode="a", FrameOfReferenceUID=frame)
+        database.save()
+        names = {Path(file).name: pydicom.dcmread(file).InstanceNumber for file in series.files()}
+    assert names == {"000001.dcm": 1, "000002.dcm": 2, "000003.dcm": 3}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,14 +17,14 @@ from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.readers import batches
 from dbdicom_xr.index.rows import storable
-from dbdicom_xr.index.scan import FOLDER_NAME, STAGED_NAME, reread
+from dbdicom_xr.index.scan import reread
 from dbdicom_xr.index.store import FileRow
 from dbdicom_xr.index.update import PASSED_OVER, Batch
 from dbdicom_xr.interact import progress_bar
 from dbdicom_xr.records.current import levels_to_user
 from dbdicom_xr.records.editing.choosing import Mask, chosen_by, empty_of
 from dbdicom_xr.records.layouts import require_fitting_layout
-from dbdicom_xr.records.recovering import bring_up_to_date, catch_up
+from dbdicom_xr.records.recovering import STAGED_FOLDER, bring_up_to_date, catch_up, tidy
 from dbdicom_xr.staging.changing import Change
 from dbdicom_xr.staging.constant import with_pixels
 from dbdicom_xr.staging.encode import Encoded
@@ -44,7 +43,6 @@ __all__ = ["STAGED_FOLDER", "Job", "SavePlan", "carry_out", "save"]
 Made = Mapping[MadePlace, EmptyRecord]
 
 _UID: Final = Key(0x00080018)
-STAGED_FOLDER: Final = f"{FOLDER_NAME}/{STAGED_NAME}"
 
 
 # -- saving ----------------------------------------------------------------------------------
@@ -169,7 +167,7 @@ class SavePlan:
         table = self.database._table_of(key)
         name = ""
         if table is not None and (row := table.row_of.get(patch.uids[number])) is not None:
-            value = table.value(Key(0x00200013), row)
+            value = table.value(Key(0x00200013), int(table.first_frames[row]))
             name = f"{value:06d}" if isinstance(value, int) and value >= 0 else ""
         return self._paths.of(folder, name or safe_name(patch.uids[number][-16:], "instance"))
 
@@ -397,18 +395,4 @@ def carry_out(database: Database, file: StagingFile, plan: SavePlan, new: Layer,
     finally:
         staging.reload()
         database._look_again()
-    _tidy(database)
-
-
-def _tidy(database: Database) -> None:
-    """Remove folders of written images that have gone to their places."""
-    folder = f"{database.path_on_disk}/{STAGED_FOLDER}"
-    own = os.path.dirname(folder)
-    with suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if entry.is_dir(follow_symlinks=False):
-                with suppress(OSError):  # there is something in it
-                    os.rmdir(entry.path)
-        if os.path.dirname(os.path.realpath(database._index)) != os.path.realpath(own):
-            os.rmdir(folder)  # nothing else of ours is in the user's folder
-            os.rmdir(own)
+    tidy(database)
