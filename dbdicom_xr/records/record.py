@@ -29,6 +29,7 @@ from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.distinct import Distinct, distinct, own
 from dbdicom_xr.records.editable import Editable
 from dbdicom_xr.records.importing.methods import Exchanging
+from dbdicom_xr.records.other_levels import where_else
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -316,7 +317,14 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
     def __getattr__(self, keyword: str) -> Any:
         if keyword.startswith("_"):
             raise AttributeError(keyword)
-        return self._value(parse_name(keyword, self._has))
+        try:
+            attribute = parse_name(keyword, self._has)
+        except UnknownKeyword:
+            elsewhere = where_else(self.level, keyword)
+            if elsewhere:
+                raise UnknownKeyword(elsewhere) from None
+            raise
+        return self._value(attribute)
 
     @of_one_state
     def _value(self, attribute: Attribute) -> Any:
