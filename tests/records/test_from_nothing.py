@@ -348,6 +348,47 @@ def test_the_kind_follows_from_modality(
     assert errors_of(path) == set()
 
 
+@pytest.mark.parametrize("make", ["zeros", "ones", "full"])
+@pytest.mark.parametrize("modality", ["MR", "CT", "US"])
+def test_modality_is_enough_for_pixels_of_one_value(
+    database: Database, make: str, modality: str
+) -> None:
+    arguments = ((2, 4, 3), 5) if make == "full" else ((2, 4, 3),)
+    expected = database.series((2, 4, 3), Modality=modality).SOPClassUID
+    for place in (database, database.new_study()):
+        made = getattr(place, make)(*arguments, Modality=modality)
+        assert (made.Modality, made.SOPClassUID) == ([modality], expected)
+    scratch = getattr(db, make)(*arguments, Modality=modality)
+    assert scratch.SOPClassUID == expected
+    scratch.database.close(save=False)
+    with pytest.raises(InvalidValue, match="Leave one of them out"):
+        getattr(database, make)(*arguments, "pet", Modality=modality)
+
+
+@pytest.mark.parametrize("make", ["zeros", "series", "new_series"])
+def test_what_is_said_of_the_whole_study_is_not_said_of_a_series(
+    database: Database, make: str
+) -> None:
+    study = database.new_patient(PatientName="Ann", PatientSex="F").new_study(StudyDate="20240301")
+    shape = () if make == "new_series" else ((2, 4, 3),)
+    for attributes, words in (
+        ({"StudyDate": "20200101"}, r"of the whole study.*study\.StudyDate = \.\.\., or make a"),
+        ({"StudyDescription": "other"}, r"study\.StudyDescription = "),
+        ({"PatientAge": "040Y"}, r"study\.PatientAge = "),
+        ({"PatientSex": "M"}, r"of the whole patient.*patient\.PatientSex = "),
+    ):
+        with pytest.raises(InvalidValue, match=words):
+            getattr(study, make)(*shape, **attributes)
+    with pytest.raises(InvalidValue, match=r"patient\.PatientSex = "):
+        study.parent.new_study(PatientSex="M")
+    assert len(study) == 0
+    made = getattr(study, make)(*shape, StudyDate="1.3.2024", PatientSex="F")  # as it is
+    assert (made.StudyDate, made.PatientSex) == (["20240301"], ["F"])
+    made = getattr(study.parent, make)(*shape, StudyDate="20200101")  # in a study of its own
+    assert made.parent != study
+    assert len(made.parent.parent) == 2
+
+
 @pytest.mark.parametrize("array", [(2, 4, 3), np.zeros((2, 4, 3))])
 def test_a_kind_of_another_modality(database: Database, array: Any) -> None:
     with pytest.raises(InvalidValue, match="'CT', and images of the kind 'mri' have 'MR'"):

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from pydicom.datadict import keyword_for_tag
 
 from dbdicom_xr.errors import InvalidValue
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.merge import instance_numbers
-from dbdicom_xr.index.values import Kind
+from dbdicom_xr.index.values import Kind, decode
 from dbdicom_xr.records.attributes.lookup import parse_name
 from dbdicom_xr.records.attributes.modules import IDENTITY, keys_of
 from dbdicom_xr.records.editing.edits import encoded_one
@@ -97,6 +98,7 @@ def _make_one(parent: Any, level: str, edits: Edits) -> Record:
         for name in ("PatientID", "PatientName", *(["StudyInstanceUID"] if level == "series" else
                      ["SeriesInstanceUID"])):  # fmt: skip
             _not_here(edits, name, level, key)
+        _refuse_of_above(parent, level, edits)
         name = "StudyInstanceUID" if level == "study" else "SeriesInstanceUID"
         uid = text_of(edits, name) or new_uid()
         known = database.studies() if level == "study" else database.series()
@@ -125,6 +127,34 @@ def _not_here(edits: Edits, name: str, level: str, key: SeriesKey | None = None)
         del edits[IDENTITY[name]]
         return
     raise InvalidValue(f"{name} cannot be given for a new {level}: its place decides it.")
+
+
+def _refuse_of_above(parent: Any, level: str, edits: Edits) -> None:
+    """Refuse what would let one patient or study say two things."""
+    modules = {"patient": ["patient"], "study": ["study", "patient study"]}
+    for above in ("patient",) if level == "study" else ("patient", "study"):
+        keys = {key for module in modules[above] for key in keys_of(module)}
+        given = edits.keys() & keys - {*IDENTITY.values()}
+        if not given:
+            continue
+        said = said_at(parent.database, parent._node)
+        for key in sorted(given):
+            if not _same(key, edits[key], said.get(key)):
+                keyword = keyword_for_tag(key.tag)
+                raise InvalidValue(
+                    f"{keyword} cannot be given for a new {level}: it is said of the whole "
+                    f"{above}. Set it there, as in {above}.{keyword} = ..."
+                    + (", or make a study of its own for it." if above == "study" else ".")
+                )
+
+
+def _same(key: Key, *encoded: Encoded | None) -> bool:
+    """Return whether two values of an attribute mean the same."""
+    one, other = (
+        None if each is None else decode(key.tag, "", each.kind, each.value, quiet=True)
+        for each in encoded
+    )
+    return bool(one == other)
 
 
 def _next_series_number(study: Node) -> int:

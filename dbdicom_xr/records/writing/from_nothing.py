@@ -106,7 +106,7 @@ def series(
     )  # fmt: skip
 
 
-def zeros(shape: Sequence[int], dtype: str = "mri", **options: Any) -> Series:
+def zeros(shape: Sequence[int], dtype: str | None = None, **options: Any) -> Series:
     """Make a series of images that are all 0; see :func:`full`.
 
     Examples
@@ -120,7 +120,7 @@ def zeros(shape: Sequence[int], dtype: str = "mri", **options: Any) -> Series:
     return full(shape, 0, dtype, **options)
 
 
-def ones(shape: Sequence[int], dtype: str = "mri", **options: Any) -> Series:
+def ones(shape: Sequence[int], dtype: str | None = None, **options: Any) -> Series:
     """Make a series of images that are all 1; see :func:`full`."""
     return full(shape, 1, dtype, **options)
 
@@ -128,7 +128,7 @@ def ones(shape: Sequence[int], dtype: str = "mri", **options: Any) -> Series:
 def full(
     shape: Sequence[int],
     value: float,
-    dtype: str = "mri",
+    dtype: str | None = None,
     *,
     dims: Sequence[str] | None = None,
     coords: Mapping[str, Any] | None = None,

@@ -91,11 +91,11 @@ class FromNothing(Record):
             attributes=conditions,
         )  # fmt: skip
 
-    def zeros(self, shape: Sequence[int], dtype: str = "mri", **options: Any) -> Series:
+    def zeros(self, shape: Sequence[int], dtype: str | None = None, **options: Any) -> Series:
         """Make a series of images that are all 0; see :meth:`full`."""
         return self.full(shape, 0, dtype, **options)
 
-    def ones(self, shape: Sequence[int], dtype: str = "mri", **options: Any) -> Series:
+    def ones(self, shape: Sequence[int], dtype: str | None = None, **options: Any) -> Series:
         """Make a series of images that are all 1; see :meth:`full`."""
         return self.full(shape, 1, dtype, **options)
 
@@ -103,7 +103,7 @@ class FromNothing(Record):
         self,
         shape: Sequence[int],
         value: float,
-        dtype: str = "mri",
+        dtype: str | None = None,
         *,
         dims: Sequence[str] | None = None,
         coords: Mapping[str, Any] | None = None,
