@@ -179,9 +179,9 @@ class Staging:
             if began is not None and time.monotonic() - began > _PATIENCE_SECONDS:
                 raise Locked(
                     f"Another thread has been inside `with database.batch()` of {self.path} for "
-                    f"{time.monotonic() - began:.0f} seconds, and its changes are one. Repeat the "
-                    "call when that block has ended. If the block waits for this thread, make the "
-                    "change in the thread that has opened it, or outside."
+                    f"{time.monotonic() - began:.0f} seconds, and nothing else can be changed "
+                    "until that block has ended. If it waits for this thread, make the change in "
+                    "the thread that has opened the block, or outside of it."
                 )
             if lock.acquire(timeout=_LOOK_SECONDS):
                 return

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.errors import DbdicomError, DicomWarning, SaveFailed, StaleArray
+from dbdicom_xr.formats.dicom_files import same_object
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
 from dbdicom_xr.index.files import version_of
@@ -84,6 +85,12 @@ class SavePlan:
         self._paths = NewPaths(self.root)
         self._read: list[Batch] = []
         self._folders: dict[SeriesKey, str] = {}
+        self._placed: set[str] = set()  # files that have been added
+        self._staged_twins: dict[str, list[FileRow]] = {}
+        for row in self.twins:
+            first = (row.note or "").removeprefix(PASSED_OVER)
+            if first.startswith(STAGED_FOLDER) and row.path.startswith(STAGED_FOLDER):
+                self._staged_twins.setdefault(first, []).append(row)
 
     # -- the files ---------------------------------------------------------------------------
 
@@ -120,6 +127,9 @@ class SavePlan:
             )
         source = f"{self.root}/{file.path}"
         version = (file.size, file.mtime)
+        if role == Role.STAGED and source in self._placed:
+            return  # taken in twice: its file has its place already
+        self._placed.add(source)
         if role == Role.REMOVED:
             self.jobs.append(Job(Step("delete", source, version=version), {}))
         elif role == Role.EDITED:
@@ -134,6 +144,36 @@ class SavePlan:
                 self.jobs.append(Job(Step("create", path), edits, source, version, staged))
             if role == Role.STAGED:
                 self.jobs.append(Job(Step("delete", source, version=version), {}))
+                self._keep_others(source, path[len(self.root) + 1 :])
+
+    def _keep_others(self, source: str, first: str) -> None:
+        """Put other objects of the same UID, which were staged at the same time, beside a file."""
+        folder, name = os.path.split(first)
+        for twin in self._twins_of(source):
+            other = f"{self.root}/{twin.path}"
+            if not same_object(other, source):
+                # By path it comes behind the first, which therefore goes on to count.
+                path = f"{self.root}/{self._paths.of(folder, f'{name[:-4]}_2')}"
+                self.jobs.append(Job(Step("move", path, source=other), {}))
+
+    def delete_once(self) -> None:
+        """Delete each file once, and staged ones with those that are passed over for them."""
+        deleted: set[str] = set()
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            path = job.step.path
+            if path in deleted:
+                continue
+            self.jobs.append(job)
+            if job.step.action == "delete":
+                deleted.add(path)
+                for twin in self._twins_of(path):
+                    step = Step("delete", f"{self.root}/{twin.path}", "", (twin.size, twin.mtime))
+                    self.jobs.append(Job(step, {}))
+
+    def _twins_of(self, path: str) -> list[FileRow]:
+        """Return the staged files that are passed over, since a staged one has their UID."""
+        return self._staged_twins.get(storable(path[len(self.root) + 1 :]), [])
 
     def _files(self, patch: Patch, numbers: npt.NDArray[np.intp]) -> dict[int, FileRow]:
         """Return the file of each row, as it was when the change was staged."""
@@ -266,7 +306,8 @@ class SavePlan:
         twins = sorted(
             row.path
             for row in self.twins
-            if (row.note or "").removeprefix(PASSED_OVER) in {storable(path) for path in changed}
+            if row.path not in changed
+            and (row.note or "").removeprefix(PASSED_OVER) in {storable(path) for path in changed}
         )
         if twins:
             several = f"{len(twins)} files hold" if len(twins) > 1 else "Another file holds"
@@ -358,6 +399,7 @@ def save(record: Any) -> None:
 def carry_out(database: Database, file: StagingFile, plan: SavePlan, new: Layer, what: str) -> None:
     """Write the files of a plan and make its state the present one, both or neither."""
     staging = database._staging
+    plan.delete_once()
     if not plan.jobs:
         staging.replace(new)
         database._look_again()

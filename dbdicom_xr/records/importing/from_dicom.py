@@ -24,6 +24,7 @@ from dbdicom_xr.index.files import version_of
 from dbdicom_xr.index.gather import gather
 from dbdicom_xr.index.scan import FOLDER_NAME
 from dbdicom_xr.interact import progress_bar
+from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.editing.saving import SavePlan, carry_out
 from dbdicom_xr.records.levels import record_of
 from dbdicom_xr.records.writing.adopting import begin_write, give_up, let_go, staged_folder
@@ -194,12 +195,17 @@ class _Import:
                         self._fail(one.shown, reason)
                 elif not one.uid:
                     self._fail(one.shown, "it has no SOPInstanceUID, by which images are known")
-                elif self._is_new(one, by_uid):
+                elif self._is_new_now(one, by_uid):
                     new.append(one)
                     by_uid[one.uid] = one
             advance(len(some))
         self.found = new
 
+    def _is_new_now(self, one: _Found, by_uid: dict[str, _Found]) -> bool:
+        with self.database._staging.changing:  # else another thread may be halfway through a save
+            return self._is_new(one, by_uid)
+
+    @of_one_state
     def _is_new(self, one: _Found, by_uid: dict[str, _Found]) -> bool:
         """Return whether an object is not there yet; else say so in the report."""
         there: str | None
