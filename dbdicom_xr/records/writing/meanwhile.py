@@ -278,9 +278,9 @@ def _own_keys(level: str) -> frozenset[Key]:
 
 
 def _is_followed(key: Key) -> bool:
-    """Return whether an attribute is about more than the file and the values of the pixels."""
+    """Return whether an attribute is about more than the file, its frames and their values."""
     group = key.tag >> 16
-    about_pixels = group in (0x0002, 0x0028, 0x7FE0) and key not in _PLACE_OF_PIXELS
+    about_pixels = group in (0x0002, 0x0028, 0x5200, 0x7FE0) and key not in _PLACE_OF_PIXELS
     return not about_pixels and key not in _NOT_TAKEN
 
 
@@ -320,7 +320,8 @@ def _comparable(column: Column) -> Iterable[Any]:
 def _digest(value: Any) -> str:
     if isinstance(value, External):
         return _LONG
-    return hashlib.blake2b(repr(value).encode(), digest_size=12).hexdigest()
+    data = value if isinstance(value, bytes) else repr(value).encode()
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
 def _text(key: Key) -> str:
