@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dbdicom_xr.errors import InvalidValue
+from dbdicom_xr.errors import InvalidValue, UnknownKeyword
 from dbdicom_xr.records.attributes.lookup import Attribute, Name, is_attribute_name, parse_name
 from dbdicom_xr.records.current import of_one_change
+from dbdicom_xr.records.other_levels import where_else
 
 if TYPE_CHECKING:
     from dbdicom_xr.records.record import Record
@@ -31,26 +32,47 @@ class Editable:
     def _has(self, attribute: Attribute) -> bool:
         raise NotImplementedError
 
+    def _of_keyword(self, keyword: str) -> Attribute:
+        """Return the attribute of ``record.keyword``."""
+        try:
+            return parse_name(keyword, self._has)
+        except UnknownKeyword:
+            elsewhere = where_else(self.level, keyword)  # type: ignore[attr-defined]
+            if elsewhere:
+                raise UnknownKeyword(elsewhere) from None
+            raise
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
             object.__setattr__(self, name, value)
         else:
-            self._set(parse_name(name, self._has), value)
+            self._set(self._of_keyword(name), value)
 
     def __delattr__(self, name: str) -> None:
-        self._set(parse_name(name, self._has), None)
+        self._set(self._of_keyword(name), None)
 
     def __setitem__(self, name: Any, value: Any) -> None:
         if isinstance(name, list):
             self._set_several(name, value)
         elif isinstance(name, str) and not is_attribute_name(name) and "/" in name:
-            path, _, last = name.rpartition("/")
-            self[path or "/"][last] = value  # type: ignore[index]
+            self._set_below(name, value)
         else:
             self._set(parse_name(name, self._has), value)
 
     def __delitem__(self, name: Any) -> None:
         self[name] = [None] * len(name) if isinstance(name, list) else None
+
+    def _set_below(self, name: str, value: Any) -> None:
+        """Set an attribute of a record below, by its path; a private name may have a "/" too."""
+        path, _, last = name.rpartition("/")
+        try:
+            owner = self[path or "/"]  # type: ignore[index]
+        except UnknownKeyword:
+            owner = None
+        if isinstance(owner, Editable):
+            owner[last] = value
+        else:
+            self._set(parse_name(name, self._has), value)
 
     def _set_several(self, names: Sequence[Name], values: Any) -> None:
         if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
@@ -248,11 +270,13 @@ class Editable:
 
         remove(self)
 
-    def merge(self, *others: Any, into: Any = None, inplace: bool = False) -> Any:
+    def merge(
+        self, *others: Any, into: Any = None, inplace: bool = False, **attributes: Any
+    ) -> Any:
         """Put what is in this record and in others into one new sibling; see ``db.merge``."""
         from dbdicom_xr.records.editing.combine import merge
 
-        return merge([self, *others], into=into, inplace=inplace)
+        return merge([self, *others], into=into, inplace=inplace, **attributes)
 
     # -- saving ------------------------------------------------------------------------------
 

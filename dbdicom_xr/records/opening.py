@@ -89,11 +89,12 @@ def database(
         from dbdicom_xr.records.scratch import scratch_database
 
         return scratch_database()
-    if not isinstance(path, (str, bytes, os.PathLike)):
+    given: Any = path  # whatever the annotation says
+    if not isinstance(given, (str, bytes, os.PathLike)):
         own = " A record is in a database already: record.database."
         raise InvalidValue(
-            f"{path!r} is no folder to open: give its path as text, such as "
-            f"db.database('/data/study').{own if isinstance(path, Record) else ''}"
+            f"{given!r} is no folder to open: give its path as text, such as "
+            f"db.database('/data/study').{own if isinstance(given, Record) else ''}"
         )
     text = os.fsdecode(path)
     if text.startswith(("file://", "local://")):

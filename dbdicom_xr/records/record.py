@@ -18,6 +18,7 @@ from dbdicom_xr.errors import UnknownKeyword
 from dbdicom_xr.index.table import Table
 from dbdicom_xr.interact import Talk, Voice
 from dbdicom_xr.records.attributes.filters import Filter, parse_filters
+from dbdicom_xr.records.attributes.likeness import same_as_standard
 from dbdicom_xr.records.attributes.lookup import (
     Attribute,
     Name,
@@ -29,7 +30,6 @@ from dbdicom_xr.records.current import of_one_state
 from dbdicom_xr.records.distinct import Distinct, distinct, own
 from dbdicom_xr.records.editable import Editable
 from dbdicom_xr.records.importing.methods import Exchanging
-from dbdicom_xr.records.other_levels import where_else
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,10 +188,12 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
             child = record._child(part)
             if child is None:
                 # What is left may name an attribute, also a private one with a "/" in its name.
+                rest = "/".join(parts[i:])
                 try:
-                    attribute = parse_name("/".join(parts[i:]), record._has)
+                    attribute = parse_name(rest, record._has)
                 except UnknownKeyword:
-                    raise UnknownKeyword(record._no_such_child(part)) from None
+                    wrong = rest if same_as_standard(rest) else part
+                    raise UnknownKeyword(record._no_such_child(wrong)) from None
                 return record._value(attribute)
             record = child
         return record
@@ -317,14 +319,7 @@ class Record(Editable, Exchanging, Talk, Mapping[str, "Record"]):
     def __getattr__(self, keyword: str) -> Any:
         if keyword.startswith("_"):
             raise AttributeError(keyword)
-        try:
-            attribute = parse_name(keyword, self._has)
-        except UnknownKeyword:
-            elsewhere = where_else(self.level, keyword)
-            if elsewhere:
-                raise UnknownKeyword(elsewhere) from None
-            raise
-        return self._value(attribute)
+        return self._value(self._of_keyword(keyword))
 
     @of_one_state
     def _value(self, attribute: Attribute) -> Any:

@@ -181,3 +181,17 @@ def test_in_brackets_the_private_one_is_meant(series: Any) -> None:
     assert series["[Echo Time]"] == series[creator, tag] != []
     assert series.EchoTime == [5.0]
     assert series.database.series({"[Echo Time]": 3}) == [series]
+
+
+@pytest.mark.parametrize("name", ["Contrast/Bolus Agent", "no study/no series/EchoTime"])
+def test_what_has_a_slash(series: Any, name: str) -> None:
+    for record in (series, series.parent, series.database):
+        with pytest.raises(UnknownKeyword, match=r"Did you mean 'ContrastBolusAgent'|no study"):
+            record[name] = "3"
+        with pytest.raises(UnknownKeyword, match=r"Did you mean 'ContrastBolusAgent'|no study"):
+            record[name]
+    private = "Contrast/Active Image Indicator"
+    series[private] = "1"
+    assert series[private] == ["1"]
+    series.database[f"{series.path}/EchoTime"] = 7
+    assert series.EchoTime == [7.0]

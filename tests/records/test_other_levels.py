@@ -53,6 +53,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_messages(records: dict[str, Any], level: str, name: str, text: str) -> None:
     with pytest.raises(UnknownKeyword, match=f"(?i){re.escape(text)}"):
         getattr(records[level], name)
+    with pytest.raises(UnknownKeyword, match=f"(?i){re.escape(text)}"):
+        setattr(records[level], name, 3)
 
 
 def test_every_way_leads_to_it(records: dict[str, Any]) -> None:
