@@ -193,6 +193,11 @@ REFUSED: dict[str, Callable[[db.Database], Any]] = {
     "several levels": lambda d: db.copy_to([d.series()[0], d.studies()[0]], d.studies()[0]),
     "nothing": lambda d: db.move_to([], d.studies()[0]),
     "merged into another level": lambda d: db.merge(d.series(), into=d.studies()[0]),
+    "merged without brackets": lambda d: db.merge(d.series()[0], d.series()[1]),
+    "merged with three": lambda d: db.merge(d.series()[:1], *d.series()[1:3]),
+    "merged into what is there, with attributes": lambda d: db.merge(
+        d.series()[:1], into=d.series()[1], SeriesDescription="x"
+    ),
     "instances merged": lambda d: db.merge(d.instances()),
     "split by what differs inside": lambda d: d.series()[0].split_by("ContrastBolusAgent"),
     "a subseries of nothing": lambda d: d.series()[0].subseries(InstanceNumber=77),
@@ -238,6 +243,18 @@ def test_removed_records(made: MadeStudy, database: db.Database, level: str) -> 
     assert left.isdisjoint(gone)
     assert len(left) == 8 - len(gone)
     assert database.changes().empty
+
+
+def test_a_merge_that_was_given_no_list_says_how(database: db.Database) -> None:
+    one, other = database.series()[:2]
+    with pytest.raises(errors.InvalidValue, match=r"merge\(\[a, b\]\).*merge\(\[a\], into=b\)"):
+        db.merge(one, other)
+    assert db.merge([one.copy()], target := other.copy()) == target
+    merged = db.merge([one, other], SeriesDescription="both")
+    assert {i.SeriesDescription for i in merged.instances()} == {"both"}
+    assert one.merge(other, SeriesDescription="again").SeriesDescription == ["again"]
+    with pytest.raises(errors.UnknownKeyword, match="SeriesDescription"):
+        db.merge([one, other], SeriesDescrption="both")
 
 
 def test_subseries_split_and_merge(database: db.Database) -> None:

@@ -155,7 +155,9 @@ def group(records: Any, into: Any = None, inplace: bool = False) -> Any:
     return parent
 
 
-def merge(records: Any, into: Any = None, inplace: bool = False) -> Any:
+def merge(
+    records: Any, *more: Any, into: Any = None, inplace: bool = False, **attributes: Any
+) -> Any:
     """Bring all that is in some records into one of the same level.
 
     Parameters
@@ -166,6 +168,8 @@ def merge(records: Any, into: Any = None, inplace: bool = False) -> Any:
         Of their level; a new sibling of the first by default.
     inplace : bool
         Move what is in them, and remove them, instead of copying.
+    **attributes
+        Of the new record, and so of all that comes into it.
 
     Returns
     -------
@@ -176,6 +180,8 @@ def merge(records: Any, into: Any = None, inplace: bool = False) -> Any:
     ------
     InvalidValue
         They are not of one level and one database; nothing is changed.
+    UnknownKeyword
+        An attribute that does not exist.
 
     Examples
     --------
@@ -184,11 +190,24 @@ def merge(records: Any, into: Any = None, inplace: bool = False) -> Any:
     >>> folder = tempfile.mkdtemp()
     >>> _ = make_study(folder, patients=2, studies=1)
     >>> database = db.database(folder)
-    >>> series = db.merge(database.series(Modality="MR"))
-    >>> len(series.instances())
-    6
+    >>> series = db.merge(database.series(Modality="MR"), SeriesDescription="both")
+    >>> len(series.instances()), series.SeriesDescription
+    (6, ['both'])
     >>> database.restore()
     """
+    if more:
+        # One record and another look like the two that are to be merged.
+        if len(more) > 1 or into is not None or not isinstance(records, (list, tuple)):
+            raise InvalidValue(
+                "merge() takes one list: db.merge([a, b]) makes a new record of both, and "
+                "db.merge([a], into=b) puts what is in a into b, which is there already."
+            )
+        (into,) = more
+    if into is not None and attributes:
+        raise InvalidValue(
+            f"{', '.join(attributes)}: for the new record that merge() makes, and with into= it "
+            "makes none. Set them on the record that is given."
+        )
     listed = _checked(records, "merged")
     if listed[0].level not in ("patient", "study", "series"):
         raise InvalidValue(f"A {listed[0].level} cannot be merged with others.")
@@ -198,7 +217,7 @@ def merge(records: Any, into: Any = None, inplace: bool = False) -> Any:
         )
     sources = [record for record in listed if record != into]
     with listed[0].database.batch():
-        target = listed[0].new_sibling() if into is None else into
+        target = listed[0].new_sibling(**attributes) if into is None else into
         children = [child for record in sources for child in _children(record)]
         place(children, target, copies=not inplace)
         if inplace:
