@@ -12,8 +12,8 @@ import xarray as xr
 from pydicom.dataset import Dataset
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DicomWarning
-from dbdicom_xr.testing import make_series
+from dbdicom_xr.errors import DicomWarning, GridError
+from dbdicom_xr.testing import make_enhanced, make_series
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PET = "1.2.840.10008.5.1.4.1.1.128"
@@ -112,6 +112,38 @@ def test_several_units_are_none_and_that_is_said(tmp_path: Path) -> None:
     assert phase.attrs["units"] == "mrad"
     assert units == {"MAGNITUDE": None, "PHASE": "mrad"}
     series.database.close(save=False)
+
+
+def two_types(dataset: Dataset, _: Any) -> None:
+    """Make every second frame of an enhanced object phase, in mrad."""
+    (shared,) = dataset.SharedFunctionalGroupsSequence
+    for keyword in ("PixelValueTransformationSequence", "MRImageFrameTypeSequence"):
+        if keyword in shared:
+            delattr(shared, keyword)
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        scale, frame_type = Dataset(), Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept = 2, -100
+        scale.RescaleType = "mrad" if number % 2 else "normalized"
+        kind = "P" if number % 2 else "M"
+        frame_type.FrameType = ["ORIGINAL", "PRIMARY", kind, "NONE"]
+        frame_type.ComplexImageComponent = "PHASE" if number % 2 else "MAGNITUDE"
+        group.PixelValueTransformationSequence = [scale]
+        group.MRImageFrameTypeSequence = [frame_type]
+
+
+def test_several_units_in_one_file(tmp_path: Path) -> None:
+    make_enhanced(
+        tmp_path, keys={"SliceLocation": [0, 5], "TemporalPositionIndex": [1, 2]}, header=two_types
+    )
+    with db.database(tmp_path) as database:
+        (series,) = database.series()
+        with pytest.warns(DicomWarning, match="in mrad") as told:
+            array, _ = series.array(["SliceLocation", "image_type"])
+        # A file is not taken apart: what is advised has to work.
+        assert "split_by" not in str(told[0].message)
+        with pytest.raises(GridError):
+            series.split_by("image_type")
+        assert array.sel(image_type="PHASE").shape == (2, 1, 16, 12)
 
 
 def test_units_that_say_nothing_do_not_differ(tmp_path: Path) -> None:

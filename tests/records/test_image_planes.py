@@ -301,6 +301,10 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
         lambda a: a.isel(x=slice(3)).drop_vars("x"), InvalidValue,
         r"3 pixels along x.*Columns 16.*affine= or spacing=",
     ),
+    "rows first": (
+        lambda a: a.drop_vars(["x", "y"]).rename(x="y", y="x"), InvalidValue,
+        r"12 pixels along x and 16 along y.*changed places.*array.swapaxes\(-1, -2\)",
+    ),
     "no units": (lambda a: a.assign_coords(x=np.arange(16)), GridError, "units None.*affine="),
     "padded": (lambda a: a.pad(x=2), GridError, "x is not evenly spaced"),
 }  # fmt: skip

@@ -395,6 +395,8 @@ WRONG: dict[str, Any] = {
     "number": (lambda a, h: (a, 3), "3 is no header"),
     "data set": (lambda a, h: (a, h[0, 0, 0].dataset()), "of type FileDataset is no header"),
     "columns": (lambda a, h: (a, h.to_xarray("FlipAngle")), "of type Dataset is no header"),
+    "array": (lambda a, h: (a, a), r"DataArray is no header\. .*array\.dicom\.header"),
+    "numbers": (lambda a, h: (a, a.values), "of type ndarray is no header"),
     "text": (lambda a, h: (a, ["header"]), "'header' is no header"),
     "study": (lambda a, h: (a, h[0, 0, 0].series().parent), "is no header"),
 }

@@ -164,13 +164,22 @@ def warn_of_units(series: Series, pixels: PixelHeader) -> None:
         f"{count} in {unit}" if unit else f"{count} do not say in which"
         for unit, count in sorted(pixels.units.items(), reverse=True)
     ]
+    split = "series.split_by('image_type') makes a series of each, and "
     _warn(
         f"{series!r}: the values of the images are in several units ({', '.join(parts)}), so that "
         'array.attrs["units"] is missing. series.RescaleType and series.image_type tell what there '
-        "is; series.split_by('image_type') makes a series of each, and an array that is sorted by "
+        f"is; {split if _files_have_one_type(series._own_table) else ''}an array that is sorted by "
         "'image_type' holds them side by side: array.sel(image_type=...).",
         DicomWarning,
     )
+
+
+def _files_have_one_type(table: Table) -> bool:
+    """Return whether a series can be split by image type, as no file has frames of several."""
+    types = parse_name("image_type").values(table)
+    if types is None or not bool((types.codes >= 0).all()):
+        return False
+    return bool((types.codes == types.codes[table.first_frames][table.instance_of]).all())
 
 
 def _warn_of_geometry(

@@ -379,6 +379,8 @@ def _of_list(
     """Return records as the sources of the images, by position."""
     if hasattr(header, "_own_table"):
         return _of_series(array, header, dims, shape)
+    if getattr(header, "dtype", np.dtype(object)).kind != "O":  # an array of numbers
+        raise _no_header(header)
     try:
         records = np.asarray(header, dtype=object)
     except (ValueError, TypeError):  # lists of several lengths, data sets of pydicom or xarray
@@ -457,6 +459,7 @@ def _no_header(given: Any) -> InvalidValue:
     plain = given is None or isinstance(given, (str, bytes, int, float, list, tuple))
     shown = reprlib.repr(given) if plain else f"An object of type {type(given).__name__}"
     return InvalidValue(
-        f"{shown} is no header: give the one that series.array() gave or a part of it, a series, "
-        "an instance, or a list of instances."
+        f"{shown} is no header. array, header = series.array(...) gives one, and "
+        "array.dicom.header is that of an array; a part of it, a series, an instance or a list of "
+        "instances is one too."
     )

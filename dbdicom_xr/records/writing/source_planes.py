@@ -86,6 +86,7 @@ def _steps(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return where the pixels of an array start, and their step, in pixels of the frames."""
     found = []
+    _require_order(array, frames)
     for dim, keyword, axis in (("x", "Columns", 1), ("y", "Rows", 0)):
         places = places_along(array, dim, ("mm", "pixel"))
         if places is None:
@@ -100,6 +101,20 @@ def _steps(
             found.append(pixel_steps(dim, places))
     (start_x, step_x), (start_y, step_y) = found
     return (start_x, start_y), (step_x, step_y)
+
+
+def _require_order(array: xr.DataArray, frames: SourceFrames) -> None:
+    """Refuse pixels without labels whose rows and columns have changed places, as sizes tell."""
+    size = array.sizes.get("x", 1), array.sizes.get("y", 1)
+    there = np.unique(frames.numbers("Columns", 1)), np.unique(frames.numbers("Rows", 1))
+    swapped = [each.tolist() for each in there] == [[size[1]], [size[0]]]
+    if swapped and size[0] != size[1] and not {"x", "y"} & {*array.coords}:
+        raise InvalidValue(
+            f"The array has {size[0]} pixels along x and {size[1]} along y, and its images "
+            f"{size[1]} columns and {size[0]} rows: they have changed places. x counts columns and "
+            "comes first; pixels of pydicom and SimpleITK have the rows first: write "
+            "array.swapaxes(-1, -2), or name the dimensions of the array."
+        )
 
 
 def _require_size(array: xr.DataArray, frames: SourceFrames, dim: str, keyword: str) -> None:
