@@ -413,8 +413,6 @@ class _Saving:
                     ]
                 )
             ) from error
-        if ours:
-            notes.insert(0, "Nothing was saved, and all files are as they were.")
         for note in [*notes, *left]:
             error.add_note(note)
         raise error

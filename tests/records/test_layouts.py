@@ -75,3 +75,21 @@ def test_a_multi_frame_instance(tmp_path: Path) -> None:
         instance.array()
     instance.restore()
     assert instance.array().sizes["frame"] == instance.NumberOfFrames
+
+
+def test_one_file_that_cannot_be_taken_apart(tmp_path: Path) -> None:
+    files = make_series(tmp_path / "data").files
+    whole = files[1].read_bytes()
+    cut = whole[: whole.index(b"\x08\0\x3e\x10LO") + 11]  # inside SeriesDescription
+    files[1].write_bytes(cut)
+    database = db.database(tmp_path / "data")
+    before = {path: path.read_bytes() for path in files}
+    database.ImageComments = "new"
+    with pytest.raises(LayoutError, match=r"IM0002.*Nothing was saved.*restore\(\) of that"):
+        database.save()
+    assert {path: path.read_bytes() for path in files} == before
+    (bad,) = [one for one in database.instances() if one.file.endswith("IM0002.dcm")]
+    bad.restore()
+    database.save()
+    assert files[1].read_bytes() == cut
+    assert sum(path.read_bytes() != data for path, data in before.items()) == len(files) - 1

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dbdicom_xr.errors import DbdicomError, DicomWarning, SaveFailed, StaleArray
+from dbdicom_xr.errors import (
+    DbdicomError,
+    DicomWarning,
+    InvalidValue,
+    LayoutError,
+    SaveFailed,
+    StaleArray,
+)
 from dbdicom_xr.formats.dicom_files import same_object
 from dbdicom_xr.index.blocks import SeriesKey
 from dbdicom_xr.index.columns import Key
@@ -291,7 +298,13 @@ class SavePlan:
                 f"{job.source} has been changed by another program. Nothing was saved, and all "
                 "files are as they were; database.scan() reads them again."
             )
-        splice(job.source, path, job.edits)
+        try:
+            splice(job.source, path, job.edits)
+        except (LayoutError, InvalidValue) as error:
+            raise type(error)(
+                f"{error}. Nothing was saved, and all files are as they were. restore() of that "
+                "instance gives its changes up; then the others can be saved."
+            ) from error
 
     def finds_its_files(self) -> bool:
         """Return whether all files that are read or deleted are where the index has them."""
