@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dbdicom_xr.emit.elements import Elements
-from dbdicom_xr.errors import DbdicomError, SaveFailed
+from dbdicom_xr.errors import DbdicomError, MissingFolder, SaveFailed
 from dbdicom_xr.index.columns import Column, Key
 from dbdicom_xr.index.elements import EXPLICIT
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
-from dbdicom_xr.index.seen import not_seen, this_place
+from dbdicom_xr.index.seen import not_seen, this_place, worker_address
 from dbdicom_xr.pixels.quantise import Target
 
 __all__ = [
@@ -185,9 +185,7 @@ def clear_errors(folder: str) -> Iterator[None]:
         raise
     except OSError as error:
         if not os.path.isdir(folder):
-            if not os.path.isdir(_root_of(folder)):
-                raise not_seen(_root_of(folder)) from error
-            raise DbdicomError(_GONE.format(folder=folder) + _or_elsewhere()) from error
+            raise _gone(folder) from error
         raise SaveFailed(
             f"The images could not be written to {folder}: {error.strerror or error}. The series "
             "is as it was before."
@@ -199,8 +197,21 @@ def _root_of(folder: str) -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(folder)))
 
 
-def _or_elsewhere() -> str:
-    return f" Or the {this_place()} has another folder of the name of the database."
+def _gone(folder: str) -> DbdicomError:
+    """Return the error about the folder of a write that is not there, or that of its database."""
+    root = _root_of(folder)
+    if os.path.isdir(root):
+        return DbdicomError(
+            f"{_GONE.format(folder=folder)} Or the {this_place()} has another folder of the name "
+            "of the database."
+        )
+    if worker_address() is not None:
+        return not_seen(root)
+    return MissingFolder(
+        f"The folder {root} is not there, into which this array is to be written. Give it this "
+        "name again and compute once more, or open it where it is now, db.database(folder), and "
+        "write the array again. The series is as it was before."
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -216,9 +227,7 @@ def load_plan(folder: str) -> WritePlan:
         with open(os.path.join(folder, PLAN), "rb") as file:
             data = file.read()
     except OSError as error:
-        if not os.path.isdir(_root_of(folder)):
-            raise not_seen(_root_of(folder)) from error
-        raise DbdicomError(_GONE.format(folder=folder) + _or_elsewhere()) from error
+        raise _gone(folder) from error
     magic, length = _HEAD.unpack_from(data)
     if magic != _MAGIC:
         raise DbdicomError(f"{folder} holds the plan of another version of dbdicom_xr.")

@@ -29,7 +29,7 @@ import pydicom
 import pytest
 
 import dbdicom_xr as db
-from dbdicom_xr.errors import DatabaseChanged, DbdicomError, Locked, SaveRecovered
+from dbdicom_xr.errors import DatabaseChanged, DbdicomError, Locked, MissingFolder, SaveRecovered
 from dbdicom_xr.index.files import TEMPORARY_SUFFIX
 from dbdicom_xr.interact import ScriptedFrontEnd, use_front_end
 from dbdicom_xr.testing import make_series
@@ -614,6 +614,19 @@ def test_folder_of_the_write_is_removed_by_someone(root: Path) -> None:
     assert not lease_of(root)
     write(database)
     assert shown(one_of(database)) == [21, 22, 23, 24]
+    database.close(save=False)
+
+
+def test_folder_that_is_renamed_before_it_is_written_to(root: Path) -> None:
+    database = db.database(root)
+    pixels = np.full((2, *SHAPE), 4, np.uint16)
+    delayed = one_of(database).set_array(pixels, "template", compute=False)
+    root.rename(root.with_name("renamed"))
+    with pytest.raises(MissingFolder, match=r"is to be written.*name again and compute once more"):
+        delayed.compute()
+    root.with_name("renamed").rename(root)
+    delayed.compute()
+    assert shown(one_of(database)) == [4, 4]
     database.close(save=False)
 
 
