@@ -13,6 +13,7 @@ import pytest
 
 import dbdicom_xr as db
 from dbdicom_xr import errors
+from dbdicom_xr.staging.staging import Staging
 from dbdicom_xr.testing import MadeStudy, make_many, make_study
 from tests.records.ordinary import run_python
 
@@ -255,6 +256,30 @@ def test_a_merge_that_was_given_no_list_says_how(database: db.Database) -> None:
     assert one.merge(other, SeriesDescription="again").SeriesDescription == ["again"]
     with pytest.raises(errors.UnknownKeyword, match="SeriesDescription"):
         db.merge([one, other], SeriesDescrption="both")
+
+
+def test_a_split_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: list[int] = []
+    replace = Staging.replace
+
+    def counted(self: Staging, new: Any) -> None:
+        changes.append(1)
+        replace(self, new)
+
+    for count in (3, 30):
+        times = [10.0 * number for number in range(count)]
+        series = db.zeros((count, 4, 3), dims=["EchoTime"], coords={"EchoTime": times})
+        with monkeypatch.context() as patch:
+            patch.setattr(Staging, "replace", counted)
+            parts = series.split_by("EchoTime")
+        assert list(parts) == times
+        assert [part.EchoTime.item() for part in parts.values()] == times
+        numbers = [part.SeriesNumber.item() for part in parts.values()]
+        assert numbers == list(range(2, count + 2))
+        assert len({i.uid for i in series.database.instances()}) == 2 * count
+        assert parts[10.0].SeriesDescription == ["EchoTime 10.0"]
+        series.database.close(save=False)
+    assert len(changes) == 2 * 2  # the series, and what is in them
 
 
 def test_subseries_split_and_merge(database: db.Database) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from dbdicom_xr.errors import GridError, InvalidValue
 from dbdicom_xr.records.attributes.filters import Filter
 from dbdicom_xr.records.attributes.lookup import Name, parse_name
-from dbdicom_xr.records.editing.structure import place
+from dbdicom_xr.records.editing.making import make_siblings
+from dbdicom_xr.records.editing.structure import copy_apart, place
 from dbdicom_xr.records.instance import instances_of
 
 if TYPE_CHECKING:
@@ -283,15 +284,13 @@ def split_by(series: Series, name: Name) -> dict[Any, Any]:
     except TypeError:
         ordered = list(found)
     every = instances_of(series.database, series._key, table, None)
-    result = {}
+    description = next(iter(series.SeriesDescription), "")
+    labels = [f"{description} {attribute} {originals[value]}".strip()[:64] for value in ordered]
     with series.database.batch():
-        description = next(iter(series.SeriesDescription), "")
-        for value in ordered:
-            label = f"{description} {attribute} {originals[value]}".strip()[:64]
-            made = series.new_sibling(SeriesDescription=label)
-            place([every[i] for i in found[value]], made, copies=True)
-            result[value] = made
-    return result
+        made = make_siblings(series, labels)
+        parts = [[every[i] for i in found[value]] for value in ordered]
+        copy_apart(series.database, list(zip(parts, made, strict=True)))
+    return dict(zip(ordered, made, strict=True))
 
 
 def _hashable(value: Any) -> Any:

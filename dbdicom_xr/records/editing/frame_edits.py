@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.datadict import keyword_for_tag
 
 from dbdicom_xr.index.columns import Column, Key, concatenate
 from dbdicom_xr.index.functional import PER_FRAME, SHARED, frame_columns
+from dbdicom_xr.index.store import FRAME
 from dbdicom_xr.index.table import Table
-from dbdicom_xr.index.values import Kind
+from dbdicom_xr.index.values import Kind, decode
+from dbdicom_xr.records.attributes.lookup import alternatives
 from dbdicom_xr.staging.changing import Change, Selection
 from dbdicom_xr.staging.charsets import UTF8
 from dbdicom_xr.staging.convert import with_charset
@@ -20,7 +23,10 @@ from dbdicom_xr.staging.groups import edit_groups
 from dbdicom_xr.staging.patch import delta, overlay
 from dbdicom_xr.staging.spans import Form
 
-__all__ = ["edit_frames", "raw_value", "regrouped"]
+if TYPE_CHECKING:
+    from dbdicom_xr.records.tree import Node
+
+__all__ = ["edit_frames", "hold_for_frames", "raw_value", "regrouped"]
 
 Rows = npt.NDArray[np.intp]
 
@@ -150,3 +156,23 @@ def _below_each_other(
     return {
         key: concatenate(key, [part.get(key) for part in parts], counts.tolist()) for key in keys
     }
+
+
+def hold_for_frames(target: Any, records: Sequence[Any]) -> None:
+    """Let what a record made by hand says hold for the frames of multi-frame instances too."""
+    said: dict[Key, Encoded | None] = {}
+    node: Node | None = target._node
+    while node is not None:
+        if node.made is not None:
+            said = {**node.made.attributes, **said}
+        node = node.parent
+    framed = {key: [key, *alternatives(keyword_for_tag(key.tag))] for key in said}
+    for record in records if said else ():
+        tables = [table for table, _ in record._tables()]
+        for key, encoded in said.items():
+            of_frames = any(
+                table.column(name, FRAME) is not None for table in tables for name in framed[key]
+            )
+            if encoded is not None and of_frames and not key.creator:
+                value = decode(key.tag, "", encoded.kind, encoded.value)
+                record[(key.tag >> 16, key.tag & 0xFFFF)] = value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from dbdicom_xr.records.editing.placing import (
     attributes_of,
     constant,
     identity_of,
+    key_of_node,
     said_at,
     text_of,
 )
@@ -35,11 +36,12 @@ if TYPE_CHECKING:
     from dbdicom_xr.records.database import Database
     from dbdicom_xr.records.record import Record
 
-__all__ = ["make"]
+__all__ = ["make", "make_siblings"]
 
 _INSTANCE_NUMBER: Final = Key(0x00200013)
 _SERIES_NUMBER: Final = Key(0x00200011)
 _SOP_CLASS: Final = Key(0x00080016)
+_DESCRIPTION: Final = Key(0x0008103E)
 _MODALITY: Final = Key(0x00080060)
 _SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -60,6 +62,27 @@ def make(record: Record, level: str, attributes: Mapping[str, Any]) -> Record:
             below = LEVELS[LEVELS.index(parent.level) + 1]
             parent = _make_one(parent, below, _of_level(below, edits))
         return _make_one(parent, level, edits)
+
+
+def make_siblings(series: Any, descriptions: Sequence[str]) -> list[Any]:
+    """Make new series beside one, by their descriptions, as one change."""
+    database: Database = series.database
+    study: Node = series.parent._node
+    first = _next_series_number(study)
+    places = []
+    with database._change() as change:
+        for number, description in enumerate(descriptions, first):
+            uid = new_uid()
+            key = key_of_node(study)._replace(series_uid=uid)
+            said = {
+                _DESCRIPTION: encode(_DESCRIPTION.tag, description),
+                IDENTITY["SeriesInstanceUID"]: encode(IDENTITY["SeriesInstanceUID"].tag, uid),
+                _SERIES_NUMBER: encode(_SERIES_NUMBER.tag, number),
+            }
+            made = EmptyRecord("series", key, {k: v for k, v in said.items() if v is not None})
+            change.empty[made.place] = made
+            places.append(key)
+    return [database._record_at("series", key) for key in places]
 
 
 def _of_level(level: str, edits: Edits) -> Edits:
