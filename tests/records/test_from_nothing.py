@@ -455,6 +455,28 @@ def test_a_labelled_array_brings_its_labels() -> None:
     series.database.close(save=False)
 
 
+@pytest.mark.parametrize(("dtype", "kind"), [("u1", None), ("f8", "sc")])
+def test_colours_of_another_type_or_kind(database: Database, dtype: str, kind: str | None) -> None:
+    array = np.arange(2 * 4 * 4 * 3).reshape(2, 4, 4, 3).astype(dtype)
+    with pytest.raises(InvalidValue, match=r"holds colours.*array\.astype\('uint8'\), 'sc'\)"):
+        database.series(array, kind)
+    series = database.series(array.astype("uint8"), "sc")
+    assert np.array_equal(series.array()[0].values, array)
+
+
+def test_integers_that_do_not_fit_are_kept_as_the_warning_says(database: Database) -> None:
+    pytest.importorskip("highdicom")
+    array = np.arange(24).reshape(2, 4, 3) * 10**9 + 1
+    with pytest.warns(DicomWarning, match=r"set_array\(array, header, dtype='float64'\)"):
+        series = database.series(array, spacing=(2, 2, 5))
+    places = series.SliceLocation
+    _, header = series.array()
+    series.set_array(array, header, dtype="float64")
+    back, _ = series.array("SliceLocation")
+    assert np.array_equal(back.squeeze("n").values, array)
+    assert series.SliceLocation == places
+
+
 def test_one_image_and_colours(database: Database) -> None:
     assert np.array_equal(database.series(VALUES[0]).array()[0].values[0], VALUES[0])
     colours = np.arange(2 * 4 * 3 * 3, dtype=np.uint8).reshape(2, 4, 3, 3)

@@ -226,8 +226,9 @@ def adopt(database: Database, folder: str, series: Series | None = None) -> None
     if goal.whole_numbers and manifest.error:
         warnings.warn(
             f"Integers of this size or range do not fit 16 bits: they were rounded, by "
-            f"{manifest.error:.3g} at most. dtype='float64' keeps those below 2**53, as a "
-            "Parametric Map.",
+            f"{manifest.error:.3g} at most. As a Parametric Map those below 2**53 are kept: "
+            "series.set_array(array, header, dtype='float64'), with the header that "
+            "series.array() gives.",
             DicomWarning,
             stacklevel=levels_to_user(),
         )

@@ -100,9 +100,15 @@ def _dims(
         if len(every) == array.ndim and len({*every}) == len(every) and every[-len(last) :] == last:
             return every
     if dims is None and coords is None and depth > 1:
+        in_colour = (
+            " If the last one holds colours, from 0 to 255: series(array.astype('uint8'), 'sc')."
+            if array.shape[-1] == 3 and not colours
+            else ""
+        )
         raise InvalidValue(
             f"An array of shape {tuple(array.shape)} has {depth - 1} dimensions that need names: "
             "dims=('SliceLocation', ...), keywords of DICOM, for those before n, x and y."
+            f"{in_colour}"
         )
     raise InvalidValue(
         f"dims={named} does not name the dimensions of the shape {tuple(array.shape)}: it has "
