@@ -389,7 +389,7 @@ def test_record_whose_uid_has_got_a_twin_says_so(tmp_path: Path) -> None:
     one(tmp_path, 1, PatientID="B", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
     database.scan()
     for record in (study, series):
-        with pytest.raises(errors.NotInDatabase, match="there are 2 of it"):
+        with pytest.raises(errors.NotInDatabase, match="stands in 2 "):
             len(record)
     assert len(patient) == 1
     assert instance.PatientID == "A", "an instance is found by its UID"
