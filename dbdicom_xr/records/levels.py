@@ -140,12 +140,13 @@ class NodeRecord(AsTree, Record):
 class _Keyed(NodeRecord):
     """A record known by its key within a level of the database."""
 
-    __slots__ = ("_database", "_made_as", "_made_when")
+    __slots__ = ("_called", "_database", "_made_as", "_made_when")
 
     def __init__(self, database: Database, key: str) -> None:
         self._database = database
         self._made_as = key
         self._made_when = len(database._renamed)
+        self._called = ""  # when it was last there
 
     @property
     def database(self) -> Database:
@@ -160,9 +161,14 @@ class _Keyed(NodeRecord):
         for name in (*names, self._made_as, *renamed.others(self.level, self._made_as)):
             node = tree.find(self.level, name)
             if node is not None:
+                self._called = node.name
                 return node
+        called = self._called
+        if not called:
+            saved = self._database._saved_tree().find(self.level, self._made_as)
+            called = "" if saved is None else saved.name
         raise NotInDatabase(
-            tree.why_not(self.level, self._made_as, self._database.path_on_disk)
+            tree.why_not(self.level, self._made_as, self._database.path_on_disk, called)
             + removed_hint(self._database, self._made_as)
         )
 

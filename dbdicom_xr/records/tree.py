@@ -107,9 +107,12 @@ class Tree:
             node = next((other for other in self.nodes.values() if fits(other)), None)
         return node if fits(node) else None
 
-    def why_not(self, level: str, key: str, folder: str) -> str:
-        """Return why no node has a key."""
-        named = f"The {level} {key.replace(_SEPARATOR, ' ').strip()}"
+    def why_not(self, level: str, key: str, folder: str, called: str = "") -> str:
+        """Return why no node has a key; it may have been called otherwise among its siblings."""
+        text = key.replace(_SEPARATOR, " ").strip()
+        named = f"The {level} {text}"
+        if called and called != text:
+            named = f"The {level} {called!r} ({text})"
         twins = [n for n in self.nodes.values() if n.level == level and n.uid == key]
         if not twins:
             return f"{named} is not in {folder} any more."

@@ -123,6 +123,24 @@ def test_nothing_is_said_of_what_was_asked_for(database: Any, folder: Path, case
         record.restore()
 
 
+def test_a_removed_record_is_named(database: Any) -> None:
+    series, other = database.series()[:2]
+    made = series.new_sibling(SeriesDescription="maps")
+    assert made.name == "3 maps"
+    for record in (series, made):
+        record.remove()
+    with pytest.raises(NotInDatabase, match=rf"'1 MR 1' \({series._key}\).* restore\(\) brings"):
+        series.instances()
+    with pytest.raises(NotInDatabase, match=rf"'3 maps' \({made._key}\) is not in .* any more\.$"):
+        made.instances()
+    patient = other.patients()
+    patient.remove()
+    with pytest.raises(NotInDatabase, match=rf"The patient {patient._key} is not in"):
+        patient.studies()
+    database.restore()
+    assert series.name == "1 MR 1"
+
+
 # -- single attributes ---------------------------------------------------------------------------
 
 
