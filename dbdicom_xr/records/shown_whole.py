@@ -103,14 +103,16 @@ def _widths(
 ) -> list[int] | None:
     """Return widths that fill a line at most: labels give way last, of others the widest first."""
     natural = [max(len(name), *(len(_text(value)) for value in values)) for name, values in columns]
-    least = [
-        max(len(name), min(width, _LABEL) if i < labels else 0)
-        for i, ((name, _), width) in enumerate(zip(columns, natural, strict=True))
-    ]
-    for cap in range(max(_LEAST, *natural), _LEAST - 1, -1):
-        widths = [max(low, min(width, cap)) for width, low in zip(natural, least, strict=True)]
-        if sum(widths) + len(_GAP) * (len(widths) - 1) <= room:
-            return widths
+    room -= len(_GAP) * (len(columns) - 1)
+    for label in range(_LABEL, _LEAST - 1, -1):
+        least = [
+            max(len(name), min(width, label) if i < labels else 0)
+            for i, ((name, _), width) in enumerate(zip(columns, natural, strict=True))
+        ]
+        for cap in range(min(room, max(_LEAST, *natural)), _LEAST - 1, -1):
+            widths = [max(low, min(width, cap)) for width, low in zip(natural, least, strict=True)]
+            if sum(widths) <= room:
+                return widths
     return None
 
 

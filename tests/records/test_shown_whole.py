@@ -93,6 +93,9 @@ def test_a_wider_terminal_shows_more(
     table = changes(database)
     monkeypatch.setenv("COLUMNS", "400")
     assert table.record[0] in str(table)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, str(database.series()[0].varying()).splitlines())) <= 60
+    assert str(table).splitlines()[0].split() == list(table.columns)
     monkeypatch.setenv("COLUMNS", "20")  # nothing fits: pandas decides
     assert "..." in str(table)
 
