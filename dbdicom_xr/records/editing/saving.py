@@ -136,7 +136,8 @@ class SavePlan:
         version = (file.size, file.mtime)
         if role == Role.STAGED and source in self._placed:
             return  # taken in twice: its file has its place already
-        self._placed.add(source)
+        if role != Role.COPY:  # its file goes somewhere else
+            self._placed.add(source)
         if role == Role.REMOVED:
             self.jobs.append(Job(Step("delete", source, version=version), {}))
         elif role == Role.EDITED:
