@@ -91,9 +91,9 @@ import os, signal
 import dbdicom_xr as db
 from dbdicom_xr.index import scan
 store = scan.apply
-def interrupted(*arguments):
+def interrupted(*arguments, **named):
     os.kill(os.getpid(), signal.SIGINT)
-    return store(*arguments)
+    return store(*arguments, **named)
 scan.apply = interrupted
 try:
     db.database({str(made.folder)!r})
