@@ -12,6 +12,7 @@ import pytest
 
 import dbdicom_xr as db
 from dbdicom_xr.errors import DbdicomError, Locked
+from dbdicom_xr.records.writing import expected as expected_module
 from dbdicom_xr.staging import staging as staging_module
 from dbdicom_xr.staging.staging import Staging
 from dbdicom_xr.testing import make_series
@@ -225,6 +226,35 @@ def test_a_batch_that_begins_while_an_array_is_computed_does_not_cost_it(
     other.result()
     assert np.array_equal(theirs.array("SliceLocation")[0].compute().data, expected)
     assert (mine.SeriesNumber, mine.FlipAngle) == ([4], [5])
+
+
+def test_what_was_computed_is_kept_where_a_batch_waits_for_it(
+    database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging_module, "_PATIENCE_SECONDS", 0.2)
+    mine, theirs = described(database, "a"), described(database, "b")
+    computing, collecting = threading.Event(), threading.Event()
+
+    def slow(block: Any) -> Any:
+        if block.size:
+            computing.set()
+            assert collecting.wait(LIMIT)
+        return block + 1
+
+    values, header = theirs.array("SliceLocation")
+    expected = values.compute().data + 1
+    changed = values.copy(data=values.data.map_blocks(slow, dtype=values.dtype))
+    other = Other(lambda: theirs.set_array(changed, header))
+    assert computing.wait(LIMIT)
+    with database.batch():
+        mine.SeriesNumber = 4
+        collecting.set()
+        with pytest.raises(Locked) as refused:
+            other.result()
+        assert "come in when that has ended" in refused.value.__notes__[0]
+    monkeypatch.setattr(expected_module, "_AGAIN_SECONDS", 0.0)
+    assert np.array_equal(theirs.array("SliceLocation")[0].compute().data, expected)
+    assert mine.SeriesNumber == [4]
 
 
 def test_a_batch_that_fails_beside_a_reader(database: Any) -> None:

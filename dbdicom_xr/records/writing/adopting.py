@@ -162,6 +162,8 @@ def _new_folder(root: str, goal: bytes) -> str:
 def let_go(database: Database) -> None:
     """Let others change the database, if nothing is staged."""
     staging = database._staging
+    if staging.batch_of_another:
+        return  # which needs the lease, and may go on for long
     with staging.changing:
         if database._behind:
             catch_up(database)

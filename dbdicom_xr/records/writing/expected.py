@@ -17,7 +17,7 @@ from dbdicom_xr.records.current import levels_to_user
 if TYPE_CHECKING:
     from dbdicom_xr.records.levels import Series
 
-__all__ = ["adopt_finished", "expect", "expected", "forget"]
+__all__ = ["adopt_computed", "adopt_finished", "expect", "expected", "forget"]
 
 # While another process changes the database, how often to try again.
 _AGAIN_SECONDS: Final = 1.0
@@ -98,6 +98,11 @@ def adopt_finished(root: str, finished: str | None = None) -> None:
                     DicomWarning,
                     stacklevel=levels_to_user(),
                 )
+
+
+def adopt_computed(series: Series, folder: str) -> None:
+    """Take in what the caller has computed; it stays expected where that has to wait for long."""
+    _adopt(folder, _Write(series))
 
 
 def _adopt(folder: str, write: _Write) -> None:

@@ -30,8 +30,8 @@ from dbdicom_xr.pixels.quantise import Target, require_numbers
 from dbdicom_xr.records.current import levels_to_user, of_one_state
 from dbdicom_xr.records.editing.placing import key_of_node, said_at
 from dbdicom_xr.records.reading.sources import Sources, sources_of
-from dbdicom_xr.records.writing.adopting import Mode, adopt, begin_write, give_up, let_go
-from dbdicom_xr.records.writing.expected import adopt_finished, expect
+from dbdicom_xr.records.writing.adopting import Mode, begin_write, give_up, let_go
+from dbdicom_xr.records.writing.expected import adopt_computed, adopt_finished, expect
 from dbdicom_xr.records.writing.labelled import labelled_images
 from dbdicom_xr.records.writing.meanwhile import Said, said_by
 from dbdicom_xr.records.writing.new_images import new_elements
@@ -386,11 +386,11 @@ def _carried_out(
             return writing
         with database._staging.keeping(), _progress(series, folder, plan):
             writing.compute()
-        adopt(database, folder, series)
     except BaseException:
         give_up(folder)
         let_go(database)
         raise
+    adopt_computed(series, folder)
     return series
 
 
