@@ -27,6 +27,7 @@ FOLDERS = [
     ("uih", ("unchanged",)),  # tiles in VFRAME
     ("pydicom-data", ("unchanged",)),  # palettes, CR, NM, odd headers
     ("dcm_qa", ("unchanged",)),  # mosaics
+    ("philips_enh/enh", ("multiframe",)),  # conditional attributes outside of their macros
 ]
 # Half a step of 16 bits, for sources of more bits.
 HALF_A_STEP = 1 / 65_534 / 2 * 1.01
