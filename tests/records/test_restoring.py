@@ -33,27 +33,27 @@ def database(folder: Path) -> Any:
 CHANGES: dict[str, tuple[Callable[[Any], None], str, str]] = {
     "patient renamed": (
         lambda series: setattr(series.patients(), "PatientName", "Anon"),
-        "PatientName of {n} again",
+        "PatientName of {n}, which had been set",
         "move_to(patient)",
     ),
     "patient with another ID": (
         lambda series: setattr(series.patients(), "PatientID", "ANON1"),
-        "PatientID of {n} again",
+        "PatientID of {n}, which had been set",
         "move_to(patient)",
     ),
     "study with another UID": (
         lambda series: setattr(series.parent, "StudyInstanceUID", "1.2.3"),
-        "StudyInstanceUID of {n} again",
+        "StudyInstanceUID of {n}, which had been set",
         "move_to(study)",
     ),
     "birth date of the patient": (
         lambda series: setattr(series.patients(), "PatientBirthDate", "19000101"),
-        "PatientBirthDate of {n} again",
+        "PatientBirthDate of {n}, which had been set",
         "Set them again",
     ),
     "date of the study": (
         lambda series: setattr(series.parent, "StudyDate", "19000101"),
-        "StudyDate of {n} again",
+        "StudyDate of {n}, which had been set",
         "Set them again",
     ),
     "study moved": (
@@ -73,8 +73,11 @@ def test_what_comes_back_from_above_is_told(database: Any, change: str, level: s
     act(series)
     record.EchoTime = 99
     if not names:
-        names, way = "PatientID, PatientName, PatientSex.* of {n} again", "move_to(patient)"
-    count = "3 images are" if level == "series" else "1 image are"
+        names, way = (
+            "PatientID, PatientName, PatientSex.* of {n}, which had been set",
+            "move_to(patient)",
+        )
+    count = "3 images" if level == "series" else "1 image"
     with pytest.warns(DicomWarning, match=names.format(n=count).replace("(", r"\(")) as said:
         record.restore()
     assert way in str(said[0].message)

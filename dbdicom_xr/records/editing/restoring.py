@@ -193,7 +193,7 @@ def _words(level: str, keys: set[Key], images: int, moved: str) -> str:
     several = f"{images} images" if images != 1 else "1 image"
     return (
         f"restore() of the {level} took back more than was set on it alone: {', '.join(names)} "
-        f"of {several} are again what the file says, though they had been set on what is above. "
+        f"of {several}, which had been set on what is above. The values of the files are back. "
         + (moved or "Set them again if that was not meant.")
         + " restore() of the patient undoes them everywhere; with names, as in "
         "restore('EchoTime'), only these attributes are undone."
