@@ -57,8 +57,8 @@ COLUMNS = """
 - *new errors*: those that `dciodvfy -new` finds in the new file and not in its sources.
 - *read by*: which of DCMTK (`dcmdump`), GDCM and SimpleITK read the file with the same values; of
   maps DCMTK and highdicom. SimpleITK is not asked about objects whose frames differ in slope and
-  intercept: it takes those of the first frame for all. A write leaves such where nothing else is exact,
-  and warns.
+  intercept: it takes those of the first frame for all. A write leaves such where nothing else is
+  exact, and warns.
 
 `python docs/make_written_table.py` writes this page.
 
