@@ -72,5 +72,5 @@ def _answer(chosen: argparse.Namespace) -> str:
             names = ", ".join(repr(series.name) for series in found or opened.series())
             count = f"{len(found)} series are" if found else "no series is"
             raise DbdicomError(f"{count} called {wanted!r}; there are {names}")
-        return str(found[0].varying().to_string())
+        return str(found[0].varying())
     return str(opened)
