@@ -76,7 +76,7 @@ def _broken_link(folder: Path) -> Any:
         (lambda f: "a\0b", True, errors.MissingFolder, ["null"]),
         (lambda f: str(f / ("x" * 5000)), True, errors.MissingFolder, ["long"]),
         (lambda f: "memory://nothing/there", False, errors.MissingFolder, ["There is nothing"]),
-        (lambda f: 5, False, TypeError, []),
+        (lambda f: 5, False, errors.InvalidValue, ["5", "path as text"]),
     ],
 )
 def test_what_is_no_folder_is_refused_with_one_clear_message(
